@@ -1,0 +1,1 @@
+"""Unsupervised representation learning from raw text with multiplicative LSTMs."""
