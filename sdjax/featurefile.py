@@ -1,0 +1,225 @@
+"""The features file: cell states of labelled texts, written and read without jax."""
+
+import json
+import os
+import zipfile
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from sdjax.errors import InputError
+
+FORMAT = "sdjax-features-1"
+_ARRAYS = ("features", "ids", "text_bytes", "text_offsets", "metadata")
+_SAME_ORIGIN = ("checkpoint", "step", "state", "pooling", "normalisation")
+_UNREADABLE = (zipfile.BadZipFile, ValueError, EOFError, TypeError, AttributeError)
+
+
+@dataclass(frozen=True)
+class FeatureSet:
+    """Features of some texts, in the order of the texts, and where they came from.
+
+    Args:
+        features: float32[N, H], one row per text.
+        labels: float32[N], NaN where a text has none; None when no text has one.
+        ids: int64[N], 0-based row number in the input.
+        texts: N strings, as given.
+        metadata: JSON-able; checkpoint, step, state, pooling, normalisation, input
+            and skipped.
+    """
+
+    features: np.ndarray
+    labels: np.ndarray | None
+    ids: np.ndarray
+    texts: list[str]
+    metadata: dict = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.features)
+
+
+def save(path: str | os.PathLike, feature_set: FeatureSet) -> None:
+    """Write a features file; an interrupted write leaves no file that opens.
+
+    Args:
+        path: of the `.npz` to write; an older file there is replaced at the end.
+        feature_set: what to write.
+
+    Raises:
+        InputError: an array's length differs from the others, or a value is not finite.
+    """
+    path = Path(path)
+    _check(path, feature_set)
+    # surrogatepass: a text is kept as given, even where it is not valid Unicode.
+    encoded = [text.encode("utf-8", "surrogatepass") for text in feature_set.texts]
+    arrays = {
+        "features": np.asarray(feature_set.features, np.float32),
+        "ids": np.asarray(feature_set.ids, np.int64),
+        "text_bytes": np.frombuffer(b"".join(encoded), np.uint8),
+        "text_offsets": np.cumsum([0, *map(len, encoded)], dtype=np.int64),
+        "metadata": _as_bytes({"format": FORMAT, **feature_set.metadata}),
+    }
+    if feature_set.labels is not None:
+        arrays["labels"] = np.asarray(feature_set.labels, np.float32)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with open(temporary, "wb") as file:
+            np.savez(file, allow_pickle=False, **arrays)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise
+
+
+def load(path: str | os.PathLike) -> FeatureSet:
+    """Read a features file.
+
+    Raises:
+        InputError: there is no such file, it is no features file, it is cut short or
+            damaged, or a feature is not finite.
+    """
+    path = Path(path)
+    if not path.is_file():
+        raise InputError(f"{path}: no such features file; write it with featurize.py")
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except _UNREADABLE as error:
+        raise InputError(
+            f"{path}: not a features file, or cut short ({error}); "
+            "write it again with featurize.py"
+        ) from error
+    missing = [name for name in _ARRAYS if name not in arrays]
+    if missing:
+        raise InputError(
+            f"{path}: not a features file: no {', '.join(missing)}; "
+            "write it with featurize.py"
+        )
+    metadata = _metadata(path, arrays["metadata"])
+    feature_set = FeatureSet(
+        features=arrays["features"],
+        labels=arrays.get("labels"),
+        ids=arrays["ids"],
+        texts=_texts(arrays["text_bytes"].tobytes(), arrays["text_offsets"].tolist()),
+        metadata=metadata,
+    )
+    _check(path, feature_set)
+    return feature_set
+
+
+def check_splits(splits: Mapping[str, FeatureSet]) -> None:
+    """Refuse features that cannot be probed together.
+
+    Args:
+        splits: by name; the first is the one that a classifier is fitted on.
+
+    Raises:
+        InputError: names the split, what is wrong with it and the fix.
+    """
+    first_name, first = next(iter(splits.items()))
+    for name, split in splits.items():
+        _check_labels(name, split)
+        _check_finite(name, split.features)
+        width, expected = split.features.shape[1], first.features.shape[1]
+        if width != expected:
+            raise InputError(
+                f"{name}: {width} features per text, {first_name} has {expected}; "
+                "featurize both with one checkpoint"
+            )
+        for key in _SAME_ORIGIN:
+            found, wanted = split.metadata.get(key), first.metadata.get(key)
+            if found != wanted:
+                raise InputError(
+                    f"{name}: features have {key} {found!r}, {first_name} has "
+                    f"{wanted!r}; featurize both with one checkpoint"
+                )
+    if not np.any(np.ptp(first.features, axis=0)):
+        raise InputError(
+            f"{first_name}: the features are the same for every text; "
+            "is this checkpoint trained?"
+        )
+
+
+def _texts(data: bytes, offsets: list[int]) -> list[str]:
+    return [
+        data[start:end].decode("utf-8", "surrogatepass")
+        for start, end in zip(offsets[:-1], offsets[1:], strict=True)
+    ]
+
+
+def _metadata(path: Path, data: np.ndarray) -> dict:
+    """The metadata without its format mark, which has to be ours."""
+    try:
+        metadata = json.loads(data.tobytes())
+        found = metadata.pop("format", None)
+    except (ValueError, AttributeError) as error:
+        raise InputError(
+            f"{path}: metadata is not a JSON object; write it with featurize.py"
+        ) from error
+    if found != FORMAT:
+        raise InputError(
+            f"{path}: format {found!r}, this version reads {FORMAT!r}; "
+            "write it again with featurize.py"
+        )
+    return metadata
+
+
+def _check(path: Path, feature_set: FeatureSet) -> None:
+    """Refuse arrays that do not belong together and features that are not numbers."""
+    features = feature_set.features
+    if features.ndim != 2:
+        raise InputError(f"{path}: features have shape {features.shape}, not [N, H]")
+    lengths = {"ids": len(feature_set.ids), "texts": len(feature_set.texts)}
+    if feature_set.labels is not None:
+        lengths["labels"] = len(feature_set.labels)
+    for name, length in lengths.items():
+        if length != len(features):
+            raise InputError(
+                f"{path}: {length} {name} for {len(features)} rows of features; "
+                "write it again with featurize.py"
+            )
+    _check_finite(path, features)
+
+
+def _check_finite(name: object, features: np.ndarray) -> None:
+    # Row by row: a mask of a large file would cost a quarter of it in memory.
+    for row, values in enumerate(features):
+        if not np.isfinite(values).all():
+            raise InputError(
+                f"{name}: features of row {row} are not finite; "
+                "did training of this checkpoint diverge?"
+            )
+
+
+def _as_bytes(value: dict) -> np.ndarray:
+    return np.frombuffer(json.dumps(value).encode(), np.uint8)
+
+
+def _check_labels(name: str, split: FeatureSet) -> None:
+    """Labels have to be there, be 0 or 1, and be of both classes."""
+    if split.labels is None or not len(split):
+        what = "no texts" if not len(split) else "no labels"
+        raise InputError(f"{name}: {what}; featurize labelled texts with --label-key")
+    missing = np.flatnonzero(np.isnan(split.labels))
+    if len(missing):
+        raise InputError(
+            f"{name}: no label in row {missing[0]} ({len(missing)} of {len(split)} "
+            "rows); featurize texts that are all labelled"
+        )
+    found = np.unique(split.labels)
+    shown = ", ".join(f"{value:g}" for value in found[:8])
+    shown += ", ..." if len(found) > 8 else ""
+    if not np.isin(found, (0, 1)).all():
+        raise InputError(
+            f"{name}: labels must be 0 (negative) or 1 (positive), found {shown}; "
+            "map them to 0 and 1 in the input and featurize again"
+        )
+    if len(found) < 2:
+        raise InputError(
+            f"{name}: every label is {shown}; the probe needs texts of both classes"
+        )
