@@ -84,8 +84,8 @@ WORDS = {
         "excellent, great, good, wonderful, fantastic, nice, perfect, amazing, "
         "beautiful, impressive, lovely, solid, delightful, superb, outstanding, smart, "
         "brilliant, charming, elegant, reliable, pleasant, marvelous, terrific, "
-        "clever, splendid, flawless, remarkable, fabulous, stunning, exceptional, satisfying, "
-        "magnificent, refreshing, gorgeous, neat, superior, enjoyable, memorable, "
+        "clever, splendid, flawless, remarkable, fabulous, stunning, exceptional, "
+        "satisfying, magnificent, refreshing, gorgeous, neat, superior, enjoyable, memorable, "
         "first-rate, top-notch".split(", "),
     ),
     "verb": (
