@@ -1,0 +1,55 @@
+"""Every key with its default: one mLSTM at the paper's settings, on one device.
+
+The other configs are differences from this one. On the command line any key can be
+set with --config.key=value.
+
+Reference: Radford et al. 2017, section 3 (optimizer, windows, learning rate).
+"""
+
+from ml_collections import ConfigDict
+
+
+def get_config() -> ConfigDict:
+    config = ConfigDict()
+
+    # Data: a folder made by `sdjax prepare`.
+    config.corpus = "data/corpus"
+    config.seed = 0  # of the initial parameters and the order of shards
+
+    config.model = ConfigDict()
+    config.model.cell = "mlstm"  # or "lstm"
+    config.model.hidden_size = 4096  # units
+    config.model.embedding_size = 64
+    config.model.use_weight_norm = True  # on the recurrent layer's matrices only
+    config.precision = "fp32"  # of matrix products: fp32, bf16 or fp16
+
+    # The batch: rows over all devices, each `window_size` bytes long per update.
+    config.global_batch_size = 128
+    config.window_size = 256
+
+    # Length of training: epochs, unless a number of steps (batches) is given.
+    config.train_epochs = 1.0
+    config.train_steps = 0  # 0: by train_epochs
+
+    # Adam; the learning rate is for a global batch of 128 and scales with the batch.
+    config.base_learning_rate = 5e-4
+    config.max_learning_rate = 4e-3  # cap after scaling
+    config.warmup_steps = 0  # updates of linear warm-up
+    config.decay_steps = 0  # updates until the rate is 0; 0: all of training
+    config.clip_norm = 1.0  # of the global gradient norm
+    config.adam_b1 = 0.9
+    config.adam_b2 = 0.999
+    config.adam_eps = 1e-8
+
+    # Dynamic loss scale, which only fp16 uses (Micikevicius et al. 2018).
+    config.initial_loss_scale = 65536.0
+    config.loss_scale_growth_interval = 2000  # finite updates before it doubles
+
+    # Log, evaluate and save. Every checkpoint is evaluated on all of valid.
+    config.log_every_steps = 100
+    config.checkpoint_every_steps = 2000
+    config.keep_last_checkpoints = 3  # besides the best on valid
+    config.keep_every_steps = 0  # and every multiple of this; 0: none
+    config.eval_batch_size = 64  # rows that valid is read in
+
+    return config

@@ -1,0 +1,250 @@
+"""Checkpoints by orbax: everything that the next step depends on, and back again."""
+
+import logging
+import math
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+import orbax.checkpoint as ocp
+from orbax.checkpoint import checkpoint_managers
+
+from sdjax.errors import InputError
+from sdjax.model import LanguageModel, init_params
+from sdjax.recurrence import RecurrentState
+from sdjax.step import TrainState
+
+FORMAT_VERSION = 1
+
+
+def model_config(model: LanguageModel) -> dict:
+    """Return what makes one model differ from another, as JSON."""
+    keys = (
+        "cell",
+        "hidden_size",
+        "embedding_size",
+        "vocabulary_size",
+        "use_weight_norm",
+        "precision",
+    )
+    return {key: getattr(model, key) for key in keys}
+
+
+class Checkpoints:
+    """The checkpoints of one run: `<folder>/<step>/`, written asynchronously.
+
+    A step's folder appears under its name only when it is complete. Kept are the last
+    `keep_last`, the best on valid, and every `keep_every_steps`-th (0: none of those).
+    Use it as a context manager: leaving waits for the write under way.
+    """
+
+    def __init__(self, folder: Path, keep_last: int, keep_every_steps: int = 0):
+        _quiet_orbax()
+        policies = [
+            checkpoint_managers.LatestN(keep_last),
+            checkpoint_managers.BestN(
+                get_metric_fn=lambda metrics: metrics["valid_bpc"], reverse=True, n=1
+            ),
+        ]
+        if keep_every_steps:
+            policies.append(checkpoint_managers.EveryNSteps(keep_every_steps))
+        self._manager = ocp.CheckpointManager(
+            folder.absolute(),
+            options=ocp.CheckpointManagerOptions(
+                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+                cleanup_tmp_directories=True,
+            ),
+        )
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._manager.close()
+
+    @property
+    def latest(self) -> int | None:
+        """The newest complete step, None when there is none."""
+        return self._manager.latest_step()
+
+    def save(
+        self,
+        state: TrainState,
+        carry: RecurrentState,
+        meta: dict,
+        valid_bpc: float | None,
+    ) -> None:
+        """Start writing; returns once the arrays are on the host.
+
+        Args:
+            state: replicated on every device.
+            carry: [D, B, H] on devices; stored as [D * B, H], so that another number
+                of devices can read it.
+            meta: JSON, with the key "step".
+            valid_bpc: None when it was not measured at this step.
+        """
+        measured = valid_bpc is not None and math.isfinite(valid_bpc)
+        params, rest = _split(jax.device_get(state))
+        rest["carry"] = [x.reshape(-1, x.shape[-1]) for x in jax.device_get(carry)]
+        self._manager.save(
+            meta["step"],
+            args=ocp.args.Composite(
+                params=ocp.args.StandardSave(params),
+                state=ocp.args.StandardSave(rest),
+                meta=ocp.args.JsonSave(meta | {"format_version": FORMAT_VERSION}),
+            ),
+            # An unmeasured or NaN step must never pass for the best one.
+            metrics={"valid_bpc": valid_bpc if measured else math.inf},
+        )
+
+    def wait(self) -> None:
+        """Wait until the save under way is on disk."""
+        self._manager.wait_until_finished()
+
+    def meta(self, step: int) -> dict:
+        """Read what `save` was given as meta."""
+        items = ocp.args.Composite(meta=ocp.args.JsonRestore())
+        return self._manager.restore(step, args=items)["meta"]
+
+    def restore(
+        self, step: int, state: TrainState, carry: RecurrentState
+    ) -> tuple[TrainState, RecurrentState]:
+        """Read a step back, into the shapes and dtypes of `state` and `carry`.
+
+        Args:
+            state: a train state of the same model, for its structure.
+            carry: [D, B, H], for its shape.
+
+        Returns:
+            The state and carry that were saved, as host arrays.
+        """
+        params, rest = _split(state)
+        rest["carry"] = [x.reshape(-1, x.shape[-1]) for x in carry]
+        restored = self._manager.restore(
+            step,
+            args=ocp.args.Composite(
+                params=ocp.args.StandardRestore(_shapes(params)),
+                state=ocp.args.StandardRestore(_shapes(rest)),
+            ),
+        )
+        rest = jax.device_get(restored["state"])
+        saved_carry = [
+            saved.reshape(like.shape)
+            for saved, like in zip(rest.pop("carry"), carry, strict=True)
+        ]
+        state = state.replace(params=jax.device_get(restored["params"]), **rest)
+        return state, RecurrentState(*saved_carry)
+
+
+def _split(state: TrainState) -> tuple[dict, dict]:
+    """Parameters are an item of their own: features need nothing else."""
+    rest = {k: getattr(state, k) for k in ("step", "opt_state", "loss_scale")}
+    return state.params, rest
+
+
+def _shapes(tree):
+    """Templates that orbax checks, unlike arrays: shape, dtype, one local device."""
+    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
+    return jax.tree.map(
+        lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=device), tree
+    )
+
+
+def check_same_run(saved: dict, wanted: dict, place: Path) -> None:
+    """Refuse to go on from a checkpoint of another model, corpus or data order.
+
+    Args:
+        saved, wanted: {"model": ..., "corpus": ..., "stream": ...}, flat dictionaries.
+        place: the folder of the run, for the message.
+
+    Raises:
+        InputError: names each key that differs, with both values.
+    """
+    differences = [
+        f"{part}.{key} is {saved[part].get(key)!r} there and {value!r} here"
+        for part in ("model", "corpus", "stream")
+        for key, value in wanted[part].items()
+        if saved[part].get(key) != value
+    ]
+    if differences:
+        raise InputError(
+            f"{place} holds a run of something else: {'; '.join(differences)};"
+            " use another --workdir, or the settings of that run"
+        )
+
+
+class Loaded(NamedTuple):
+    """A model read from disk: `params` are host arrays, `path` the step's folder."""
+
+    model: LanguageModel
+    params: dict
+    meta: dict
+    path: Path
+
+
+def checkpoint_steps(run: Path) -> list[Path]:
+    """Return the complete checkpoints of a run, oldest first."""
+    steps = (run / "checkpoints").glob("[0-9]*")
+    return sorted((p for p in steps if p.name.isdigit()), key=lambda p: int(p.name))
+
+
+def load_model(path: Path, precision: str | None = None) -> Loaded:
+    """Load the model of a run (its best checkpoint on valid) or of one checkpoint.
+
+    Args:
+        path: a run's folder, or `<run>/checkpoints/<step>`.
+        precision: compute in this instead of what the model was trained in.
+
+    Raises:
+        InputError: there is no checkpoint, or not one that this version can read.
+    """
+    steps = checkpoint_steps(path) or [path]
+    metas = [_read_meta(step) for step in steps]
+
+    def badness(meta):
+        valid_bpc = meta.get("valid_bpc")
+        # Among unmeasured ones the newest; min() takes the first of equals.
+        return math.inf if valid_bpc is None else valid_bpc
+
+    meta, step = min(
+        zip(reversed(metas), reversed(steps), strict=True), key=lambda m: badness(m[0])
+    )
+    settings = meta["model"] | ({"precision": precision} if precision else {})
+    model = LanguageModel(**settings)
+    template = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
+    _quiet_orbax()
+    with ocp.StandardCheckpointer() as reader:
+        try:
+            params = reader.restore((step / "params").absolute(), _shapes(template))
+        except (OSError, ValueError, KeyError) as error:
+            raise InputError(
+                f"checkpoint {step} cannot be read ({_first_line(error)}): it is"
+                " damaged; use another step of the run"
+            ) from error
+    return Loaded(model, jax.device_get(params), meta, step)
+
+
+def _read_meta(step: Path) -> dict:
+    if not (step / "meta").is_dir():
+        raise InputError(
+            f"no checkpoint in {step}: give a run's folder (train.py's --workdir) or"
+            " <run>/checkpoints/<step>"
+        )
+    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
+        meta = reader.restore((step / "meta").absolute())
+    if meta["format_version"] != FORMAT_VERSION:
+        raise InputError(
+            f"{step} has checkpoint format {meta['format_version']}, this version reads"
+            f" {FORMAT_VERSION}: use the version of sdjax that wrote it"
+        )
+    return meta
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
+
+
+def _quiet_orbax() -> None:
+    """Orbax logs every step of every save as a warning or info."""
+    logging.getLogger("absl").setLevel(logging.ERROR)

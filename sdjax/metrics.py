@@ -1,0 +1,109 @@
+"""Sums and counts -> bits per character; the metrics log of a run."""
+
+import json
+import math
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+from tensorboardX import SummaryWriter
+
+
+def bits_per_character(nats: float, predicted: int) -> float:
+    """Return summed nats / predicted bytes / ln 2; NaN when nothing was predicted."""
+    return nats / predicted / math.log(2) if predicted else math.nan
+
+
+@dataclass
+class Progress:
+    """Where a run is: totals since its start and sums since the last log record.
+
+    It is saved in every checkpoint, so a resumed run logs what an undisturbed one
+    would have logged, from the middle of a logging interval too.
+    """
+
+    step: int = 0  # batches consumed, which is also the position in the data
+    updates: int = 0  # optimizer updates applied
+    chars: int = 0  # bytes predicted
+    rows_zeroed: int = 0  # rows whose carried state had to be zeroed
+    interval_nats: float = 0.0
+    interval_predicted: int = 0
+    grad_norm: float = math.nan  # of the last step, before clipping
+    loss_scale: float = math.nan  # of the last step
+
+    def add(self, metrics) -> None:
+        """Add one step's `StepMetrics`, already on the host."""
+        self.step += 1
+        self.updates = int(metrics.updates)
+        self.chars += int(metrics.predicted)
+        self.rows_zeroed += int(metrics.rows_zeroed)
+        self.interval_nats += float(metrics.nats)
+        self.interval_predicted += int(metrics.predicted)
+        self.grad_norm = float(metrics.grad_norm)
+        self.loss_scale = float(metrics.loss_scale)
+
+    def take_interval(self) -> float:
+        """Return the interval's bits per character and start the next interval."""
+        bpc = bits_per_character(self.interval_nats, self.interval_predicted)
+        self.interval_nats, self.interval_predicted = 0.0, 0
+        return bpc
+
+    def as_json(self) -> dict:
+        return asdict(self)
+
+
+class MetricsLog:
+    """`metrics.jsonl` and TensorBoard event files in a run's folder.
+
+    Records beyond `step` are removed first: a resumed run writes them again, so that
+    each step stands in the log once.
+
+    Args:
+        workdir: the run's folder, which exists.
+        step: the step that the run starts or resumes at.
+    """
+
+    def __init__(self, workdir: Path, step: int):
+        self.path = workdir / "metrics.jsonl"
+        kept = [r for r in read_metrics(self.path) if r["step"] <= step]
+        temporary = self.path.with_suffix(".jsonl.tmp")
+        temporary.write_text("".join(json.dumps(r) + "\n" for r in kept))
+        os.replace(temporary, self.path)
+        self._file = self.path.open("a", encoding="utf-8")
+        self._tensorboard = SummaryWriter(
+            str(workdir / "tensorboard"), purge_step=step + 1 if step else None
+        )
+
+    def write(self, record: dict) -> None:
+        """Append one record; "step" is required, None stands for not measured."""
+        clean = {k: _finite_or_none(v) for k, v in record.items()}
+        self._file.write(json.dumps(clean) + "\n")
+        self._file.flush()
+        for name, value in clean.items():
+            if name != "step" and value is not None:
+                self._tensorboard.add_scalar(name, value, record["step"])
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
+        self._tensorboard.close()
+
+
+def _finite_or_none(value):
+    """JSON has no NaN or infinity."""
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+def read_metrics(path: Path) -> list[dict]:
+    """Read `metrics.jsonl`; a last line cut short by a kill is left out."""
+    if not path.exists():
+        return []
+    records = []
+    for line in path.read_text(encoding="utf-8").splitlines():
+        try:
+            records.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return records

@@ -1,0 +1,181 @@
+"""The byte-level language model as a Flax module, and its weight normalisation."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+
+from sdjax import recurrence
+from sdjax.errors import InputError
+from sdjax.precision import matmul, policy
+from sdjax.recurrence import LSTMWeights, MLSTMWeights, RecurrentState
+
+CELLS = {"mlstm": MLSTMWeights, "lstm": LSTMWeights}
+
+
+def weight_norm(v: jax.Array, g: jax.Array) -> jax.Array:
+    """Return w = g v / ||v||, the norm taken over the input axis (axis 0).
+
+    Args:
+        v: float32[in, out], direction.
+        g: float32[out], length of each output's weight vector.
+
+    Reference: Salimans & Kingma 2016, eq. 2.
+    """
+    return v * (g / jnp.linalg.norm(v, axis=0))[None]
+
+
+def _orthogonal_blocks(key, shape, dtype=jnp.float32):
+    """Orthogonal [H, H] blocks side by side, one per gate (Saxe et al. 2014)."""
+    rows, columns = shape
+    keys = jax.random.split(key, columns // rows)
+    init = nn.initializers.orthogonal()
+    return jnp.concatenate([init(k, (rows, rows), dtype) for k in keys], axis=1)
+
+
+def _forget_bias(key, shape, dtype=jnp.float32):
+    """Ones at the forget gate (Jozefowicz et al. 2015), zeros elsewhere."""
+    hidden_size = shape[0] // 4
+    return jnp.zeros(shape, dtype).at[hidden_size : 2 * hidden_size].set(1)
+
+
+class RecurrentWeights(nn.Module):
+    """The parameters of one recurrent layer; calling it gives the effective weights.
+
+    Matrices are [in, out] with gate order i, f, o, u, so that `wh` is `[H, 4H]`. With
+    weight norm each matrix `wx` has a length `gx` per output, which starts at the norm
+    of that column: at initialisation the layer equals the plain one.
+    """
+
+    cell: str
+    hidden_size: int
+    embedding_size: int
+    use_weight_norm: bool
+
+    @nn.compact
+    def __call__(self) -> recurrence.Weights:
+        width, inner = self.hidden_size, self.embedding_size
+        lecun = nn.initializers.lecun_normal()
+        matrices = {
+            "wx": ((inner, 4 * width), lecun),
+            "wh": ((width, 4 * width), _orthogonal_blocks),
+        }
+        if self.cell == "mlstm":
+            matrices["wmx"] = ((inner, width), lecun)
+            matrices["wmh"] = ((width, width), _orthogonal_blocks)
+        weights = {"b": self.param("b", _forget_bias, (4 * width,))}
+        for name, (shape, init) in matrices.items():
+            v = self.param(name, init, shape)
+            if self.use_weight_norm:
+                # The initial length needs v's value only when it is first made.
+                g = self.param(
+                    name.replace("w", "g"), lambda _, v: jnp.linalg.norm(v, axis=0), v
+                )
+                v = weight_norm(v, g)
+            weights[name] = v
+        return CELLS[self.cell](**weights)
+
+
+class Output(nn.Module):
+    """Logits, float32: the product runs in the compute dtype, the bias is added after."""
+
+    vocabulary_size: int
+    compute_dtype: jnp.dtype
+
+    @nn.compact
+    def __call__(self, hidden: jax.Array) -> jax.Array:
+        shape = hidden.shape[-1], self.vocabulary_size
+        kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
+        bias = self.param("bias", nn.initializers.zeros_init(), shape[1:])
+        logits = matmul(hidden, kernel, self.compute_dtype)
+        return logits + jnp.expand_dims(bias, tuple(range(hidden.ndim - 1)))
+
+
+class LanguageModel(nn.Module):
+    """Predict each next byte from all bytes before it.
+
+    Parameters are float32; `precision` names the dtype of the matrix products.
+
+    Attributes:
+        cell: "mlstm" or "lstm".
+        hidden_size: H, units.
+        embedding_size: E.
+        vocabulary_size: V, 256 for bytes.
+        use_weight_norm: on the recurrent layer's matrices only.
+        precision: "fp32", "bf16" or "fp16".
+
+    Reference: Radford et al. 2017, section 3; Krause et al. 2016.
+    """
+
+    cell: str
+    hidden_size: int
+    embedding_size: int
+    vocabulary_size: int = 256
+    use_weight_norm: bool = True
+    precision: str = "fp32"
+
+    def setup(self):
+        if self.cell not in CELLS:
+            raise InputError(f"cell {self.cell!r} does not exist: use {list(CELLS)}")
+        self.compute_dtype = policy(self.precision).compute_dtype
+        # Unit variance, so that the product (x Wmx) * (h Wmh) keeps the size of h.
+        self.embedding = nn.Embed(
+            self.vocabulary_size,
+            self.embedding_size,
+            embedding_init=nn.initializers.normal(1.0),
+        )
+        self.recurrent = RecurrentWeights(
+            self.cell, self.hidden_size, self.embedding_size, self.use_weight_norm
+        )
+        self.output = Output(self.vocabulary_size, self.compute_dtype)
+
+    def __call__(
+        self, tokens: jax.Array, state: RecurrentState, reset: jax.Array
+    ) -> dict[str, jax.Array | RecurrentState]:
+        """Read one window.
+
+        Args:
+            tokens: uint8[T, B], the bytes read.
+            state: the state that the window before ended in.
+            reset: bool[B], rows that start from a zero state instead.
+
+        Returns:
+            "logits" float32[T, B, V] over the byte that follows each byte read, and
+            "state", the `RecurrentState` after the last one.
+        """
+        hidden, state = recurrence.run(
+            self.recurrent(), self._embed(tokens), state, reset, self.compute_dtype
+        )
+        return {"logits": self.output(hidden), "state": state}
+
+    def encode(
+        self, tokens: jax.Array, state: RecurrentState, lengths: jax.Array
+    ) -> RecurrentState:
+        """Return the state after the first `lengths[r]` bytes of each row r.
+
+        Args as for `__call__`; lengths: int32[B], 0 to T.
+        """
+        return recurrence.forward(
+            self.recurrent(), self._embed(tokens), state, lengths, self.compute_dtype
+        )
+
+    def trace(
+        self, tokens: jax.Array, state: RecurrentState
+    ) -> tuple[jax.Array, RecurrentState]:
+        """Return the cell after every byte, float32[T, B, H], and the last state."""
+        return recurrence.trace(
+            self.recurrent(), self._embed(tokens), state, self.compute_dtype
+        )
+
+    def zero_state(self, batch_size: int) -> RecurrentState:
+        """Return the state at the start of a text, for `batch_size` rows."""
+        dtype = policy(self.precision).compute_dtype
+        return recurrence.zero_state(batch_size, self.hidden_size, dtype)
+
+    def _embed(self, tokens: jax.Array) -> jax.Array:
+        return self.embedding(tokens.astype(jnp.int32)).astype(self.compute_dtype)
+
+
+def init_params(model: LanguageModel, key: jax.Array) -> dict:
+    """Make the parameters, float32, from a typed random key."""
+    tokens, reset = jnp.zeros((1, 1), jnp.uint8), jnp.ones((1,), bool)
+    return model.init(key, tokens, model.zero_state(1), reset)["params"]

@@ -1,0 +1,335 @@
+"""Train a byte-level language model on a corpus.
+
+    python train.py --config configs/quickstart.py --workdir runs/quickstart
+
+Running the same command again resumes from the last checkpoint.
+"""
+
+import math
+import signal
+import sys
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import optax
+from absl import flags
+from ml_collections import ConfigDict, config_flags
+from tqdm import tqdm
+
+from sdjax import errors
+from sdjax.checkpoint import Checkpoints, check_same_run, model_config
+from sdjax.corpus import Corpus
+from sdjax.errors import InputError
+from sdjax.evaluate import evaluator, split_over_devices, zero_carry
+from sdjax.metrics import MetricsLog, Progress
+from sdjax.model import LanguageModel, init_params
+from sdjax.optim import optimizer, scaled_learning_rate, schedule
+from sdjax.precision import loss_scale
+from sdjax.recurrence import flops_per_character
+from sdjax.step import AXIS, TrainState, create_train_state, train_step
+from sdjax.windows import Windows
+
+_CONFIG = config_flags.DEFINE_config_file("config", None, "The config file.")
+_WORKDIR = flags.DEFINE_string("workdir", None, "Folder of checkpoints and logs.")
+
+
+def build_model(config: ConfigDict) -> LanguageModel:
+    """Return the model that a config describes."""
+    return LanguageModel(
+        cell=config.model.cell,
+        hidden_size=config.model.hidden_size,
+        embedding_size=config.model.embedding_size,
+        use_weight_norm=config.model.use_weight_norm,
+        precision=config.precision,
+    )
+
+
+class Training(NamedTuple):
+    """A config turned into the parts of a training run."""
+
+    model: LanguageModel
+    learning_rate: optax.Schedule  # by updates applied
+    tx: optax.GradientTransformation
+    total_steps: int
+
+
+def build_training(config: ConfigDict, windows_per_epoch: int) -> Training:
+    """Return model, schedule and optimizer of a config, nothing allocated."""
+    total_steps = config.train_steps or round(config.train_epochs * windows_per_epoch)
+    peak = scaled_learning_rate(
+        config.base_learning_rate, config.global_batch_size, config.max_learning_rate
+    )
+    learning_rate = schedule(
+        peak, config.warmup_steps, config.decay_steps or total_steps
+    )
+    tx = optimizer(
+        learning_rate,
+        clip_norm=config.clip_norm,
+        b1=config.adam_b1,
+        b2=config.adam_b2,
+        eps=config.adam_eps,
+    )
+    return Training(build_model(config), learning_rate, tx, total_steps)
+
+
+def initial_state(config: ConfigDict, training: Training) -> TrainState:
+    """Return the train state before the first step."""
+    return create_train_state(
+        training.model,
+        training.tx,
+        loss_scale(
+            config.precision,
+            initial=config.initial_loss_scale,
+            growth_interval=config.loss_scale_growth_interval,
+        ),
+        init_params(training.model, jax.random.key(config.seed)),
+    )
+
+
+def train(config: ConfigDict, workdir: Path) -> None:
+    """Train to the end of the config, or until asked to stop; resume if begun."""
+    check(config)
+    corpus = Corpus.open(config.corpus)
+    devices = jax.local_device_count()
+    if config.global_batch_size % devices:
+        raise InputError(
+            f"global_batch_size {config.global_batch_size} cannot be spread over"
+            f" {devices} devices: use a multiple of {devices}"
+        )
+    windows = Windows(
+        corpus,
+        "train",
+        batch_size=config.global_batch_size,
+        window_size=config.window_size,
+        seed=config.seed,
+    )
+    training = build_training(config, len(windows))
+    evaluate = evaluator(
+        training.model, valid_windows(config, corpus), config.eval_batch_size
+    )
+    identity = {
+        "model": model_config(training.model),
+        "corpus": {"fingerprint": corpus.fingerprint},
+        "stream": {k: config[k] for k in ("global_batch_size", "window_size", "seed")},
+    }
+    print(summary(config, training, windows, devices), flush=True)
+    make_folder(workdir)
+
+    state = initial_state(config, training)
+    carry = zero_carry(training.model, config.global_batch_size, devices)
+    p_train_step = jax.pmap(
+        train_step,
+        axis_name=AXIS,
+        in_axes=(None, 0, 0),
+        out_axes=(None, 0, None),
+        donate_argnums=(0, 1),
+    )
+    with (
+        Checkpoints(
+            workdir / "checkpoints",
+            config.keep_last_checkpoints,
+            config.keep_every_steps,
+        ) as checkpoints,
+        StopSignal() as stop,
+    ):
+        progress = Progress()
+        if (latest := checkpoints.latest) is not None:
+            meta = checkpoints.meta(latest)
+            check_same_run(meta, identity, workdir)
+            state, carry = checkpoints.restore(latest, state, carry)
+            progress = Progress(**meta["progress"])
+            print(f"resumed from step {latest} of {training.total_steps}", flush=True)
+
+        with (
+            MetricsLog(workdir, progress.step) as log,
+            progress_bar(config, training, progress) as bar,
+        ):
+            pending, clock = [], Clock(progress.chars)
+            for step in range(progress.step, training.total_steps):
+                batch = split_over_devices(windows[step], devices)
+                state, carry, metrics = p_train_step(state, carry, batch)
+                pending.append(metrics)
+
+                done = step + 1
+                last = done == training.total_steps
+                save = last or done % config.checkpoint_every_steps == 0
+                if save or stop.requested or done % config.log_every_steps == 0:
+                    for metrics in jax.device_get(pending):
+                        progress.add(metrics)
+                    pending.clear()
+                valid_bpc = None
+                if save or done % config.log_every_steps == 0:
+                    speed = clock.rate(progress.chars)
+                    train_bpc = progress.take_interval()
+                    bar.update(progress.chars - bar.n)
+                    bar.set_postfix(bpc=f"{train_bpc:.3f}")
+                    if save:
+                        valid_bpc = evaluate(state.params)
+                        clock = Clock(progress.chars)
+                    log.write(
+                        {
+                            "step": progress.step,
+                            "chars": progress.chars,
+                            "train_bpc": train_bpc,
+                            "valid_bpc": valid_bpc,
+                            "learning_rate": float(
+                                training.learning_rate(progress.updates)
+                            ),
+                            "grad_norm": progress.grad_norm,
+                            "loss_scale": progress.loss_scale,
+                            "skipped": progress.step - progress.updates,
+                            "rows_zeroed": progress.rows_zeroed,
+                            "chars_per_second": speed,
+                        }
+                    )
+                if save or stop.requested:
+                    meta = identity | {
+                        "step": progress.step,
+                        "progress": progress.as_json(),
+                        "config": config.to_dict(),
+                        "valid_bpc": valid_bpc,
+                        "normalisation": corpus.normalisation.as_json(),
+                    }
+                    checkpoints.save(state, carry, meta, valid_bpc)
+                if stop.requested:
+                    break
+        checkpoints.wait()
+    if stop.requested and progress.step < training.total_steps:
+        print(
+            f"stopped at step {progress.step} of {training.total_steps}, saved:"
+            " the same command goes on from there"
+        )
+        sys.exit(128 + stop.requested)
+    print(
+        f"trained {progress.step} steps; checkpoints are in {workdir / 'checkpoints'}"
+    )
+
+
+def check(config: ConfigDict) -> None:
+    """Refuse values that no run can use."""
+    positive = (
+        "global_batch_size",
+        "window_size",
+        "log_every_steps",
+        "checkpoint_every_steps",
+        "keep_last_checkpoints",
+        "eval_batch_size",
+        "base_learning_rate",
+        "max_learning_rate",
+        "clip_norm",
+        "loss_scale_growth_interval",
+    )
+    for key in positive:
+        if not config[key] > 0:
+            raise InputError(f"config.{key} is {config[key]}: it must be above 0")
+
+
+def valid_windows(config: ConfigDict, corpus: Corpus) -> Windows:
+    """Return the windows of valid, in the order of the manifest."""
+    return Windows(
+        corpus,
+        "valid",
+        batch_size=config.eval_batch_size,
+        window_size=config.window_size,
+        shuffle=False,
+    )
+
+
+def make_folder(workdir: Path) -> None:
+    """Make the run's folder and prove that it can be written to."""
+    probe = workdir / ".writable"
+    try:
+        workdir.mkdir(parents=True, exist_ok=True)
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        raise InputError(
+            f"--workdir {workdir} is not writable ({error.strerror}): give a folder"
+            " that you may write to"
+        ) from error
+
+
+def summary(
+    config: ConfigDict, training: Training, windows: Windows, devices: int
+) -> str:
+    """Say what is about to happen, one line a figure."""
+    params = jax.eval_shape(lambda: init_params(training.model, jax.random.key(0)))
+    count = sum(math.prod(x.shape) for x in jax.tree.leaves(params))
+    model = training.model
+    peak = float(training.learning_rate(config.warmup_steps))
+    flops = flops_per_character(
+        model.cell, model.hidden_size, model.embedding_size, model.vocabulary_size
+    )
+    rows = {
+        "devices": f"{devices} x {jax.local_devices()[0].device_kind}",
+        "model": f"{model.cell}, {model.hidden_size} units, {model.precision}",
+        "parameters": f"{count:,}",
+        "characters per update": f"{config.global_batch_size * config.window_size:,}",
+        "updates per epoch": f"{len(windows):,} ({windows.padding:.1%} padding)",
+        "updates in all": f"{training.total_steps:,}",
+        "learning rate after scaling": f"{peak:.2e}",
+        "FLOPs per character": f"{flops / 1e6:,.1f} million",
+    }
+    return "\n".join(f"{name:<28} {value}" for name, value in rows.items())
+
+
+def progress_bar(config: ConfigDict, training: Training, progress: Progress) -> tqdm:
+    """Return a bar that counts characters, with rate and time left."""
+    per_step = config.global_batch_size * config.window_size
+    return tqdm(
+        total=training.total_steps * per_step,
+        initial=progress.chars,
+        desc="train",
+        unit="ch",
+        unit_scale=True,
+        smoothing=0.1,
+    )
+
+
+class Clock:
+    """Characters per second since it was made or last asked."""
+
+    def __init__(self, chars: int):
+        self._chars, self._time = chars, time.perf_counter()
+
+    def rate(self, chars: int) -> float:
+        now = time.perf_counter()
+        rate = (chars - self._chars) / (now - self._time)
+        self._chars, self._time = chars, now
+        return rate
+
+
+class StopSignal:
+    """Turn SIGINT and SIGTERM into a request to save and stop after this step.
+
+    `requested` is 0 or the signal's number. A second signal stops at once.
+    """
+
+    requested = 0
+
+    def __enter__(self):
+        self._previous = {
+            s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)
+        }
+        return self
+
+    def _note(self, number, _):
+        self.requested = number
+        self.__exit__()
+
+    def __exit__(self, *_):
+        for number, handler in self._previous.items():
+            signal.signal(number, handler)
+
+
+def main() -> None:
+    if _CONFIG.value is None or _WORKDIR.value is None:
+        raise InputError("give both --config FILE and --workdir FOLDER")
+    train(_CONFIG.value, Path(_WORKDIR.value))
+
+
+if __name__ == "__main__":
+    flags.FLAGS(sys.argv)
+    sys.exit(errors.run(main))
