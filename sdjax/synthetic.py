@@ -85,8 +85,8 @@ WORDS = {
         "beautiful, impressive, lovely, solid, delightful, superb, outstanding, smart, "
         "brilliant, charming, elegant, reliable, pleasant, marvelous, terrific, "
         "clever, splendid, flawless, remarkable, fabulous, stunning, exceptional, "
-        "satisfying, magnificent, refreshing, gorgeous, neat, superior, enjoyable, memorable, "
-        "first-rate, top-notch".split(", "),
+        "satisfying, magnificent, refreshing, gorgeous, neat, superior, enjoyable, "
+        "memorable, first-rate, top-notch".split(", "),
     ),
     "verb": (
         "hate, dislike, regret, despise, resent, loathe, dread, detest".split(", "),
