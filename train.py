@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 import jax
 import optax
-from absl import flags
+from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
@@ -324,12 +324,39 @@ class StopSignal:
             signal.signal(number, handler)
 
 
-def main() -> None:
-    if _CONFIG.value is None or _WORKDIR.value is None:
+def parse_flags(argv: list[str]) -> tuple[ConfigDict, Path]:
+    """Return the config, with what the command line changes in it, and the workdir.
+
+    Raises:
+        InputError: a flag, a config key or the type of its value is wrong.
+    """
+    try:
+        app.define_help_flags()
+        rest = flags.FLAGS(argv)[1:]
+        config, workdir = _CONFIG.value, _WORKDIR.value
+        if config is not None:
+            config.keys()  # a file that failed to load raises only when it is used
+    except AttributeError as error:
+        raise InputError(
+            f"unknown config key: {_one_line(error)}; configs/default.py has them all"
+        ) from error
+    except (flags.Error, OSError) as error:
+        raise InputError(_one_line(error)) from error
+    if rest:
+        raise InputError(f"unexpected argument {rest[0]!r}: values follow --flags")
+    if config is None or workdir is None:
         raise InputError("give both --config FILE and --workdir FOLDER")
-    train(_CONFIG.value, Path(_WORKDIR.value))
+    return config, Path(workdir)
+
+
+def _one_line(error: Exception) -> str:
+    """Join a message of several lines to one."""
+    return " ".join(str(error).split())
+
+
+def main() -> None:
+    train(*parse_flags(sys.argv))
 
 
 if __name__ == "__main__":
-    flags.FLAGS(sys.argv)
     sys.exit(errors.run(main))

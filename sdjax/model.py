@@ -76,7 +76,7 @@ class RecurrentWeights(nn.Module):
 
 
 class Output(nn.Module):
-    """Logits, float32: the product runs in the compute dtype, the bias is added after."""
+    """Logits in float32: product in the compute dtype, then the bias."""
 
     vocabulary_size: int
     compute_dtype: jnp.dtype
