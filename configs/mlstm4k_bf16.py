@@ -1,0 +1,15 @@
+"""The reproduction in bfloat16: no loss scale needed; for A100 and newer.
+
+    python train.py --config configs/mlstm4k_bf16.py --workdir runs/mlstm4k_bf16
+
+Same hardware, data and expected bits per character as `mlstm4k`. Not yet timed with
+sdjax.
+"""
+
+from configs import mlstm4k
+
+
+def get_config():
+    config = mlstm4k.get_config()
+    config.precision = "bf16"
+    return config
