@@ -5,6 +5,7 @@ import os
 import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -87,7 +88,8 @@ def load(path: str | os.PathLike) -> FeatureSet:
     if not path.is_file():
         raise InputError(f"{path}: no such features file; write it with featurize.py")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        # Opened here: `np.load` leaves a damaged file open.
+        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except _UNREADABLE as error:
         raise InputError(
@@ -101,11 +103,15 @@ def load(path: str | os.PathLike) -> FeatureSet:
             "write it with featurize.py"
         )
     metadata = _metadata(path, arrays["metadata"])
+    data, offsets = arrays["text_bytes"].tobytes(), arrays["text_offsets"]
     feature_set = FeatureSet(
         features=arrays["features"],
         labels=arrays.get("labels"),
         ids=arrays["ids"],
-        texts=_texts(arrays["text_bytes"].tobytes(), arrays["text_offsets"].tolist()),
+        texts=[
+            data[start:end].decode("utf-8", "surrogatepass")
+            for start, end in pairwise(offsets.tolist())
+        ],
         metadata=metadata,
     )
     _check(path, feature_set)
@@ -145,19 +151,12 @@ def check_splits(splits: Mapping[str, FeatureSet]) -> None:
         )
 
 
-def _texts(data: bytes, offsets: list[int]) -> list[str]:
-    return [
-        data[start:end].decode("utf-8", "surrogatepass")
-        for start, end in zip(offsets[:-1], offsets[1:], strict=True)
-    ]
-
-
 def _metadata(path: Path, data: np.ndarray) -> dict:
     """The metadata without its format mark, which has to be ours."""
     try:
         metadata = json.loads(data.tobytes())
         found = metadata.pop("format", None)
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, TypeError) as error:
         raise InputError(
             f"{path}: metadata is not a JSON object; write it with featurize.py"
         ) from error

@@ -81,7 +81,7 @@ def write_report(
     given = {
         "bits_per_character": bits_per_character is not None,
         "training_curve": bool(records),
-        "probe_points": bool(records and probe_points),
+        "probe_points": bool(probe_points),
         "coloured_texts": any(traced),
     }
     reasons = {
@@ -173,7 +173,9 @@ def _draw(
     return [name for name, path in paths.items() if path.exists()]
 
 
-def _headed(traced) -> list[tuple[str, TracedText]]:
+def _headed(
+    traced: tuple[Sequence[TracedText], Sequence[TracedText]],
+) -> list[tuple[str, TracedText]]:
     """Each traced text with the line that stands above it."""
     classes = {None: "no label", 0: "labelled negative", 1: "labelled positive"}
     return [
@@ -244,10 +246,10 @@ def _unit(result: ProbeResult) -> list[str]:
     top = result.top_unit
     larger, smaller = ("positive", "negative")[:: top.sign]
     text = (
-        f"Larger values of unit {top.index} mean {larger}, smaller ones {smaller}: above "
-        f"{top.threshold:.4g} its own logistic regression says {larger}. Its weight "
-        f"there is {top.weight:.4g}, and {top.l1_weight:.4g} in the L1 classifier of "
-        "all units."
+        f"Larger values of unit {top.index} mean {larger}, smaller ones {smaller}: "
+        f"above {top.threshold:.4g} its own logistic regression says {larger}. Its "
+        f"weight there is {top.weight:.4g}, and {top.l1_weight:.4g} in the L1 "
+        "classifier of all units."
     )
     if top.l1_weight * top.sign < 0:
         text += (
