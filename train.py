@@ -21,8 +21,9 @@ from tqdm import tqdm
 from sdjax import errors
 from sdjax.checkpoint import Checkpoints, check_same_run, model_config
 from sdjax.corpus import Corpus
+from sdjax.devices import split_batch, zero_carry
 from sdjax.errors import InputError
-from sdjax.evaluate import evaluator, split_over_devices, zero_carry
+from sdjax.evaluate import evaluator
 from sdjax.metrics import MetricsLog, Progress
 from sdjax.model import LanguageModel, init_params
 from sdjax.optim import optimizer, scaled_learning_rate, schedule
@@ -148,7 +149,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
         ):
             pending, clock = [], Clock(progress.chars)
             for step in range(progress.step, training.total_steps):
-                batch = split_over_devices(windows[step], devices)
+                batch = split_batch(windows[step], devices)
                 state, carry, metrics = p_train_step(state, carry, batch)
                 pending.append(metrics)
 

@@ -1,0 +1,42 @@
+"""How rows are spread over the local devices: row d * B + b is row b of device d."""
+
+import math
+
+import jax
+import numpy as np
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
+
+from sdjax.model import LanguageModel
+from sdjax.recurrence import RecurrentState
+from sdjax.step import AXIS
+from sdjax.windows import Batch
+
+
+def devices_for(batch_size: int) -> list[jax.Device]:
+    """Return as many local devices as can share `batch_size` rows evenly."""
+    count = math.gcd(batch_size, jax.local_device_count())
+    return jax.local_devices()[:count]
+
+
+def split_rows(rows: np.ndarray, devices: int) -> np.ndarray:
+    """Give each device its rows: [..., G] -> [D, ..., B]."""
+    split = rows.reshape(*rows.shape[:-1], devices, -1)
+    return np.ascontiguousarray(np.moveaxis(split, -2, 0))
+
+
+def split_batch(batch: Batch, devices: int) -> Batch:
+    """Give each device its rows of a window."""
+    return Batch(*(split_rows(x, devices) for x in batch))
+
+
+def zero_carry(model: LanguageModel, batch_size: int, devices: int) -> RecurrentState:
+    """Return the state at the start of a text, [D, B, H], on the host."""
+    state = jax.device_get(model.zero_state(batch_size))
+    return jax.tree.map(lambda x: x.reshape(devices, -1, x.shape[-1]), state)
+
+
+def replicate(tree, devices: list[jax.Device]):
+    """Put one copy on each device, where pmap with `in_axes=None` finds it."""
+    return jax.device_put(
+        tree, NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
+    )
