@@ -98,9 +98,8 @@ def main() -> None:
             metadata=metadata,
         ),
     )
-    print(
-        f"{arguments.output}: {features.shape[0]:,} texts x {features.shape[1]} units"
-    )
+    texts, units = features.shape
+    print(f"{arguments.output}: {texts:,} texts x {units:,} units")
 
 
 if __name__ == "__main__":

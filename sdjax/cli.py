@@ -7,6 +7,14 @@ from pathlib import Path
 from sdjax import errors
 from sdjax.errors import InputError
 
+# Parts of the report that take the model as well as its features.
+_NEED_CHECKPOINT = (
+    "bits_per_character",
+    "training_curve",
+    "probe_points",
+    "coloured_texts",
+)
+
 # Subcommands import what they need: `sdjax prepare` must not wait for jax.
 
 
@@ -117,9 +125,8 @@ def _prepare(arguments) -> None:
         print(f"exact duplicates dropped: {made.manifest['duplicates']:,}")
     for split, shards in made.shards.items():
         reviews, size = sum(s.reviews for s in shards), sum(s.bytes for s in shards)
-        print(
-            f"{split:<6}{reviews:>12,} reviews {size:>16,} bytes {len(shards):>6} shards"
-        )
+        count = len(shards)
+        print(f"{split:<6}{reviews:>12,} reviews{size:>16,} bytes{count:>6} shards")
 
 
 def _labelled(arguments) -> None:
@@ -185,7 +192,7 @@ def _probe(arguments) -> None:
         loaded = load_model(checkpoint)
     except InputError as error:
         reason = f"the checkpoint of the features is not there ({error})"
-        given["absent"] = dict.fromkeys(report.NEEDS_CHECKPOINT, reason)
+        given["absent"] = dict.fromkeys(_NEED_CHECKPOINT, reason)
     else:
         featurizer = TextFeaturizer.from_loaded(loaded)
         top, run = result.top_unit, analysis.run_of(checkpoint)
