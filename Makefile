@@ -1,0 +1,38 @@
+# make demo   from nothing to a report that names the sentiment unit, in minutes
+# make test   the default test suite
+# make check  lint, format check and tests: what .ci/run does
+
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+RUN := runs/quickstart
+
+.PHONY: demo test check clean
+
+$(BIN)/.installed: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+demo: $(BIN)/.installed
+	$(BIN)/sdjax prepare synthetic --shards 20/1/1 --out data/synthetic
+	$(BIN)/sdjax labelled --out data/labelled
+	$(BIN)/python train.py --config configs/quickstart.py --workdir $(RUN)
+	for split in train valid test; do \
+	  $(BIN)/python featurize.py --checkpoint $(RUN) \
+	    --input data/labelled/$$split.csv --text-key sentence --label-key label \
+	    --output features/$$split.npz || exit 1; \
+	done
+	$(BIN)/sdjax probe --train features/train.npz --valid features/valid.npz \
+	  --test features/test.npz --out report
+
+test: $(BIN)/.installed
+	$(BIN)/python -m pytest
+
+check: $(BIN)/.installed
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/python -m pytest
+
+clean:
+	rm -rf $(VENV) data/synthetic data/labelled $(RUN) features report
