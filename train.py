@@ -152,11 +152,13 @@ def train(config: ConfigDict, workdir: Path) -> None:
                 batch = split_batch(windows[step], devices)
                 state, carry, metrics = p_train_step(state, carry, batch)
                 pending.append(metrics)
+                # Read once: a signal may come between any two lines below.
+                stopping = bool(stop.requested)
 
                 done = step + 1
                 last = done == training.total_steps
                 save = last or done % config.checkpoint_every_steps == 0
-                if save or stop.requested or done % config.log_every_steps == 0:
+                if save or stopping or done % config.log_every_steps == 0:
                     for metrics in jax.device_get(pending):
                         progress.add(metrics)
                     pending.clear()
@@ -185,7 +187,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
                             "chars_per_second": speed,
                         }
                     )
-                if save or stop.requested:
+                if save or stopping:
                     meta = identity | {
                         "step": progress.step,
                         "progress": progress.as_json(),
@@ -194,7 +196,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
                         "normalisation": corpus.normalisation.as_json(),
                     }
                     checkpoints.save(state, carry, meta, valid_bpc)
-                if stop.requested:
+                if stopping:
                     break
         checkpoints.wait()
     if stop.requested and progress.step < training.total_steps:
