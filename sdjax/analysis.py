@@ -8,9 +8,9 @@ from tqdm import tqdm
 
 from sdjax import probe
 from sdjax.checkpoint import checkpoint_steps
+from sdjax.coloured_text import TracedText
 from sdjax.featurefile import FeatureSet
 from sdjax.features import TextFeaturizer
-from sdjax.figures import TracedText
 
 
 def run_of(checkpoint: Path) -> Path:

@@ -177,7 +177,7 @@ def _evaluate(arguments) -> None:
 
 def _probe(arguments) -> None:
     """Fit the classifier, find the unit, write the report."""
-    from sdjax import analysis, featurefile, probe, report
+    from sdjax import analysis, featurefile, page, probe, report
     from sdjax.checkpoint import load_model
     from sdjax.features import TextFeaturizer
     from sdjax.metrics import read_metrics
@@ -206,10 +206,10 @@ def _probe(arguments) -> None:
         )
         given["records"] = read_metrics(run / "metrics.jsonl")
         given["bits_per_character"] = loaded.meta["valid_bpc"]
-    page = report.write_report(arguments.out, result, splits, **given)
-    for line in report.headline(result, given.get("bits_per_character")):
+    written = report.write_report(arguments.out, result, splits, **given)
+    for line in page.headline(result, given.get("bits_per_character")):
         print(line)
-    print(f"report: {page}")
+    print(f"report: {written}")
 
 
 if __name__ == "__main__":

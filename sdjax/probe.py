@@ -1,35 +1,17 @@
 """What a linear classifier reads from the features, and which unit says most."""
 
-import warnings
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 
 import numpy as np
 from joblib import Parallel, delayed
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 
+from sdjax.classifier import LinearFit, fit_few, fit_l1
 from sdjax.featurefile import FeatureSet, check_splits
 
 STRENGTHS = tuple(2.0**exponent for exponent in range(-8, 1))
 SPLITS = ("train", "valid", "test")
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-_MAX_ITERATIONS = 1000
-_SEED = 0
-
-
-@dataclass(frozen=True)
-class LinearFit:
-    """A fitted classifier: class 1 where `features @ weights + intercept > 0`."""
-
-    weights: np.ndarray  # float64[H], in units of the raw features
-    intercept: float
-    converged: bool = True
-
-    def accuracy(self, features: np.ndarray, labels: np.ndarray) -> float:
-        """Fraction of rows of float32[N, H] whose label {0, 1}[N] is predicted."""
-        predicted = features @ self.weights + self.intercept > 0
-        return float(np.mean(predicted == (labels > 0)))
 
 
 @dataclass(frozen=True)
@@ -239,56 +221,6 @@ def choose_strength(sweep: Sequence[SweepPoint]) -> int:
     )
 
 
-def fit_l1(features: np.ndarray, labels: np.ndarray, strength: float) -> LinearFit:
-    """Fit L1 logistic regression on raw features, the same in every process.
-
-    Args:
-        features: float32[N, H].
-        labels: {0, 1}[N].
-        strength: C, the inverse of the weight of the penalty.
-
-    Returns:
-        The fit; it says whether it converged, and the report passes that on.
-    """
-    model = LogisticRegression(
-        l1_ratio=1,
-        solver="liblinear",
-        C=strength,
-        max_iter=_MAX_ITERATIONS,
-        random_state=_SEED,
-    )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(features, labels)
-    return _linear_fit(model)
-
-
-def fit_few(features: np.ndarray, labels: np.ndarray) -> LinearFit:
-    """Fit a few chosen units: scikit-learn's defaults (L2, C = 1), standardised inside.
-
-    Standardising makes the mild penalty mean the same for every unit, so that the
-    threshold of a single unit is not pulled towards zero; the weights that are
-    returned apply to raw features again.
-
-    Args:
-        features: float32[N, k].
-        labels: {0, 1}[N].
-
-    Returns:
-        The fit, in units of the raw features.
-    """
-    features = features.astype(np.float64)
-    mean, scale = features.mean(axis=0), features.std(axis=0)
-    scale = np.where(scale > 0, scale, 1.0)
-    model = LogisticRegression(max_iter=_MAX_ITERATIONS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit((features - mean) / scale, labels)
-    fit = _linear_fit(model)
-    weights = fit.weights / scale
-    return LinearFit(weights, fit.intercept - float(mean @ weights), fit.converged)
-
-
 def rank_units(
     weights: np.ndarray, features: np.ndarray, labels: np.ndarray
 ) -> np.ndarray:
@@ -343,14 +275,6 @@ def _powers_of_two(last: int) -> list[int]:
     """1, 2, 4, ... below `last`, and `last` itself; at least 1."""
     last = max(last, 1)
     return [2**i for i in range(last.bit_length()) if 2**i < last] + [last]
-
-
-def _linear_fit(model: LogisticRegression) -> LinearFit:
-    return LinearFit(
-        weights=model.coef_[0].astype(np.float64),
-        intercept=float(model.intercept_[0]),
-        converged=int(model.n_iter_.max()) < model.max_iter,
-    )
 
 
 def _majority(labels: np.ndarray) -> float:

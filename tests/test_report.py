@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from sdjax import figures, probe, report
+from sdjax import figures, page, probe, report
+from sdjax.coloured_text import TracedText
 from sdjax.errors import InputError
 from sdjax.featurefile import FeatureSet
-from sdjax.figures import TracedText
 
 UNIT = 5
 RECORDS = [
@@ -151,6 +151,6 @@ def test_cautions(tmp_path, splits):
 
 
 def test_headline_is_short(result):
-    lines = report.headline(result)
+    lines = page.headline(result)
     assert len(lines) == 3 and all(len(line) <= 88 for line in lines)
     assert not any("bits" in line for line in lines)

@@ -1,0 +1,183 @@
+"""The figure of texts whose characters are coloured by what a unit holds."""
+
+from collections.abc import Sequence
+from functools import cache
+from pathlib import Path as FilePath
+from typing import NamedTuple
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
+from matplotlib.figure import Figure
+from matplotlib.font_manager import FontProperties, findfont, get_font
+from matplotlib.patches import PathPatch
+from matplotlib.path import Path
+from matplotlib.textpath import TextPath
+from matplotlib.transforms import Affine2D
+
+from sdjax.figures import CLASSES, INK, WIDTH, write_png
+
+# Ends lighter than the class colours: text stays readable on them.
+SENTIMENT = LinearSegmentedColormap.from_list(
+    "sentiment", ["#db7d68", "#f3cfc5", "#ffffff", "#c0dde9", "#5aa3c4"]
+)
+COLUMNS = 92  # characters in a line of coloured text
+LINES = 5  # of one text; what is longer is cut
+_MARGIN, _LINE_HEIGHT = 0.12, 0.205  # inches, of the coloured texts
+_ADVANCE = 0.602  # em, the width of every character of DejaVu Sans Mono
+ELLIPSIS, MISSING = "\u2026", "\u25a1"
+
+
+class TracedText(NamedTuple):
+    """A text and what one unit held after each of its bytes.
+
+    Args:
+        text: the text as the model read it.
+        values: float32[bytes of `text` in UTF-8].
+        label: 0 or 1, as given; None when the text has none.
+    """
+
+    text: str
+    values: np.ndarray
+    label: float | None = None
+
+
+def coloured_texts(
+    examples: Sequence[tuple[str, TracedText]],
+    unit: int,
+    threshold: float,
+    sign: int,
+    path: FilePath,
+) -> None:
+    """Draw texts with the background of each character coloured by the unit's value.
+
+    White is the unit's threshold: blue is where the unit alone would say positive, red
+    where it would say negative. A character of several bytes takes its last value.
+
+    Args:
+        examples: (heading, traced text), in the order in which to draw them.
+        unit: index of the unit.
+        threshold: of its own logistic regression; the scale is symmetric about it.
+        sign: +1 when larger values mean positive, else -1.
+        path: of the PNG.
+    """
+    blocks = [(title, wrap(*characters(traced))) for title, traced in examples]
+    shown = [v for _, lines in blocks for line in lines for _, v in line]
+    # Not the largest: one text that runs away would leave all the others white.
+    reach = np.quantile(np.abs(np.subtract(shown, threshold)), 0.95) if shown else 0
+    norm = Normalize(threshold - (reach or 1.0), threshold + (reach or 1.0))
+    colours = SENTIMENT if sign > 0 else SENTIMENT.reversed()
+    rows = sum(len(lines) + 1.9 for _, lines in blocks)
+    foot, head = 0.95, 0.45  # inches
+    height = rows * _LINE_HEIGHT + foot + head
+    left = _MARGIN / WIDTH
+
+    def draw(figure: Figure) -> None:
+        figure.set_layout_engine("none")  # cells have a fixed size
+        axes = figure.add_axes(
+            (left, foot / height, 1 - 2 * left, rows * _LINE_HEIGHT / height)
+        )
+        axes.set(xlim=(0, COLUMNS), ylim=(rows, 0))
+        axes.set_axis_off()
+        axes.set_title(f"Unit {unit}, character by character")
+        _draw_cells(axes, blocks, colours, norm)
+        bar = figure.add_axes((0.3, 0.55 / height, 0.4, 0.11 / height))
+        scale = ScalarMappable(norm, colours)
+        figure.colorbar(scale, bar, orientation="horizontal", extend="both")
+        bar.set_xlabel(f"value of unit {unit} (white: its threshold, {threshold:.3g})")
+        ends = ("negative", "positive")[::sign]
+        for x, side, name in ((-0.08, "right", ends[0]), (1.08, "left", ends[1])):
+            style = {"color": CLASSES[name], "weight": "bold", "size": 9}
+            bar.text(
+                x, 0.5, name, ha=side, va="center", transform=bar.transAxes, **style
+            )
+
+    write_png(path, height, draw)
+
+
+def _draw_cells(
+    axes: Axes, blocks: Sequence, colours: Colormap, norm: Normalize
+) -> None:
+    """Draw headings, and lines of (character, value) below each, from the top."""
+    glyphs, y = [], 0.0
+    for title, lines in blocks:
+        axes.text(0, y + 0.95, title, size=9, weight="bold", va="center")
+        y += 1.55
+        for line in lines:
+            shades = np.array([[value for _, value in line]])
+            edges = np.arange(len(line) + 1), [y, y + 0.9]
+            axes.pcolormesh(*edges, shades, cmap=colours, norm=norm)
+            glyphs += [
+                _glyph(character).transformed(Affine2D().translate(x, y + 0.66))
+                for x, (character, _) in enumerate(line)
+                if character != " "
+            ]
+            y += 1.0
+        y += 0.35
+    if glyphs:
+        outlines = Path.make_compound_path(*glyphs)
+        axes.add_patch(PathPatch(outlines, facecolor=INK, linewidth=0))
+
+
+def characters(traced: TracedText) -> tuple[str, np.ndarray]:
+    """Give each character of a text one value: the one at its last byte.
+
+    Args:
+        traced: a text of C characters and one value per byte.
+
+    Returns:
+        The text without the white space that frames its start, and float[characters].
+    """
+    sizes = [len(c.encode("utf-8", "surrogatepass")) for c in traced.text]
+    if sum(sizes) != len(traced.values):
+        raise ValueError(f"{len(traced.values)} values for {sum(sizes)} bytes of text")
+    start = len(traced.text) - len(traced.text.lstrip())
+    last = np.cumsum(sizes, dtype=int) - 1
+    return traced.text[start:], np.asarray(traced.values, float)[last[start:]]
+
+
+def wrap(text: str, values: np.ndarray) -> list[list[tuple[str, float]]]:
+    """Break a text into lines of (character, value) that a figure has room for.
+
+    Lines break after white space where they can. A text of more than `LINES` lines is
+    cut and ends with an ellipsis.
+    """
+    cells = [
+        (c if has_glyph(c) else MISSING, float(value))
+        for c, value in zip(_plain(text), values, strict=True)
+    ]
+    lines = []
+    while cells and len(lines) < LINES:
+        width = min(COLUMNS, len(cells))
+        if len(cells) > COLUMNS:
+            spaces = [i for i in range(COLUMNS) if cells[i][0] == " "]
+            width = spaces[-1] + 1 if spaces and spaces[-1] > COLUMNS // 2 else COLUMNS
+        lines.append(cells[:width])
+        cells = cells[width:]
+    if cells:
+        kept = lines[-1][: COLUMNS - 1]
+        lines[-1] = [*kept, (ELLIPSIS, kept[-1][1])]
+    return lines
+
+
+def has_glyph(character: str) -> bool:
+    """Whether the bundled monospaced font can draw a character."""
+    return get_font(findfont(_monospaced())).get_char_index(ord(character)) != 0
+
+
+def _plain(text: str) -> str:
+    """Every white space as one blank: a line is one row of cells."""
+    return "".join(" " if c.isspace() else c for c in text)
+
+
+@cache
+def _glyph(character: str) -> Path:
+    """Outline in a cell of width 1 and height 1, from the base line downwards."""
+    outline = TextPath((0, 0), character, size=1.0, prop=_monospaced())
+    em = (WIDTH - 2 * _MARGIN) / COLUMNS / _ADVANCE  # inches
+    return outline.transformed(Affine2D().scale(1 / _ADVANCE, -em / _LINE_HEIGHT))
+
+
+def _monospaced() -> FontProperties:
+    return FontProperties(family="DejaVu Sans Mono")
