@@ -1,17 +1,22 @@
 """Multiplicative and plain LSTM over time: pure functions on arrays.
 
-The cell, gate order i, f, o, u (Krause et al. 2016, eqs. 13-19; Radford et al. 2017):
+The cell, gate order i, f, o, u (Krause et al. 2016, section 3; Radford et al. 2017):
 
     m  = (x Wmx) * (h Wmh)                      (plain LSTM: m = h)
     z  = x Wx + m Wh + b
     c' = sigmoid(f) c + sigmoid(i) tanh(u)
     h' = sigmoid(o) tanh(c')
 
-Weights arrive in float32 with weight norm already applied; each function casts them to
-`compute_dtype` once, outside the loop. Products take operands in that dtype and
-accumulate in float32; gates and the carried cell are float32.
+Weights arrive in float32 with weight norm already applied; every function casts them
+to `compute_dtype` once, outside the loop. Products take operands in that dtype and
+accumulate in float32; gates, the carried cell and all gradients are float32.
+
+`scan_reference` states the cell as one would write it. The other functions compute the
+same feature-major, [H, B] inside the loop: on a CPU a product `W @ h` with W [M, K] is
+up to 1.4 times as fast as `h @ W`.
 """
 
+from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -58,22 +63,10 @@ def _dot(a, b):
     return jnp.dot(a, b, preferred_element_type=jnp.float32)
 
 
-def _cast(weights: Weights, compute_dtype) -> Weights:
-    """Cast the matrices; the bias stays in float32."""
-    matrices = {k: v.astype(compute_dtype) for k, v in weights._asdict().items()}
-    return weights._replace(**(matrices | {"b": weights.b}))
-
-
-def step(weights: Weights, x, state: RecurrentState) -> RecurrentState:
-    """Read one byte: x [B, E] in the weights' dtype."""
-    m = state.hidden
-    if isinstance(weights, MLSTMWeights):
-        m = (_dot(x, weights.wmx) * _dot(m, weights.wmh)).astype(x.dtype)
-    z = _dot(x, weights.wx) + _dot(m, weights.wh) + weights.b[None]
-    i, f, o, u = jnp.split(z, 4, axis=-1)
-    cell = jax.nn.sigmoid(f) * state.cell + jax.nn.sigmoid(i) * jnp.tanh(u)
-    hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
-    return RecurrentState(hidden.astype(x.dtype), cell)
+def _activate(z, axis: int):
+    """Split the gates' sums and activate them: i, f, o, u."""
+    i, f, o, u = jnp.split(z, 4, axis)
+    return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jax.nn.sigmoid(o), jnp.tanh(u)
 
 
 def _start(state: RecurrentState, reset, compute_dtype) -> RecurrentState:
@@ -98,15 +91,149 @@ def scan_reference(
 
     Args and returns as for `run`.
     """
-    weights = _cast(weights, compute_dtype)
+    w = jax.tree.map(lambda v: v.astype(compute_dtype), weights)._replace(b=weights.b)
 
     def body(state, x):
-        state = step(weights, x, state)
-        return state, state.hidden
+        m = state.hidden
+        if isinstance(w, MLSTMWeights):
+            m = (_dot(x, w.wmx) * _dot(m, w.wmh)).astype(compute_dtype)
+        z = _dot(x, w.wx) + _dot(m, w.wh) + w.b[None]
+        i, f, o, u = _activate(z, axis=1)
+        cell = f * state.cell + i * u
+        hidden = (o * jnp.tanh(cell)).astype(compute_dtype)
+        return RecurrentState(hidden, cell), hidden
 
     start = _start(state, reset, compute_dtype)
     end, hidden = lax.scan(body, start, inputs.astype(compute_dtype))
     return hidden, end
+
+
+class _Saved(NamedTuple):
+    """What one step keeps for the gradient, each [features, B] in the compute dtype.
+
+    Cells are not kept after the step: gates and the cell before it give them back.
+    """
+
+    gates: jax.Array  # activated i, f, o, u [4H, B]
+    cell: jax.Array  # before the step, float32
+    m: jax.Array | None  # None for the plain LSTM, as the next two
+    from_input: jax.Array | None  # x Wmx
+    from_hidden: jax.Array | None  # h Wmh
+
+
+def _make_step(weights: Weights, compute_dtype):
+    """Return step(hidden [H, B], cell [H, B], x [E, B]) -> hidden, cell, _Saved."""
+    # One product for both operands of the gates: adding a product of x that was
+    # computed before the loop costs more than it saves.
+    gate_weight = jnp.concatenate([weights.wh, weights.wx]).astype(compute_dtype).T
+    bias = weights.b[:, None]
+    multiplicative = isinstance(weights, MLSTMWeights)
+    if multiplicative:
+        wmh = weights.wmh.astype(compute_dtype).T
+        wmx = weights.wmx.astype(compute_dtype).T
+
+    def step(hidden, cell, x):
+        m, kept = hidden, (None, None, None)
+        if multiplicative:
+            from_input, from_hidden = _dot(wmx, x), _dot(wmh, hidden)
+            m = (from_input * from_hidden).astype(compute_dtype)
+            kept = m, from_input.astype(m.dtype), from_hidden.astype(m.dtype)
+        z = _dot(gate_weight, jnp.concatenate([m, x])) + bias
+        i, f, o, u = _activate(z, axis=0)
+        after = f * cell + i * u
+        gates = jnp.concatenate([i, f, o, u]).astype(compute_dtype)
+        hidden = (o * jnp.tanh(after)).astype(compute_dtype)
+        return hidden, after, _Saved(gates, cell, *kept)
+
+    return step
+
+
+def _feature_major(sequence: jax.Array, dtype) -> jax.Array:
+    """[T, B, F] -> [T, F, B]."""
+    return sequence.astype(dtype).swapaxes(1, 2)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(3,))
+def _run(weights, inputs, state, compute_dtype):
+    return _run_forward(weights, inputs, state, compute_dtype)[0]
+
+
+def _run_forward(weights, inputs, state, compute_dtype):
+    step = _make_step(weights, compute_dtype)
+
+    def body(carry, x):
+        hidden, cell, saved = step(*carry, x)
+        return (hidden, cell), (hidden.T, saved)
+
+    carry = state.hidden.T, state.cell.T
+    x = _feature_major(inputs, compute_dtype)
+    (last_hidden, last_cell), (hidden, saved) = lax.scan(body, carry, x)
+    end = RecurrentState(last_hidden.T, last_cell.T)
+    return (hidden, end), (weights, inputs, state, hidden, saved)
+
+
+def _run_backward(compute_dtype, residuals, cotangents):
+    """Back-propagate through a window.
+
+    Autodiff of the scan would accumulate the weights' gradients at every step. Here the
+    loop computes only what the step before it needs, and keeps the gradient of each
+    product's result, batch-major, for one large product per weight after the loop.
+    """
+    weights, inputs, state, hidden, saved = residuals
+    d_outputs, d_end = cotangents
+    multiplicative = isinstance(weights, MLSTMWeights)
+    hidden_size = state.hidden.shape[1]
+    cast = partial(jnp.asarray, dtype=compute_dtype)
+    gate_weight = cast(jnp.concatenate([weights.wh, weights.wx]))
+
+    def body(carry, step):
+        d_hidden, d_cell = carry
+        d_output, kept = step
+        i, f, o, u = jnp.split(kept.gates.astype(jnp.float32), 4)
+        tanh_cell = jnp.tanh(f * kept.cell + i * u)
+        d_hidden = d_hidden + d_output
+        d_cell = d_cell + d_hidden * o * (1 - tanh_cell * tanh_cell)
+        d_i = d_cell * u * i * (1 - i)
+        d_f = d_cell * kept.cell * f * (1 - f)
+        d_o = d_hidden * tanh_cell * o * (1 - o)
+        d_u = d_cell * i * (1 - u * u)
+        d_z = cast(jnp.concatenate([d_i, d_f, d_o, d_u]))
+        d_m, d_x = jnp.split(_dot(gate_weight, d_z), [hidden_size])
+        if not multiplicative:
+            return (d_m, d_cell * f), (d_x.T, d_z.T, None, None)
+        d_from_hidden = cast(d_m * kept.from_input)
+        d_from_input = cast(d_m * kept.from_hidden)
+        d_hidden = _dot(cast(weights.wmh), d_from_hidden)
+        d_x = d_x + _dot(cast(weights.wmx), d_from_input)
+        kept = d_x.T, d_z.T, d_from_hidden.T, d_from_input.T
+        return (d_hidden, d_cell * f), kept
+
+    carry = d_end.hidden.T.astype(jnp.float32), d_end.cell.T
+    steps = _feature_major(d_outputs, d_outputs.dtype), saved
+    _, kept = lax.scan(body, carry, steps, reverse=True)
+    d_inputs, d_z, d_from_hidden, d_from_input = kept
+
+    def gradient(operand, d_product):  # [T, in, B], [T, B, out] -> [in, out]
+        product = partial(jnp.einsum, preferred_element_type=jnp.float32)
+        return product("tib,tbo->io", operand, d_product)
+
+    x = _feature_major(inputs, compute_dtype)
+    before = jnp.concatenate([state.hidden[None], hidden[:-1]]).swapaxes(1, 2)
+    m = saved.m if multiplicative else before
+    d_gate_weight = gradient(jnp.concatenate([m, x], axis=1), d_z)
+    d_weights = weights._replace(
+        wh=d_gate_weight[:hidden_size],
+        wx=d_gate_weight[hidden_size:],
+        b=jnp.sum(d_z, axis=(0, 1), dtype=jnp.float32),
+    )
+    if multiplicative:
+        d_weights = d_weights._replace(
+            wmh=gradient(before, d_from_hidden), wmx=gradient(x, d_from_input)
+        )
+    return d_weights, d_inputs.astype(inputs.dtype), None  # state: truncated
+
+
+_run.defvjp(_run_forward, _run_backward)
 
 
 def run(
@@ -116,9 +243,10 @@ def run(
     reset: jax.Array,
     compute_dtype=jnp.float32,
 ) -> tuple[jax.Array, RecurrentState]:
-    """Read a window of bytes, for training.
+    """Read a window of bytes, for training, with a hand-written gradient.
 
     No gradient flows into the incoming state: back-propagation is truncated there.
+    Gradients of the weights are float32 in every compute dtype.
 
     Args:
         weights: float32, effective (weight norm applied).
@@ -129,8 +257,11 @@ def run(
 
     Returns:
         hidden [T, B, H] in the compute dtype, and the state after the last byte.
+
+    Reference: Krause et al. 2016, "Multiplicative LSTM for sequence modelling".
     """
-    return scan_reference(weights, inputs, state, reset, compute_dtype)
+    compute_dtype = jnp.dtype(compute_dtype)
+    return _run(weights, inputs, _start(state, reset, compute_dtype), compute_dtype)
 
 
 def forward(
@@ -143,21 +274,24 @@ def forward(
     """Read texts of different lengths, keeping only the state each one ends in.
 
     Args:
+        weights, inputs, state, compute_dtype: as for `run`.
         lengths: int32[B]; row r reads its first lengths[r] bytes (0 to T), then its
             state stands still, so padding never changes a result.
-        weights, inputs, state, compute_dtype: as for `run`.
     """
-    weights = _cast(weights, compute_dtype)
+    step = _make_step(weights, compute_dtype)
 
-    def body(state, t_x):
-        t, x = t_x
-        live = (t < lengths)[:, None]
-        after = step(weights, x, state)
-        return jax.tree.map(lambda a, b: jnp.where(live, a, b), after, state), None
+    def body(before, time_and_x):
+        time, x = time_and_x
+        after = step(*before, x)[:2]
+        reads = (time < lengths)[None]
+        freeze = partial(jnp.where, reads)
+        return jax.tree.map(freeze, after, before), None
 
-    start = _start(state, jnp.zeros_like(lengths, bool), compute_dtype)
+    state = _start(state, jnp.zeros_like(lengths, bool), compute_dtype)
     times = jnp.arange(inputs.shape[0])
-    return lax.scan(body, start, (times, inputs.astype(compute_dtype)))[0]
+    steps = times, _feature_major(inputs, compute_dtype)
+    (hidden, cell), _ = lax.scan(body, (state.hidden.T, state.cell.T), steps)
+    return RecurrentState(hidden.T, cell.T)
 
 
 def trace(
@@ -170,15 +304,16 @@ def trace(
 
     Args as for `run`.
     """
-    weights = _cast(weights, compute_dtype)
+    step = _make_step(weights, compute_dtype)
 
-    def body(state, x):
-        state = step(weights, x, state)
-        return state, state.cell
+    def body(before, x):
+        hidden, cell, _ = step(*before, x)
+        return (hidden, cell), cell.T
 
-    start = _start(state, jnp.zeros(inputs.shape[1], bool), compute_dtype)
-    end, cells = lax.scan(body, start, inputs.astype(compute_dtype))
-    return cells, end
+    state = _start(state, jnp.zeros(inputs.shape[1], bool), compute_dtype)
+    carry = state.hidden.T, state.cell.T
+    (hidden, cell), cells = lax.scan(body, carry, _feature_major(inputs, compute_dtype))
+    return cells, RecurrentState(hidden.T, cell.T)
 
 
 def flops_per_character(
@@ -186,7 +321,7 @@ def flops_per_character(
 ) -> int:
     """Count the floating-point operations of training on one character.
 
-    Matrix products of the recurrence, the input side and the output layer; forward once
+    Matrix products of the recurrence, the input side and the output layer: forward once
     and backward twice.
 
     Args:

@@ -1,0 +1,28 @@
+"""Eight host devices, strict promotion, and the table of tolerances."""
+
+import os
+
+# Before jax is imported: the number of host devices is read once.
+os.environ["XLA_FLAGS"] = (
+    os.environ.get("XLA_FLAGS", "") + " --xla_force_host_platform_device_count=8"
+)
+
+import jax  # noqa: E402
+import pytest  # noqa: E402
+
+jax.config.update("jax_numpy_rank_promotion", "raise")
+jax.config.update("jax_default_matmul_precision", "highest")
+
+TOLERANCES = {
+    "float32": {"rtol": 1e-5, "atol": 1e-6},  # the same mathematics, another order
+    "oracle": {"rtol": 1e-5, "atol": 1e-5},  # float32 against NumPy float64
+    "numerical": {"rtol": 5e-3, "atol": 1e-5},  # central differences
+    "bfloat16": {"rtol": 2e-2, "atol": 2e-2},  # against float32
+    "float16": {"rtol": 5e-3, "atol": 5e-3},  # against float32
+}
+
+
+@pytest.fixture
+def tolerances():
+    """rtol and atol by kind of comparison, for np.testing.assert_allclose."""
+    return TOLERANCES
