@@ -21,7 +21,7 @@ from tqdm import tqdm
 from sdjax import errors
 from sdjax.checkpoint import Checkpoints, check_same_run, model_config
 from sdjax.corpus import Corpus
-from sdjax.devices import split_batch, zero_carry
+from sdjax.devices import replicate, split_batch, spread, zero_carry
 from sdjax.errors import InputError
 from sdjax.evaluate import evaluator
 from sdjax.metrics import MetricsLog, Progress
@@ -143,6 +143,9 @@ def train(config: ConfigDict, workdir: Path) -> None:
             progress = Progress(**meta["progress"])
             print(f"resumed from step {latest} of {training.total_steps}", flush=True)
 
+        # Where the step leaves its outputs, so that it is compiled once.
+        used = jax.local_devices()[:devices]
+        state, carry = replicate(state, used), spread(carry, used)
         with (
             MetricsLog(workdir, progress.step) as log,
             progress_bar(config, training, progress) as bar,

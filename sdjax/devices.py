@@ -30,13 +30,25 @@ def split_batch(batch: Batch, devices: int) -> Batch:
 
 
 def zero_carry(model: LanguageModel, batch_size: int, devices: int) -> RecurrentState:
-    """Return the state at the start of a text, [D, B, H], on the host."""
+    """Return the state at the start of a text, [D, B, H], on the first D devices."""
     state = jax.device_get(model.zero_state(batch_size))
-    return jax.tree.map(lambda x: x.reshape(devices, -1, x.shape[-1]), state)
+    rows = jax.tree.map(lambda x: x.reshape(devices, -1, x.shape[-1]), state)
+    return spread(rows, jax.local_devices()[:devices])
 
 
 def replicate(tree, devices: list[jax.Device]):
-    """Put one copy on each device, where pmap with `in_axes=None` finds it."""
-    return jax.device_put(
-        tree, NamedSharding(Mesh(np.array(devices), (AXIS,)), PartitionSpec())
-    )
+    """Put one copy on each device, where pmap with `in_axes=None` leaves it."""
+    return _put(tree, devices, PartitionSpec())
+
+
+def spread(tree, devices: list[jax.Device]):
+    """Put row d of [D, ...] on device d, where pmap with `in_axes=0` leaves it.
+
+    An input that comes from the host first and from the step itself afterwards is
+    compiled for twice.
+    """
+    return _put(tree, devices, PartitionSpec(AXIS))
+
+
+def _put(tree, devices: list[jax.Device], spec: PartitionSpec):
+    return jax.device_put(tree, NamedSharding(Mesh(np.array(devices), (AXIS,)), spec))
