@@ -1,7 +1,13 @@
 """Checkpoints by orbax: everything that the next step depends on, and back again."""
 
+import contextlib
+import errno
 import logging
 import math
+import os
+import re
+import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -10,7 +16,7 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from sdjax.errors import InputError
+from sdjax.errors import InputError, naming
 from sdjax.model import LanguageModel, init_params
 from sdjax.recurrence import RecurrentState
 from sdjax.step import TrainState
@@ -49,19 +55,24 @@ class Checkpoints:
         ]
         if keep_every_steps:
             policies.append(checkpoint_managers.EveryNSteps(keep_every_steps))
-        self._manager = ocp.CheckpointManager(
-            folder.absolute(),
-            options=ocp.CheckpointManagerOptions(
-                preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
-                cleanup_tmp_directories=True,
-            ),
+        self._folder = folder
+        options = ocp.CheckpointManagerOptions(
+            preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
+            cleanup_tmp_directories=True,
         )
+        with _naming(folder):
+            self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self._manager.close()
+    def __exit__(self, kind, *_):
+        try:
+            with _naming(self._folder):
+                self._manager.close()
+        except OSError:
+            if kind is None:  # else it is what the caller already knows
+                raise
 
     @property
     def latest(self) -> int | None:
@@ -83,24 +94,42 @@ class Checkpoints:
                 of devices can read it.
             meta: JSON, with the key "step".
             valid_bpc: None when it was not measured at this step.
+
+        Raises:
+            OSError: names the folder; this step, or the one saved before it, could not
+                be written.
         """
         measured = valid_bpc is not None and math.isfinite(valid_bpc)
         params, rest = _split(jax.device_get(state))
         rest["carry"] = [x.reshape(-1, x.shape[-1]) for x in jax.device_get(carry)]
-        self._manager.save(
-            meta["step"],
-            args=ocp.args.Composite(
-                params=ocp.args.StandardSave(params),
-                state=ocp.args.StandardSave(rest),
-                meta=ocp.args.JsonSave(meta | {"format_version": FORMAT_VERSION}),
-            ),
-            # An unmeasured or NaN step must never pass for the best one.
-            metrics={"valid_bpc": valid_bpc if measured else math.inf},
-        )
+        self._check_space(sum(x.nbytes for x in jax.tree.leaves((params, rest))))
+        with _naming(self._folder):
+            self._manager.save(
+                meta["step"],
+                args=ocp.args.Composite(
+                    params=ocp.args.StandardSave(params),
+                    state=ocp.args.StandardSave(rest),
+                    meta=ocp.args.JsonSave(meta | {"format_version": FORMAT_VERSION}),
+                ),
+                # An unmeasured or NaN step must never pass for the best one.
+                metrics={"valid_bpc": valid_bpc if measured else math.inf},
+            )
+
+    def _check_space(self, needed: int) -> None:
+        """Refuse in time: what orbax finds too late it reports at the next save."""
+        free = shutil.disk_usage(self._folder).free
+        if free < needed:
+            raise OSError(
+                errno.ENOSPC,
+                f"a checkpoint takes {needed / 1e6:,.1f} MB, the disk has"
+                f" {free / 1e6:,.1f} MB left",
+                str(self._folder),
+            )
 
     def wait(self) -> None:
-        """Wait until the save under way is on disk."""
-        self._manager.wait_until_finished()
+        """Wait until the save under way is on disk; raises as `save` does."""
+        with _naming(self._folder):
+            self._manager.wait_until_finished()
 
     def meta(self, step: int) -> dict:
         """Read what `save` was given as meta."""
@@ -245,6 +274,23 @@ def _first_line(error: Exception) -> str:
     return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
 
 
+@contextlib.contextmanager
+def _naming(folder: Path) -> Iterator[None]:
+    """Make an `OSError` that names the folder of what the file system refused.
+
+    Orbax raises a ValueError of many lines; the system's error is somewhere in it.
+    """
+    try:
+        with naming(folder):
+            yield
+    except ValueError as error:
+        number = re.search(r"os_error_code='(\d+)'", str(error))
+        if number is None:
+            raise
+        code = int(number[1])
+        raise OSError(code, os.strerror(code), str(folder)) from error
+
+
 def _quiet_orbax() -> None:
-    """Orbax logs every step of every save as a warning or info."""
-    logging.getLogger("absl").setLevel(logging.ERROR)
+    """Orbax logs every step of every save, and every error that it also raises."""
+    logging.getLogger("absl").setLevel(logging.CRITICAL)

@@ -1,11 +1,41 @@
 """What went wrong, in one line that names the value, the place and the fix."""
 
+import contextlib
+import errno
+import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 
 class InputError(Exception):
     """The user can mend this: the message names the value, the place and the fix."""
+
+
+_FIXES = {
+    errno.ENOSPC: "free some space or write elsewhere",
+    errno.EDQUOT: "free some space or write elsewhere",
+    errno.EFBIG: "raise the limit on file sizes (ulimit -f) or write elsewhere",
+    errno.EACCES: "choose a place that you may read and write",
+    errno.EPERM: "choose a place that you may read and write",
+    errno.EROFS: "choose a place that can be written",
+    errno.ENOTDIR: "choose another path: a part of this one is a file",
+    errno.EEXIST: "choose another path: this one is there already",
+    errno.EISDIR: "choose another path: this one is a folder",
+    errno.ENOENT: "check the path",
+}
+
+
+@contextlib.contextmanager
+def naming(path: str | os.PathLike) -> Iterator[None]:
+    """Name in an `OSError` the path that the user gave.
+
+    A full disk is reported without any, and a failed replacement with the name of a
+    temporary file.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or str(error), str(path)) from error
 
 
 def run(main: Callable[[], int | None]) -> int:
@@ -25,10 +55,14 @@ def run(main: Callable[[], int | None]) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except OSError as error:
-        print(
-            f"error: {error.filename or ''} {error.strerror or error}", file=sys.stderr
-        )
+        print(f"error: {_in_one_line(error)}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:
         print("interrupted", file=sys.stderr)
         return 130
+
+
+def _in_one_line(error: OSError) -> str:
+    place = f"{error.filename}: " if error.filename else ""
+    fix = _FIXES.get(error.errno)
+    return f"{place}{error.strerror or error}" + (f"; {fix}" if fix else "")

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sdjax.errors import InputError
+from sdjax.errors import InputError, naming
 
 FORMAT = "sdjax-features-1"
 _ARRAYS = ("features", "ids", "text_bytes", "text_offsets", "metadata")
@@ -50,6 +50,7 @@ def save(path: str | os.PathLike, feature_set: FeatureSet) -> None:
 
     Raises:
         InputError: an array's length differs from the others, or a value is not finite.
+        OSError: names `path`; it could not be written.
     """
     path = Path(path)
     _check(path, feature_set)
@@ -64,17 +65,18 @@ def save(path: str | os.PathLike, feature_set: FeatureSet) -> None:
     }
     if feature_set.labels is not None:
         arrays["labels"] = np.asarray(feature_set.labels, np.float32)
-    path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            np.savez(file, allow_pickle=False, **arrays)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with open(temporary, "wb") as file:
+                np.savez(file, allow_pickle=False, **arrays)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except BaseException:
+            temporary.unlink(missing_ok=True)
+            raise
 
 
 def load(path: str | os.PathLike) -> FeatureSet:

@@ -3,10 +3,16 @@
 import json
 import math
 import os
+import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from tensorboardX import SummaryWriter
+from tensorboardX import summary
+from tensorboardX.event_file_writer import EventsWriter
+from tensorboardX.proto.event_pb2 import Event, SessionLog
+from tensorboardX.proto.summary_pb2 import Summary
+
+from sdjax.errors import naming
 
 
 def bits_per_character(nats: float, predicted: int) -> float:
@@ -64,31 +70,53 @@ class MetricsLog:
     """
 
     def __init__(self, workdir: Path, step: int):
-        self.path = workdir / "metrics.jsonl"
+        self.path, events = workdir / "metrics.jsonl", workdir / "tensorboard"
         kept = [r for r in read_metrics(self.path) if r["step"] <= step]
         temporary = self.path.with_suffix(".jsonl.tmp")
-        temporary.write_text("".join(json.dumps(r) + "\n" for r in kept))
-        os.replace(temporary, self.path)
-        self._file = self.path.open("a", encoding="utf-8")
-        self._tensorboard = SummaryWriter(
-            str(workdir / "tensorboard"), purge_step=step + 1 if step else None
-        )
+        with naming(workdir):
+            temporary.write_text("".join(json.dumps(r) + "\n" for r in kept))
+            os.replace(temporary, self.path)
+            self._file = self.path.open("a", encoding="utf-8")
+            events.mkdir(exist_ok=True)
+            # Not SummaryWriter: its thread dies of a full disk, and then the queue to
+            # it fills up and training stands still.
+            self._events = EventsWriter(str(events / "events"))
+        if step:  # TensorBoard hides what a run wrote beyond its last checkpoint
+            start = SessionLog(status=SessionLog.START)
+            self._events.write_event(Event(step=step + 1, session_log=start))
 
     def write(self, record: dict) -> None:
-        """Append one record; "step" is required, None stands for not measured."""
+        """Append one record; "step" is required, None stands for not measured.
+
+        Raises:
+            OSError: names the file; it could not be written.
+        """
         clean = {k: _finite_or_none(v) for k, v in record.items()}
-        self._file.write(json.dumps(clean) + "\n")
-        self._file.flush()
-        for name, value in clean.items():
-            if name != "step" and value is not None:
-                self._tensorboard.add_scalar(name, value, record["step"])
+        scalars = [
+            value
+            for name, number in clean.items()
+            if name != "step" and number is not None
+            for value in summary.scalar(name, number).value
+        ]
+        event = Event(
+            wall_time=time.time(), step=record["step"], summary=Summary(value=scalars)
+        )
+        with naming(self.path):
+            self._file.write(json.dumps(clean) + "\n")
+            self._file.flush()
+            self._events.write_event(event)
+            self._events.flush()
 
     def __enter__(self):
         return self
 
-    def __exit__(self, *_):
-        self._file.close()
-        self._tensorboard.close()
+    def __exit__(self, kind, *_):
+        try:
+            with naming(self.path), self._file:
+                self._events.close()
+        except OSError:
+            if kind is None:  # else it is what the caller already knows
+                raise
 
 
 def _finite_or_none(value):

@@ -1,14 +1,15 @@
 """The report: a probe's result and its figures, as a page and as JSON."""
 
+import contextlib
 import json
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sdjax import figures, page
 from sdjax.coloured_text import TracedText, coloured_texts
-from sdjax.errors import InputError
+from sdjax.errors import InputError, naming
 from sdjax.featurefile import FeatureSet
 from sdjax.probe import ProbeResult
 
@@ -54,11 +55,11 @@ def write_report(
 
     Raises:
         InputError: `folder` is a file.
+        OSError: names `folder`; it could not be written.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a folder for the report")
-    folder.mkdir(parents=True, exist_ok=True)
     records = [record for record in records if _measured(record)]
     given = {
         "bits_per_character": bits_per_character is not None,
@@ -71,8 +72,7 @@ def write_report(
         for name, default in _ABSENT.items()
         if not given[name]
     }
-    with tempfile.TemporaryDirectory(prefix=".report-", dir=folder) as temporary:
-        staged = Path(temporary)
+    with naming(folder), _staging(folder) as staged:
         drawn = _draw(staged, result, splits["test"], records, probe_points, traced)
         text = page.compose(result, splits, drawn, reasons, bits_per_character)
         (staged / PAGE).write_text(text, encoding="utf-8")
@@ -94,6 +94,14 @@ def write_report(
         for name in (*(f"{name}.png" for name in drawn), PAGE, DATA):
             os.replace(staged / name, folder / name)
     return folder / PAGE
+
+
+@contextlib.contextmanager
+def _staging(folder: Path) -> Iterator[Path]:
+    """Make the folder and, in it, one to write in that is gone afterwards."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".report-", dir=folder) as staged:
+        yield Path(staged)
 
 
 def _draw(
