@@ -1,6 +1,7 @@
 """Texts -> features: the state of a trained model after the last byte of each text."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import cache, partial
 from pathlib import Path
 
 import jax
@@ -17,12 +18,35 @@ from sdjax.text import Normalisation
 _TRACE_CHUNK = 64  # bytes traced at once
 
 
+@cache
+def _encoder(model: LanguageModel, devices: tuple[jax.Device, ...]) -> Callable:
+    """Compile once per model, however many checkpoints of it are read."""
+
+    def encode(params, tokens, carry, lengths):
+        variables = {"params": params}
+        return model.apply(variables, tokens, carry, lengths, method="encode")
+
+    return jax.pmap(
+        encode,
+        axis_name=AXIS,
+        in_axes=(None, 0, 0, 0),
+        donate_argnums=2,
+        devices=devices,
+    )
+
+
+@partial(jax.jit, static_argnums=0)
+def _trace(model: LanguageModel, params: dict, tokens: jax.Array, carry):
+    return model.apply({"params": params}, tokens, carry, method="trace")
+
+
 class TextFeaturizer:
     """Turn texts into the cell state after their last byte, from a zero state.
 
     A text is normalised and framed as in training. Texts are sorted by length and read
     `batch_size` at a time, `chunk_size` bytes at a time, so memory is bounded for texts
-    of any length. A text's features depend on that text alone.
+    of any length. A text's features depend on that text alone: bit for bit at one batch
+    size, up to the order in which products are summed between batch sizes.
 
     Args:
         model: the language model.
@@ -47,23 +71,7 @@ class TextFeaturizer:
         self._batch_size, self._chunk_size = batch_size, chunk_size
         self._devices = devices_for(batch_size)
         self._params = replicate(params, self._devices)
-
-        def encode(params, tokens, carry, lengths):
-            variables = {"params": params}
-            return model.apply(variables, tokens, carry, lengths, method="encode")
-
-        self._encode = jax.pmap(
-            encode,
-            axis_name=AXIS,
-            in_axes=(None, 0, 0, 0),
-            donate_argnums=2,
-            devices=self._devices,
-        )
-        self._trace = jax.jit(
-            lambda params, tokens, carry: model.apply(
-                {"params": params}, tokens, carry, method="trace"
-            )
-        )
+        self._encode = _encoder(model, tuple(self._devices))
 
     @classmethod
     def from_loaded(cls, loaded: Loaded, **options) -> "TextFeaturizer":
@@ -150,6 +158,7 @@ class TextFeaturizer:
                     f"unit {unit} is not one of the model's 0..{width - 1}"
                 )
         data = np.frombuffer(self.normalisation.encode(text), np.uint8)
+        params = jax.tree.map(lambda x: x.addressable_data(0), self._params)
         carry = self.model.zero_state(1)
         pieces = []
         for offset in range(0, len(data), _TRACE_CHUNK):
@@ -157,6 +166,6 @@ class TextFeaturizer:
             # A fixed shape compiles once; what stands after the text is cut off.
             tokens = np.zeros((_TRACE_CHUNK, 1), np.uint8)
             tokens[: len(piece), 0] = piece
-            cells, carry = self._trace(self._params, tokens, carry)
+            cells, carry = _trace(self.model, params, tokens, carry)
             pieces.append(np.asarray(cells[: len(piece), 0])[:, columns])
         return np.concatenate(pieces)
