@@ -6,9 +6,8 @@ Running the same command again resumes from the last checkpoint.
 """
 
 import math
-import signal
 import sys
-import time
+from collections import deque
 from pathlib import Path
 from typing import NamedTuple
 
@@ -24,13 +23,18 @@ from sdjax.corpus import Corpus
 from sdjax.devices import replicate, split_batch, spread, zero_carry
 from sdjax.errors import InputError
 from sdjax.evaluate import evaluator
-from sdjax.metrics import MetricsLog, Progress
+from sdjax.interrupt import StopSignal
+from sdjax.metrics import Clock, MetricsLog, Progress
 from sdjax.model import LanguageModel, init_params
 from sdjax.optim import optimizer, scaled_learning_rate, schedule
 from sdjax.precision import loss_scale
 from sdjax.recurrence import flops_per_character
 from sdjax.step import AXIS, TrainState, create_train_state, train_step
 from sdjax.windows import Windows
+
+# Steps that the devices may be behind: enough that they never wait for the host, few
+# enough that the bar moves with every step and Ctrl-C is answered within a few.
+_IN_FLIGHT = 2
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The config file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of checkpoints and logs.")
@@ -150,49 +154,34 @@ def train(config: ConfigDict, workdir: Path) -> None:
             MetricsLog(workdir, progress.step) as log,
             progress_bar(config, training, progress) as bar,
         ):
-            pending, clock = [], Clock(progress.chars)
+            in_flight, clock = deque(), Clock(progress.chars)
             for step in range(progress.step, training.total_steps):
                 batch = split_batch(windows[step], devices)
                 state, carry, metrics = p_train_step(state, carry, batch)
-                pending.append(metrics)
+                in_flight.append(metrics)
                 # Read once: a signal may come between any two lines below.
                 stopping = bool(stop.requested)
-
                 done = step + 1
-                last = done == training.total_steps
-                save = last or done % config.checkpoint_every_steps == 0
-                if save or stopping or done % config.log_every_steps == 0:
-                    for metrics in jax.device_get(pending):
-                        progress.add(metrics)
-                    pending.clear()
+                save = (
+                    done == training.total_steps
+                    or done % config.checkpoint_every_steps == 0
+                )
+                logs = save or done % config.log_every_steps == 0
+                wait_for(in_flight, 0 if logs or stopping else _IN_FLIGHT, progress)
+                bar.update(progress.chars - bar.n)
+
                 valid_bpc = None
-                if save or done % config.log_every_steps == 0:
-                    speed = clock.rate(progress.chars)
-                    train_bpc = progress.take_interval()
-                    bar.update(progress.chars - bar.n)
-                    bar.set_postfix(bpc=f"{train_bpc:.3f}")
+                if logs:
+                    record = progress.take_record(training.learning_rate)
+                    record["chars_per_second"] = clock.rate(progress.chars)
+                    bar.set_postfix(bpc=f"{record['train_bpc']:.3f}")
                     if save:
                         valid_bpc = evaluate(state.params)
                         clock = Clock(progress.chars)
-                    log.write(
-                        {
-                            "step": progress.step,
-                            "chars": progress.chars,
-                            "train_bpc": train_bpc,
-                            "valid_bpc": valid_bpc,
-                            "learning_rate": float(
-                                training.learning_rate(progress.updates)
-                            ),
-                            "grad_norm": progress.grad_norm,
-                            "loss_scale": progress.loss_scale,
-                            "skipped": progress.step - progress.updates,
-                            "rows_zeroed": progress.rows_zeroed,
-                            "chars_per_second": speed,
-                        }
-                    )
+                    log.write(record | {"valid_bpc": valid_bpc})
                 if save or stopping:
                     meta = identity | {
-                        "step": progress.step,
+                        "step": done,
                         "progress": progress.as_json(),
                         "config": config.to_dict(),
                         "valid_bpc": valid_bpc,
@@ -211,6 +200,12 @@ def train(config: ConfigDict, workdir: Path) -> None:
     print(
         f"trained {progress.step} steps; checkpoints are in {workdir / 'checkpoints'}"
     )
+
+
+def wait_for(in_flight: deque, keep: int, progress: Progress) -> None:
+    """Wait until at most `keep` steps are under way; add the metrics of the others."""
+    while len(in_flight) > keep:
+        progress.add(jax.device_get(in_flight.popleft()))
 
 
 def check(config: ConfigDict) -> None:
@@ -292,42 +287,6 @@ def progress_bar(config: ConfigDict, training: Training, progress: Progress) -> 
         unit_scale=True,
         smoothing=0.1,
     )
-
-
-class Clock:
-    """Characters per second since it was made or last asked."""
-
-    def __init__(self, chars: int):
-        self._chars, self._time = chars, time.perf_counter()
-
-    def rate(self, chars: int) -> float:
-        now = time.perf_counter()
-        rate = (chars - self._chars) / (now - self._time)
-        self._chars, self._time = chars, now
-        return rate
-
-
-class StopSignal:
-    """Turn SIGINT and SIGTERM into a request to save and stop after this step.
-
-    `requested` is 0 or the signal's number. A second signal stops at once.
-    """
-
-    requested = 0
-
-    def __enter__(self):
-        self._previous = {
-            s: signal.signal(s, self._note) for s in (signal.SIGINT, signal.SIGTERM)
-        }
-        return self
-
-    def _note(self, number, _):
-        self.requested = number
-        self.__exit__()
-
-    def __exit__(self, *_):
-        for number, handler in self._previous.items():
-            signal.signal(number, handler)
 
 
 def parse_flags(argv: list[str]) -> tuple[ConfigDict, Path]:

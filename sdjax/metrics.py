@@ -4,6 +4,7 @@ import json
 import math
 import os
 import time
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -48,14 +49,41 @@ class Progress:
         self.grad_norm = float(metrics.grad_norm)
         self.loss_scale = float(metrics.loss_scale)
 
-    def take_interval(self) -> float:
-        """Return the interval's bits per character and start the next interval."""
+    def take_record(self, learning_rate: Callable[[int], float]) -> dict:
+        """Return the log record of the interval that ends here; start the next one.
+
+        Args:
+            learning_rate: from updates applied to the rate of the next one.
+        """
         bpc = bits_per_character(self.interval_nats, self.interval_predicted)
         self.interval_nats, self.interval_predicted = 0.0, 0
-        return bpc
+        return {
+            "step": self.step,
+            "chars": self.chars,
+            "train_bpc": bpc,
+            "learning_rate": float(learning_rate(self.updates)),
+            "grad_norm": self.grad_norm,
+            "loss_scale": self.loss_scale,
+            "skipped": self.step - self.updates,
+            "rows_zeroed": self.rows_zeroed,
+        }
 
     def as_json(self) -> dict:
         return asdict(self)
+
+
+class Clock:
+    """Characters per second since it was made or last asked."""
+
+    def __init__(self, chars: int):
+        self._chars, self._time = chars, time.perf_counter()
+
+    def rate(self, chars: int) -> float:
+        """Return the rate up to `chars`, counted over the whole run."""
+        now = time.perf_counter()
+        rate = (chars - self._chars) / (now - self._time)
+        self._chars, self._time = chars, now
+        return rate
 
 
 class MetricsLog:

@@ -118,7 +118,7 @@ def train_step(
         # pmean divides by the number of devices; the mean wanted is over all bytes.
         return nats * devices / predicted, (nats, out["state"])
 
-    loss_scale, finite, (_, (nats, carry)), grads = state.loss_scale.value_and_grad(
+    loss_scale, finite, (_, (nats, end)), grads = state.loss_scale.value_and_grad(
         loss, has_aux=True, axis_name=AXIS
     )(state.params)
     updated = state.apply_gradients(grads=grads)
@@ -126,7 +126,7 @@ def train_step(
     def keep_if_skipped(new, old):
         return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
 
-    carry, rows_zeroed = zero_broken_rows(carry)
+    end, rows_zeroed = zero_broken_rows(end)
     nats = jax.lax.psum(nats, AXIS)
     counts = jnp.isfinite(nats)
     metrics = StepMetrics(
@@ -143,7 +143,7 @@ def train_step(
         opt_state=keep_if_skipped(updated.opt_state, state.opt_state),
         loss_scale=loss_scale,
     )
-    return state, carry, metrics
+    return state, end, metrics
 
 
 def zero_broken_rows(carry: RecurrentState) -> tuple[RecurrentState, jax.Array]:

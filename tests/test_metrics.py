@@ -26,9 +26,11 @@ def test_an_interval_is_weighted_by_bytes_not_by_steps():
     progress = Progress()
     progress.add(step_metrics(10 * math.log(2), 10))
     progress.add(step_metrics(90 * 3 * math.log(2), 90))
-    assert progress.take_interval() == pytest.approx((10 + 270) / 100)
-    assert math.isnan(progress.take_interval())
-    assert (progress.step, progress.chars) == (2, 100)
+    record = progress.take_record(lambda updates: 0.5 * updates)
+    assert record["train_bpc"] == pytest.approx((10 + 270) / 100)
+    assert (record["step"], record["chars"]) == (2, 100)
+    assert record["learning_rate"] == 0.5 * progress.updates
+    assert math.isnan(progress.take_record(lambda _: 0.0)["train_bpc"])
 
 
 def test_progress_counts_updates_and_zeroed_rows_apart_from_steps():
