@@ -214,8 +214,9 @@ def _run_backward(compute_dtype, residuals, cotangents):
     d_inputs, d_z, d_from_hidden, d_from_input = kept
 
     def gradient(operand, d_product):  # [T, in, B], [T, B, out] -> [in, out]
-        product = partial(jnp.einsum, preferred_element_type=jnp.float32)
-        return product("tib,tbo->io", operand, d_product)
+        # As matrices: einsum would copy d_product to contract over (B, T).
+        columns = jnp.moveaxis(operand, 1, 0).reshape(operand.shape[1], -1)
+        return _dot(columns, d_product.reshape(columns.shape[1], -1))
 
     x = _feature_major(inputs, compute_dtype)
     before = jnp.concatenate([state.hidden[None], hidden[:-1]]).swapaxes(1, 2)
