@@ -47,9 +47,10 @@ def compiled_step():
 def run_step(state, batch, *, carry=None, replicas=REPLICAS, precision="fp32"):
     """Take one step; carry in and out are [G, H]."""
     carry = tiny.carry(ROWS, precision=precision) if carry is None else carry
-    state, carry, metrics = compiled_step()(
-        state, tiny.on_devices(carry, replicas), tiny.on_devices(batch, replicas)
-    )
+    # Always from the host: arrays of another origin are compiled for again.
+    carry = tiny.on_devices(jax.device_get(carry), replicas)
+    batch = jax.device_get(tiny.on_devices(batch, replicas))
+    state, carry, metrics = compiled_step()(state, carry, batch)
     return state, jax.tree.map(lambda x: x.reshape(ROWS, -1), carry), metrics
 
 

@@ -1,0 +1,86 @@
+"""What may import what, as docs/architecture.md says."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[1]
+PACKAGE = ROOT / "sdjax"
+# Readable, and quick to import, on a machine without an accelerator stack.
+WITHOUT_JAX = (
+    "text",
+    "sources",
+    "synthetic",
+    "corpus",
+    "windows",
+    "featurefile",
+    "probe",
+    "report",
+    "figures",
+)
+# What each of these may import from the package, besides `errors`.
+ARROWS = {
+    "errors": set(),
+    "text": set(),
+    "sources": {"text"},
+    "corpus": {"sources", "text"},
+    "windows": {"corpus"},
+    "recurrence": set(),
+    "precision": set(),
+    "optim": set(),
+    "metrics": set(),
+    "model": {"recurrence", "precision"},
+    "step": {"model", "precision", "optim", "recurrence", "windows"},
+}
+FORBIDDEN = {"absl.flags", "absl.app", "ml_collections", "configs", "train"}
+
+
+def imported_modules(path: Path) -> set[str]:
+    """Return what a file imports anywhere, with `from a import b` as a and a.b."""
+    modules = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            modules |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f"{path.name}: relative import"
+            modules |= {node.module} | {f"{node.module}.{a.name}" for a in node.names}
+    return modules
+
+
+def rooms_imported(name: str) -> set[str]:
+    parts = (m.split(".") for m in imported_modules(PACKAGE / f"{name}.py"))
+    found = {p[1] for p in parts if p[0] == "sdjax" and len(p) > 1}
+    return {room for room in found if (PACKAGE / f"{room}.py").exists()}
+
+
+@pytest.mark.parametrize("name", ARROWS)
+def test_rooms_import_only_what_the_map_allows(name):
+    assert rooms_imported(name) - {"errors"} <= ARROWS[name]
+
+
+@pytest.mark.parametrize("name", WITHOUT_JAX)
+def test_rooms_without_jax_do_not_import_it_by_name(name):
+    roots = {m.split(".")[0] for m in imported_modules(PACKAGE / f"{name}.py")}
+    assert not roots & {"jax", "flax", "optax", "orbax"}
+
+
+def test_rooms_without_jax_do_not_import_it_through_others():
+    names = [f"sdjax.{name}" for name in WITHOUT_JAX]
+    code = (
+        f"import sys, {', '.join(names)}; print([m for m in sys.modules if m == 'jax'])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True
+    )
+    assert (done.returncode, done.stdout.strip()) == (0, "[]"), done.stderr
+
+
+@pytest.mark.parametrize("path", sorted(PACKAGE.rglob("*.py")), ids=lambda p: p.stem)
+def test_the_package_reads_neither_flags_nor_configs(path):
+    modules = imported_modules(path)
+    assert not {
+        m for m in modules if any(m == f or m.startswith(f + ".") for f in FORBIDDEN)
+    }

@@ -1,0 +1,228 @@
+"""Checkpoints: what is kept, what comes back, and what is refused."""
+
+import json
+import math
+import shutil
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+from sdjax.checkpoint import (
+    Checkpoints,
+    check_same_run,
+    checkpoint_steps,
+    load_model,
+    model_config,
+)
+from sdjax.errors import InputError
+from sdjax.recurrence import RecurrentState
+
+ROWS = 8
+
+
+@pytest.fixture(scope="module")
+def state():
+    return tiny.train_state(tiny.model())
+
+
+def identity(**changes) -> dict:
+    """What says which run a checkpoint belongs to."""
+    parts = {
+        "model": model_config(tiny.model()),
+        "corpus": {"fingerprint": "abc"},
+        "stream": {"global_batch_size": 8, "window_size": 16, "seed": 0},
+    }
+    for key, value in changes.items():
+        part, name = key.split("__")
+        parts[part][name] = value
+    return parts
+
+
+def save(workdir, state, scores: dict, *, carry=None, **options):
+    """Save a step for each score, with parameters that tell the step."""
+    if carry is None:
+        carry = tiny.on_devices(tiny.carry(ROWS), 1)
+    with Checkpoints(workdir / "checkpoints", **({"keep_last": 9} | options)) as saved:
+        for step, score in scores.items():
+            here = state.replace(
+                step=jax.numpy.int32(step),
+                params=jax.tree.map(lambda x, step=step: x + step, state.params),
+            )
+            meta = identity() | {"step": step, "valid_bpc": score}
+            saved.save(here, carry, meta, score)
+
+
+def kept(workdir) -> list[int]:
+    return [int(path.name) for path in checkpoint_steps(workdir)]
+
+
+SCORES = {1: 5.0, 2: 2.0, 3: math.nan, 4: None, 5: 4.0, 6: 3.0}
+
+
+def test_the_last_and_the_best_on_valid_are_kept(tmp_path, state):
+    save(tmp_path, state, SCORES, keep_last=2)
+    assert kept(tmp_path) == [2, 5, 6]
+
+
+def test_every_nth_is_kept_when_asked_for(tmp_path, state):
+    save(tmp_path, state, SCORES, keep_last=1, keep_every_steps=3)
+    assert kept(tmp_path) == [2, 3, 6]
+
+
+@pytest.mark.parametrize("bad", [math.nan, math.inf, None])
+def test_a_score_that_is_not_a_number_is_never_the_best(tmp_path, state, bad):
+    save(tmp_path, state, {1: bad, 2: 4.0, 3: bad, 4: 5.0, 5: bad}, keep_last=2)
+    assert kept(tmp_path) == [2, 4, 5]
+    assert load_model(tmp_path).path.name == "2"
+
+
+def test_load_model_takes_the_best_of_a_run_or_the_step_asked_for(tmp_path, state):
+    save(tmp_path, state, {9: 2.5, 20: 4.0, 100: 2.0, 101: 3.0})
+    best = load_model(tmp_path)
+    assert (best.path.name, best.meta["step"]) == ("100", 100)
+    expected = jax.tree.map(lambda x: np.asarray(x + 100), state.params)
+    tiny.assert_trees_equal(best.params, expected)
+    assert best.model == tiny.model()
+    assert load_model(tmp_path / "checkpoints" / "20").meta["step"] == 20
+
+
+def test_load_model_takes_the_newest_where_nothing_was_measured(tmp_path, state):
+    save(tmp_path, state, {1: None, 2: math.nan, 3: None})
+    assert load_model(tmp_path).path.name == "3"
+
+
+def test_load_model_computes_in_the_precision_asked_for(tmp_path, state):
+    save(tmp_path, state, {1: 1.0})
+    assert load_model(tmp_path, precision="bf16").model.precision == "bf16"
+    with pytest.raises(InputError, match="'fp12' does not exist"):
+        load_model(tmp_path, precision="fp12")
+
+
+@pytest.mark.parametrize(("before", "after"), [(8, 2), (1, 4), (8, 8)])
+def test_a_step_comes_back_bit_for_bit_on_another_number_of_devices(
+    tmp_path, state, before, after
+):
+    carry = tiny.carry(ROWS)
+    state = state.replace(step=jax.numpy.int32(7))
+    with Checkpoints(tmp_path / "checkpoints", keep_last=1) as checkpoints:
+        meta = identity() | {"step": 7, "progress": {"interval_nats": 0.1 + 0.2}}
+        checkpoints.save(state, tiny.on_devices(carry, before), meta, 1.0)
+    template = tiny.train_state(tiny.model())
+    zeros = tiny.on_devices(jax.tree.map(np.zeros_like, carry), after)
+    with Checkpoints(tmp_path / "checkpoints", keep_last=1) as checkpoints:
+        assert checkpoints.latest == 7
+        again = checkpoints.meta(7)
+        restored, restored_carry = checkpoints.restore(7, template, zeros)
+    assert again["progress"] == {"interval_nats": 0.1 + 0.2}
+    for part in ("step", "params", "opt_state"):
+        for x, y in zip(
+            jax.tree.leaves(getattr(restored, part)),
+            jax.tree.leaves(getattr(state, part)),
+            strict=True,
+        ):
+            np.testing.assert_array_equal(x, y)
+    assert jax.tree.structure(restored) == jax.tree.structure(template)
+    assert isinstance(restored_carry, RecurrentState)
+    assert restored_carry.cell.shape == (after, ROWS // after, tiny.HIDDEN)
+    for x, y in zip(restored_carry, tiny.on_devices(carry, after), strict=True):
+        np.testing.assert_array_equal(x, y)
+
+
+def test_the_loss_scale_and_a_half_carry_come_back(tmp_path):
+    model = tiny.model("fp16")
+    state, carry = tiny.train_state(model), tiny.carry(ROWS, precision="fp16")
+    scale = state.loss_scale.replace(scale=jax.numpy.float32(4.0))
+    with Checkpoints(tmp_path / "checkpoints", keep_last=1) as checkpoints:
+        changed = state.replace(loss_scale=scale)
+        checkpoints.save(changed, tiny.on_devices(carry, 2), {"step": 1}, None)
+        checkpoints.wait()
+        restored, carry_back = checkpoints.restore(1, state, tiny.on_devices(carry, 1))
+    assert restored.loss_scale.scale == 4
+    assert carry_back.hidden.dtype == np.float16
+    np.testing.assert_array_equal(carry_back.hidden[0], carry.hidden)
+
+
+def test_a_new_run_has_no_latest_step(tmp_path):
+    with Checkpoints(tmp_path / "checkpoints", keep_last=1) as checkpoints:
+        assert checkpoints.latest is None
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"model__hidden_size": 16}, "model.hidden_size is 8 there and 16 here"),
+        ({"model__cell": "lstm"}, "model.cell is 'mlstm' there and 'lstm' here"),
+        ({"model__precision": "fp16"}, "model.precision is 'fp32' there"),
+        ({"corpus__fingerprint": "xyz"}, "corpus.fingerprint is 'abc' there"),
+        ({"stream__window_size": 8}, "stream.window_size is 16 there and 8 here"),
+        ({"stream__seed": 1}, "stream.seed is 0 there and 1 here"),
+    ],
+    ids=lambda value: next(iter(value)) if isinstance(value, dict) else "",
+)
+def test_a_run_of_something_else_is_refused_by_what_differs(tmp_path, change, words):
+    check_same_run(identity(), identity(), tmp_path)
+    with pytest.raises(InputError) as refused:
+        check_same_run(identity(), identity(**change), tmp_path)
+    message = str(refused.value)
+    assert words in message and str(tmp_path) in message and "--workdir" in message
+    assert "\n" not in message
+
+
+def test_every_difference_is_named(tmp_path):
+    other = identity(model__cell="lstm", stream__seed=1)
+    with pytest.raises(InputError, match="model.cell.*stream.seed"):
+        check_same_run(identity(), other, tmp_path)
+
+
+@pytest.mark.parametrize("place", ["", "checkpoints", "nowhere"])
+def test_a_folder_without_a_checkpoint_is_refused(tmp_path, place):
+    (tmp_path / "checkpoints").mkdir()
+    with pytest.raises(InputError, match="no checkpoint in .*--workdir"):
+        load_model(tmp_path / place)
+
+
+def cut_short(path):
+    for file in (f for f in path.rglob("*") if f.is_file()):
+        file.write_bytes(file.read_bytes()[: file.stat().st_size // 2])
+
+
+DAMAGE = {
+    "params cut short": lambda step: cut_short(step / "params"),
+    "params gone": lambda step: shutil.rmtree(step / "params"),
+    "meta cut short": lambda step: cut_short(step / "meta"),
+    "meta empty": lambda step: (step / "meta" / "metadata").write_text("{}"),
+    "meta gone": lambda step: (step / "meta" / "metadata").unlink(),
+}
+
+
+@pytest.mark.parametrize("kind", DAMAGE)
+def test_a_damaged_checkpoint_is_refused_in_one_line(tmp_path, state, kind):
+    save(tmp_path, state, {4: 1.0})
+    DAMAGE[kind](tmp_path / "checkpoints" / "4")
+    with pytest.raises(InputError) as refused:
+        load_model(tmp_path)
+    assert str(tmp_path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+@pytest.mark.parametrize("part", ["meta", "params", "state"])
+def test_a_run_does_not_go_on_from_a_damaged_checkpoint(tmp_path, state, part):
+    save(tmp_path, state, {4: 1.0})
+    cut_short(tmp_path / "checkpoints" / "4" / part)
+    carry = tiny.on_devices(tiny.carry(ROWS), 1)
+    with Checkpoints(tmp_path / "checkpoints", keep_last=1) as checkpoints:
+        with pytest.raises(InputError) as refused:
+            checkpoints.meta(4)
+            checkpoints.restore(4, state, carry)
+    assert str(tmp_path) in str(refused.value)
+    assert "\n" not in str(refused.value)
+
+
+def test_another_format_version_is_refused(tmp_path, state):
+    save(tmp_path, state, {4: 1.0})
+    file = tmp_path / "checkpoints" / "4" / "meta" / "metadata"
+    file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": 99}))
+    with pytest.raises(InputError, match="format 99, this version reads 1"):
+        load_model(tmp_path)
