@@ -22,7 +22,7 @@ from sdjax.sources import Example, ReadReport, read_examples
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
+    parser = errors.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("--checkpoint", type=Path, required=True, metavar="RUN")
@@ -44,9 +44,10 @@ def read(arguments: argparse.Namespace, report: ReadReport):
     if Path(arguments.input).is_dir():
         corpus = Corpus.open(arguments.input)
         if arguments.split not in corpus.shards:
+            given = arguments.split or "not given"
             raise InputError(
-                f"--split {arguments.split!r}: {arguments.input} has"
-                f" {list(corpus.shards)}"
+                f"--split {given}: {arguments.input} is a corpus, which has"
+                f" {', '.join(corpus.shards)}"
             )
         return corpus.examples(arguments.split)
     return read_examples(
@@ -70,6 +71,8 @@ def main() -> None:
         raise InputError(f"--batch-size {arguments.batch_size} must be at least 1")
     if arguments.output.suffix != ".npz":
         raise InputError(f"--output {arguments.output} must end in .npz")
+    with errors.naming(arguments.output):  # before minutes of work
+        arguments.output.parent.mkdir(parents=True, exist_ok=True)
     report = ReadReport()
     loaded = load_model(arguments.checkpoint, arguments.precision)
     examples = list(read(arguments, report))

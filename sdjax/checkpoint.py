@@ -1,13 +1,9 @@
 """Checkpoints by orbax: everything that the next step depends on, and back again."""
 
-import contextlib
 import errno
-import logging
 import math
-import os
-import re
 import shutil
-from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,7 +12,8 @@ import numpy as np
 import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
-from sdjax.errors import InputError, naming
+from sdjax import orbax_failures as failures
+from sdjax.errors import InputError
 from sdjax.model import LanguageModel, init_params
 from sdjax.recurrence import RecurrentState
 from sdjax.step import TrainState
@@ -46,7 +43,7 @@ class Checkpoints:
     """
 
     def __init__(self, folder: Path, keep_last: int, keep_every_steps: int = 0):
-        _quiet_orbax()
+        failures.quiet()
         policies = [
             checkpoint_managers.LatestN(keep_last),
             checkpoint_managers.BestN(
@@ -60,19 +57,25 @@ class Checkpoints:
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             cleanup_tmp_directories=True,
         )
-        with _naming(folder):
+        with failures.naming_folder(folder):
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
     def __enter__(self):
+        self._hushed = failures.hushed()
+        self._hushed.__enter__()
         return self
 
     def __exit__(self, kind, *_):
         try:
-            with _naming(self._folder):
+            with failures.naming_folder(self._folder):
                 self._manager.close()
         except OSError:
             if kind is None:  # else it is what the caller already knows
                 raise
+        finally:
+            if kind is not None:
+                failures.settle()
+            self._hushed.__exit__(None, None, None)
 
     @property
     def latest(self) -> int | None:
@@ -103,7 +106,7 @@ class Checkpoints:
         params, rest = _split(jax.device_get(state))
         rest["carry"] = [x.reshape(-1, x.shape[-1]) for x in jax.device_get(carry)]
         self._check_space(sum(x.nbytes for x in jax.tree.leaves((params, rest))))
-        with _naming(self._folder):
+        with failures.naming_folder(self._folder):
             self._manager.save(
                 meta["step"],
                 args=ocp.args.Composite(
@@ -128,13 +131,13 @@ class Checkpoints:
 
     def wait(self) -> None:
         """Wait until the save under way is on disk; raises as `save` does."""
-        with _naming(self._folder):
+        with failures.naming_folder(self._folder):
             self._manager.wait_until_finished()
 
     def meta(self, step: int) -> dict:
         """Read what `save` was given as meta."""
         items = ocp.args.Composite(meta=ocp.args.JsonRestore())
-        return self._manager.restore(step, args=items)["meta"]
+        return self._read(step, items)["meta"]
 
     def restore(
         self, step: int, state: TrainState, carry: RecurrentState
@@ -147,16 +150,17 @@ class Checkpoints:
 
         Returns:
             The state and carry that were saved, as host arrays.
+
+        Raises:
+            InputError: the step is damaged.
         """
         params, rest = _split(state)
         rest["carry"] = [x.reshape(-1, x.shape[-1]) for x in carry]
-        restored = self._manager.restore(
-            step,
-            args=ocp.args.Composite(
-                params=ocp.args.StandardRestore(_shapes(params)),
-                state=ocp.args.StandardRestore(_shapes(rest)),
-            ),
+        items = ocp.args.Composite(
+            params=ocp.args.StandardRestore(_shapes(params)),
+            state=ocp.args.StandardRestore(_shapes(rest)),
         )
+        restored = self._read(step, items)
         rest = jax.device_get(restored["state"])
         saved_carry = [
             saved.reshape(like.shape)
@@ -164,6 +168,10 @@ class Checkpoints:
         ]
         state = state.replace(params=jax.device_get(restored["params"]), **rest)
         return state, RecurrentState(*saved_carry)
+
+    def _read(self, step: int, items: ocp.args.Composite):
+        restore = partial(self._manager.restore, step, args=items)
+        return failures.read(self._folder / str(step), restore)
 
 
 def _split(state: TrainState) -> tuple[dict, dict]:
@@ -228,13 +236,15 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
     Raises:
         InputError: there is no checkpoint, or not one that this version can read.
     """
+    failures.quiet()
     steps = checkpoint_steps(path) or [path]
     metas = [_read_meta(step) for step in steps]
 
     def badness(meta):
         valid_bpc = meta.get("valid_bpc")
         # Among unmeasured ones the newest; min() takes the first of equals.
-        return math.inf if valid_bpc is None else valid_bpc
+        measured = valid_bpc is not None and math.isfinite(valid_bpc)
+        return valid_bpc if measured else math.inf
 
     meta, step = min(
         zip(reversed(metas), reversed(steps), strict=True), key=lambda m: badness(m[0])
@@ -242,15 +252,9 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
     settings = meta["model"] | ({"precision": precision} if precision else {})
     model = LanguageModel(**settings)
     template = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
-    _quiet_orbax()
     with ocp.StandardCheckpointer() as reader:
-        try:
-            params = reader.restore((step / "params").absolute(), _shapes(template))
-        except (OSError, ValueError, KeyError) as error:
-            raise InputError(
-                f"checkpoint {step} cannot be read ({_first_line(error)}): it is"
-                " damaged; use another step of the run"
-            ) from error
+        place = (step / "params").absolute()
+        params = failures.read(step, partial(reader.restore, place, _shapes(template)))
     return Loaded(model, jax.device_get(params), meta, step)
 
 
@@ -261,36 +265,10 @@ def _read_meta(step: Path) -> dict:
             " <run>/checkpoints/<step>"
         )
     with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-        meta = reader.restore((step / "meta").absolute())
-    if meta["format_version"] != FORMAT_VERSION:
+        meta = failures.read(step, partial(reader.restore, (step / "meta").absolute()))
+    if meta.get("format_version") != FORMAT_VERSION:
         raise InputError(
-            f"{step} has checkpoint format {meta['format_version']}, this version reads"
-            f" {FORMAT_VERSION}: use the version of sdjax that wrote it"
+            f"{step} has checkpoint format {meta.get('format_version')}, this version"
+            f" reads {FORMAT_VERSION}: use the version of sdjax that wrote it"
         )
     return meta
-
-
-def _first_line(error: Exception) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0][:200]
-
-
-@contextlib.contextmanager
-def _naming(folder: Path) -> Iterator[None]:
-    """Make an `OSError` that names the folder of what the file system refused.
-
-    Orbax raises a ValueError of many lines; the system's error is somewhere in it.
-    """
-    try:
-        with naming(folder):
-            yield
-    except ValueError as error:
-        number = re.search(r"os_error_code='(\d+)'", str(error))
-        if number is None:
-            raise
-        code = int(number[1])
-        raise OSError(code, os.strerror(code), str(folder)) from error
-
-
-def _quiet_orbax() -> None:
-    """Orbax logs every step of every save, and every error that it also raises."""
-    logging.getLogger("absl").setLevel(logging.CRITICAL)

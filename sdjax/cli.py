@@ -27,11 +27,11 @@ def _run() -> None:
     arguments.command(arguments)
 
 
-def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="sdjax", description=__doc__)
+def _parser() -> errors.ArgumentParser:
+    parser = errors.ArgumentParser(prog="sdjax", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
-    def command(function) -> argparse.ArgumentParser:
+    def command(function) -> errors.ArgumentParser:
         name, help_text = function.__name__.strip("_"), function.__doc__
         sub = commands.add_parser(name, help=help_text, description=help_text)
         sub.set_defaults(command=function)
@@ -66,6 +66,9 @@ def _parser() -> argparse.ArgumentParser:
     sub.add_argument("--corpus", type=Path, required=True, metavar="DIR")
     sub.add_argument("--split", default="valid", choices=("train", "valid", "test"))
     sub.add_argument("--precision", help="compute in fp32, bf16 or fp16")
+    sub.add_argument(
+        "--batch-size", type=int, help="rows at once; by default as in training"
+    )
     sub.add_argument(
         "--compressors", action="store_true", help="also gzip, bzip2 and xz at -9"
     )
@@ -147,6 +150,8 @@ def _evaluate(arguments) -> None:
     from sdjax.evaluate import evaluator
     from sdjax.windows import Windows
 
+    if arguments.batch_size is not None and arguments.batch_size < 1:
+        raise InputError(f"--batch-size {arguments.batch_size} must be at least 1")
     corpus = Corpus.open(arguments.corpus)
     loaded = load_model(arguments.checkpoint, arguments.precision)
     trained_on = loaded.meta["normalisation"]
@@ -156,7 +161,7 @@ def _evaluate(arguments) -> None:
             f" the model was trained on {trained_on}",
             file=sys.stderr,
         )
-    rows = loaded.meta["config"]["eval_batch_size"]
+    rows = arguments.batch_size or loaded.meta["config"]["eval_batch_size"]
     windows = Windows(
         corpus,
         arguments.split,
@@ -184,9 +189,10 @@ def _probe(arguments) -> None:
 
     paths = {"train": arguments.train, "valid": arguments.valid, "test": arguments.test}
     splits = {name: featurefile.load(path) for name, path in paths.items()}
+    report.make_folder(arguments.out)  # before minutes of work
     result = probe.run_probe(*splits.values(), n_jobs=arguments.workers)
 
-    checkpoint = Path(splits["test"].metadata["checkpoint"])
+    checkpoint = Path(splits["test"].metadata.get("checkpoint", ""))
     given = {}
     try:
         loaded = load_model(checkpoint)

@@ -1,5 +1,6 @@
 """What went wrong, in one line that names the value, the place and the fix."""
 
+import argparse
 import contextlib
 import errno
 import os
@@ -9,6 +10,13 @@ from collections.abc import Callable, Iterator
 
 class InputError(Exception):
     """The user can mend this: the message names the value, the place and the fix."""
+
+
+class ArgumentParser(argparse.ArgumentParser):
+    """The standard one, but what is wrong is an `InputError`, without the usage."""
+
+    def error(self, message: str):
+        raise InputError(f"{message}; see {self.prog} --help")
 
 
 _FIXES = {

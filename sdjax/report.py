@@ -58,8 +58,7 @@ def write_report(
         OSError: names `folder`; it could not be written.
     """
     folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise InputError(f"{folder}: is a file; give a folder for the report")
+    make_folder(folder)
     records = [record for record in records if _measured(record)]
     given = {
         "bits_per_character": bits_per_character is not None,
@@ -96,10 +95,22 @@ def write_report(
     return folder / PAGE
 
 
+def make_folder(folder: Path) -> None:
+    """Make the report's folder, or say why it cannot be.
+
+    Raises:
+        InputError: `folder` is a file.
+        OSError: names `folder`; it could not be made.
+    """
+    if folder.exists() and not folder.is_dir():
+        raise InputError(f"{folder}: is a file; give a folder for the report")
+    with naming(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+
+
 @contextlib.contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
-    """Make the folder and, in it, one to write in that is gone afterwards."""
-    folder.mkdir(parents=True, exist_ok=True)
+    """Make a folder in the report's to write in, which is gone afterwards."""
     with tempfile.TemporaryDirectory(prefix=".report-", dir=folder) as staged:
         yield Path(staged)
 
