@@ -62,13 +62,18 @@ class Training(NamedTuple):
 
 def build_training(config: ConfigDict, windows_per_epoch: int) -> Training:
     """Return model, schedule and optimizer of a config, nothing allocated."""
-    total_steps = config.train_steps or round(config.train_epochs * windows_per_epoch)
+    by_epochs = round(config.train_epochs * windows_per_epoch)
+    total_steps = config.train_steps or max(1, by_epochs)
+    decay_steps = config.decay_steps or total_steps
+    if decay_steps <= config.warmup_steps:
+        raise InputError(
+            f"config.warmup_steps is {config.warmup_steps}: it must be below the"
+            f" {decay_steps} steps until the learning rate is 0"
+        )
     peak = scaled_learning_rate(
         config.base_learning_rate, config.global_batch_size, config.max_learning_rate
     )
-    learning_rate = schedule(
-        peak, config.warmup_steps, config.decay_steps or total_steps
-    )
+    learning_rate = schedule(peak, config.warmup_steps, decay_steps)
     tx = optimizer(
         learning_rate,
         clip_norm=config.clip_norm,
@@ -211,8 +216,11 @@ def wait_for(in_flight: deque, keep: int, progress: Progress) -> None:
 def check(config: ConfigDict) -> None:
     """Refuse values that no run can use."""
     positive = (
+        "model.hidden_size",
+        "model.embedding_size",
         "global_batch_size",
         "window_size",
+        "train_epochs",
         "log_every_steps",
         "checkpoint_every_steps",
         "keep_last_checkpoints",
@@ -220,11 +228,22 @@ def check(config: ConfigDict) -> None:
         "base_learning_rate",
         "max_learning_rate",
         "clip_norm",
+        "initial_loss_scale",
         "loss_scale_growth_interval",
     )
     for key in positive:
         if not config[key] > 0:
             raise InputError(f"config.{key} is {config[key]}: it must be above 0")
+    not_negative = (
+        "train_steps",
+        "warmup_steps",
+        "decay_steps",
+        "keep_every_steps",
+        "seed",
+    )
+    for key in not_negative:
+        if config[key] < 0:
+            raise InputError(f"config.{key} is {config[key]}: it must be 0 or above")
 
 
 def valid_windows(config: ConfigDict, corpus: Corpus) -> Windows:
