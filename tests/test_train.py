@@ -1,0 +1,347 @@
+"""Training runs: the same on any number of devices, and across any interruption."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import jax
+import numpy as np
+import pytest
+import tiny
+
+import sdjax.evaluate
+import train
+from sdjax.checkpoint import Checkpoints, checkpoint_steps, load_model
+from sdjax.devices import zero_carry
+from sdjax.errors import InputError
+from sdjax.metrics import Progress, read_metrics
+
+ROOT = Path(__file__).parents[1]
+STEPS, DEVICES = 12, 8
+
+
+@pytest.fixture(scope="module", autouse=True)
+def compile_cache(tmp_path_factory):
+    """Runs of the same config share what was compiled, other processes included."""
+    settings = {
+        "jax_compilation_cache_dir": str(tmp_path_factory.mktemp("compiled")),
+        "jax_persistent_cache_min_compile_time_secs": 0,
+        "jax_persistent_cache_min_entry_size_bytes": -1,
+    }
+    before = {name: getattr(jax.config, name) for name in settings}
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in settings.items():
+            jax.config.update(name, value)
+            patch.setenv(name.upper(), str(value))
+        yield
+    for name, value in before.items():
+        jax.config.update(name, value)
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory):
+    return tiny.corpus(tmp_path_factory.mktemp("train") / "corpus")
+
+
+@pytest.fixture(scope="module")
+def config(corpus):
+    # Valid is read by one device whatever the number: compiled once for all runs.
+    return tiny.config(corpus.folder, train_steps=STEPS, eval_batch_size=1)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(config, tmp_path_factory):
+    """A run from start to end on all forced host devices."""
+    workdir = tmp_path_factory.mktemp("undisturbed")
+    train.train(config, workdir)
+    return workdir
+
+
+def log(workdir) -> list[dict]:
+    """Return the metrics log without the one key that depends on the clock."""
+    records = read_metrics(workdir / "metrics.jsonl")
+    return [{k: v for k, v in r.items() if k != "chars_per_second"} for r in records]
+
+
+def last_saved(config, workdir):
+    """Return the newest checkpoint whole: step, train state, carry."""
+    training = train.build_training(config, 1000)
+    state = train.initial_state(config, training)
+    carry = zero_carry(training.model, config.global_batch_size, 1)
+    with Checkpoints(workdir / "checkpoints", keep_last=9) as checkpoints:
+        step = checkpoints.latest
+        return step, *checkpoints.restore(step, state, carry)
+
+
+def assert_same_run(config, workdir, other):
+    """Bit for bit: the log, and all of the last checkpoint."""
+    assert log(workdir) == log(other)
+    step, state, carry = last_saved(config, workdir)
+    other_step, other_state, other_carry = last_saved(config, other)
+    assert step == other_step == STEPS
+    tiny.assert_trees_equal(jax.tree.leaves(state), jax.tree.leaves(other_state))
+    tiny.assert_trees_equal(carry, other_carry)
+
+
+def use_devices(monkeypatch, count: int):
+    monkeypatch.setattr(jax, "local_device_count", lambda: count)
+
+
+def signal_at(monkeypatch, step: int, number=signal.SIGTERM):
+    """Send this process a signal when the run counts `step`, from outside its code."""
+    add = Progress.add
+
+    def add_and_signal(progress, metrics):
+        add(progress, metrics)
+        if progress.step == step:
+            os.kill(os.getpid(), number)
+
+    monkeypatch.setattr(Progress, "add", add_and_signal)
+
+
+def command(config_file: str, workdir, *changes: str) -> list[str]:
+    flags = [f"--config={config_file}", f"--workdir={workdir}"]
+    return [sys.executable, "train.py", *flags, *changes]
+
+
+def run_command(*arguments: str):
+    return subprocess.run(
+        command(*arguments), cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+
+
+def as_flags(config) -> list[str]:
+    flat = {k: v for k, v in config.to_dict().items() if k != "model"}
+    flat |= {f"model.{k}": v for k, v in config.model.to_dict().items()}
+    return [f"--config.{key}={value}" for key, value in flat.items()]
+
+
+def test_a_run_learns_logs_and_saves(config, undisturbed, corpus):
+    records = read_metrics(undisturbed / "metrics.jsonl")
+    assert [r["step"] for r in records] == [2, 4, 6, 8, 10, 12]
+    assert set(records[0]) >= {
+        "step",
+        "chars",
+        "train_bpc",
+        "valid_bpc",
+        "learning_rate",
+        "grad_norm",
+        "loss_scale",
+        "skipped",
+        "chars_per_second",
+    }
+    # Valid is measured where a checkpoint is saved, and nowhere else.
+    assert [r["step"] for r in records if r["valid_bpc"] is not None] == [4, 8, 12]
+    assert records[-1]["valid_bpc"] < records[1]["valid_bpc"] < 8
+    assert records[-1]["learning_rate"] == 0
+    assert [r["skipped"] for r in records] == [0] * 6
+    assert records[-1]["chars"] == STEPS * 8 * 16
+    assert [int(p.name) for p in checkpoint_steps(undisturbed)] == [4, 8, 12]
+    meta = load_model(undisturbed).meta
+    assert meta["config"] == config.to_dict()
+    assert meta["corpus"]["fingerprint"] == corpus.fingerprint
+
+
+@pytest.mark.parametrize("devices", [1, 2, 4])
+def test_the_losses_do_not_depend_on_the_number_of_devices(
+    config, undisturbed, tmp_path, monkeypatch, devices, tolerances
+):
+    """Against the 8 devices of the undisturbed run, at the same global batch."""
+    use_devices(monkeypatch, devices)
+    train.train(config, tmp_path)
+    assert_close_logs(log(tmp_path), log(undisturbed), tolerances)
+
+
+def assert_close_logs(records, expected, tolerances):
+    for name in ("step", "chars", "skipped"):
+        assert [r[name] for r in records] == [r[name] for r in expected]
+    for name in ("train_bpc", "learning_rate", "grad_norm"):
+        np.testing.assert_allclose(
+            [r[name] for r in records],
+            [r[name] for r in expected],
+            **tolerances["float32"],
+        )
+
+
+def test_a_run_that_was_killed_goes_on_bit_for_bit(config, undisturbed, tmp_path):
+    """Kill -9 once the checkpoint of step 4 is there, then the same command again."""
+    workdir = tmp_path / "run"
+    killed = f"""
+import os, signal, sys, time
+from pathlib import Path
+import train
+from sdjax.metrics import Progress
+add = Progress.add
+
+def add_and_die(progress, metrics):
+    add(progress, metrics)
+    if progress.step == 7:
+        while not Path({str(workdir / "checkpoints" / "4")!r}).exists():
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+Progress.add = add_and_die
+train.main()
+"""
+    arguments = command("configs/default.py", workdir, *as_flags(config))
+    script = [sys.executable, "-c", killed, *arguments[2:]]
+    done = subprocess.run(script, cwd=ROOT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    assert [int(p.name) for p in checkpoint_steps(workdir)] == [4]
+    assert [r["step"] for r in log(workdir)] == [2, 4, 6]
+    done = subprocess.run(
+        arguments, cwd=ROOT, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"resumed from step 4 of {STEPS}" in done.stdout
+    assert_same_run(config, workdir, undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)]
+)
+def test_a_run_asked_to_stop_saves_mid_interval_and_goes_on_bit_for_bit(
+    config, undisturbed, tmp_path, monkeypatch, capsys, number, status
+):
+    with monkeypatch.context() as patch:
+        signal_at(patch, 6, number)
+        with pytest.raises(SystemExit) as stopped:
+            train.train(config, tmp_path)
+    assert stopped.value.code == status
+    assert "stopped at step 7 of 12" in capsys.readouterr().out
+    assert [int(p.name) for p in checkpoint_steps(tmp_path)] == [4, 7]
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    train.train(config, tmp_path)
+    assert "resumed from step 7" in capsys.readouterr().out
+    assert_same_run(config, tmp_path, undisturbed)
+
+
+def test_a_run_goes_on_with_another_number_of_devices(
+    config, undisturbed, tmp_path, monkeypatch, tolerances
+):
+    with monkeypatch.context() as patch, pytest.raises(SystemExit):
+        signal_at(patch, 6)
+        train.train(config, tmp_path)
+    use_devices(monkeypatch, 2)
+    train.train(config, tmp_path)
+    assert_close_logs(log(tmp_path), log(undisturbed), tolerances)
+
+
+def test_a_finished_run_started_again_changes_nothing(config, tmp_path, undisturbed):
+    before = log(undisturbed)
+    train.train(config, undisturbed)
+    assert log(undisturbed) == before
+
+
+def test_each_step_function_is_traced_once(config, tmp_path, monkeypatch):
+    traces = {"train_step": 0, "eval_step": 0}
+
+    def count(module, name):
+        step = getattr(module, name)
+
+        def counted(*args):
+            traces[name] += 1
+            return step(*args)
+
+        monkeypatch.setattr(module, name, counted)
+
+    count(train, "train_step")
+    count(sdjax.evaluate, "eval_step")
+    train.train(config, tmp_path)
+    assert traces == {"train_step": 1, "eval_step": 1}
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"model": {"hidden_size": 16}}, "model.hidden_size is 8 there and 16 here"),
+        ({"precision": "bf16"}, "model.precision is 'fp32' there and 'bf16' here"),
+        ({"window_size": 8}, "stream.window_size is 16 there and 8 here"),
+    ],
+    ids=["hidden_size", "precision", "window_size"],
+)
+def test_the_folder_of_another_run_is_refused(
+    corpus, config, undisturbed, changes, words
+):
+    before = log(undisturbed)
+    other = tiny.config(corpus.folder, **({"eval_batch_size": 1} | changes))
+    with pytest.raises(InputError, match=words):
+        train.train(other, undisturbed)
+    assert log(undisturbed) == before
+
+
+def test_another_corpus_is_refused(undisturbed, tmp_path):
+    other = tiny.corpus(tmp_path / "other", seed=1)
+    with pytest.raises(InputError, match="corpus.fingerprint"):
+        train.train(tiny.config(other.folder, eval_batch_size=1), undisturbed)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"precision": "fp8"}, "'fp8' does not exist"),
+        ({"model": {"cell": "gru"}}, "'gru' does not exist"),
+        ({"model": {"hidden_size": 0}}, "hidden_size"),
+        ({"model": {"embedding_size": -1}}, "embedding_size"),
+        ({"global_batch_size": 12}, "12 cannot be spread over 8 devices"),
+        ({"global_batch_size": 80_000}, "too few for a batch of 80000 rows"),
+        ({"eval_batch_size": 80_000}, "too few for a batch of 80000 rows"),
+        ({"window_size": 0}, "window_size"),
+        ({"log_every_steps": 0}, "log_every_steps"),
+        ({"train_steps": -1}, "train_steps"),
+        ({"train_epochs": 0.0}, "train_epochs"),
+        ({"warmup_steps": -1}, "warmup_steps"),
+        ({"warmup_steps": STEPS}, "warmup_steps"),
+        ({"seed": -1}, "seed"),
+        ({"corpus": "nowhere"}, "nowhere"),
+    ],
+    ids=str,
+)
+def test_settings_that_cannot_work_are_refused_in_one_line(
+    corpus, tmp_path, changes, words
+):
+    if "train_epochs" in changes:
+        changes = {"train_steps": 0} | changes
+    with pytest.raises(InputError, match=words) as refused:
+        train.train(tiny.config(corpus.folder, **changes), tmp_path / "run")
+    assert "\n" not in str(refused.value)
+    assert not (tmp_path / "run" / "checkpoints").exists()
+
+
+# In processes of their own, as a user meets them.
+QUICKSTART = "configs/quickstart.py"
+MISTAKES = {
+    "unknown key": ((QUICKSTART, "{}", "--config.hiden_size=3"), "hiden_size"),
+    "wrong type": ((QUICKSTART, "{}", "--config.train_steps=many"), "train_steps"),
+    "missing config": (("configs/nothing.py", "{}"), "configs/nothing.py"),
+    "unknown flag": ((QUICKSTART, "{}", "--stepz=3"), "stepz"),
+    "no such precision": (
+        (QUICKSTART, "{}", "--config.precision=fp8", "--config.corpus={corpus}"),
+        "fp32",
+    ),
+    "a file as workdir": (
+        (QUICKSTART, "/dev/null/run", "--config.corpus={corpus}"),
+        "--workdir /dev/null/run",
+    ),
+}
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_a_mistake_on_the_command_line_is_one_line_and_a_status(kind, corpus, tmp_path):
+    arguments, words = MISTAKES[kind]
+    fill = {"corpus": corpus.folder}
+    done = run_command(
+        *(a.replace("{}", str(tmp_path)).format(**fill) for a in arguments)
+    )
+    assert done.returncode not in (0, -signal.SIGKILL)
+    (line,) = done.stderr.strip().splitlines()
+    assert words in line
+    assert "Traceback" not in line
+
+
+def test_the_metrics_log_is_json_without_nan(undisturbed):
+    for line in (undisturbed / "metrics.jsonl").read_text().splitlines():
+        json.loads(line, parse_constant=pytest.fail)
