@@ -54,15 +54,20 @@ def cotangents():
     return jnp.asarray(rng.normal(size=(T, B, H)), "f4"), last
 
 
-def loss_of(run, cotangents, state, reset=NO_RESET, dtype=jnp.float32):
-    """A scalar whose gradient in the outputs is `cotangents`."""
+def outputs_and_gradients(
+    name, weights, inputs, state, cotangents, reset=NO_RESET, dtype=jnp.float32
+):
+    """Outputs, and gradients of a loss whose slope in them is `cotangents`."""
 
     def loss(weights, inputs):
+        run = getattr(recurrence, name)
         outputs = run(weights, inputs, state, reset, dtype)
         products = jax.tree.map(lambda a, b: jnp.sum(a * b), outputs, cotangents)
-        return sum(jax.tree.leaves(products))
+        return sum(jax.tree.leaves(products)), outputs
 
-    return loss
+    gradient = jax.jit(jax.grad(loss, argnums=(0, 1), has_aux=True))
+    grads, outputs = gradient(weights, inputs)
+    return outputs, grads
 
 
 def run_oracle(weights, inputs, state):
@@ -111,27 +116,26 @@ def test_gradients_are_the_oracles(
     w, (_, _, tape) = run_oracle(weights, inputs, state)
     d_hidden, last = jax.tree.map(lambda a: np.asarray(a, np.float64), cotangents)
     expected, d_inputs = oracle.gradients(w, tape, d_hidden, *last)
-    loss = loss_of(getattr(recurrence, name), cotangents, state)
-    grads, actual = jax.jit(jax.grad(loss, argnums=(0, 1)))(weights, inputs)
+    _, (grads, actual) = outputs_and_gradients(name, weights, inputs, state, cotangents)
     assert_trees_close(grads._asdict(), expected, **tolerances["oracle"])
     assert_allclose(actual, d_inputs, **tolerances["oracle"])
 
 
 def test_run_is_the_plain_scan(weights, inputs, state, cotangents, tolerances):
     reset = jnp.array([False, True, False])
-    results = []
-    for run in (recurrence.run, recurrence.scan_reference):
-        loss = loss_of(run, cotangents, state, reset)
-        outputs = run(weights, inputs, state, reset)
-        results.append((outputs, jax.grad(loss, argnums=(0, 1))(weights, inputs)))
+    results = [
+        outputs_and_gradients(name, weights, inputs, state, cotangents, reset)
+        for name in ("run", "scan_reference")
+    ]
     # Sums of T x B products in another order: not closer than the oracle's bound.
     assert_trees_close(*results, **tolerances["oracle"])
 
 
 def test_the_scan_is_a_loop(weights, inputs, state, tolerances):
-    hidden, end = recurrence.run(weights, inputs, state, NO_RESET)
+    run = jax.jit(recurrence.run)
+    hidden, end = run(weights, inputs, state, NO_RESET)
     for t in range(T):
-        one, state = recurrence.run(weights, inputs[t : t + 1], state, NO_RESET)
+        one, state = run(weights, inputs[t : t + 1], state, NO_RESET)
         assert_allclose(one[0], hidden[t], **tolerances["float32"])
     assert_trees_close(state, end, **tolerances["float32"])
 
@@ -148,8 +152,9 @@ def test_reset_rows_start_from_zero_and_the_others_do_not(weights, inputs, state
     reset = jnp.array([False, True, False])
     rows = state.cell.at[1].set(0), state.hidden.at[1].set(0)
     cleared = RecurrentState(hidden=rows[1], cell=rows[0])
-    actual = recurrence.run(weights, inputs, state, reset)
-    expected = recurrence.run(weights, inputs, cleared, NO_RESET)
+    run = jax.jit(recurrence.run)
+    actual = run(weights, inputs, state, reset)
+    expected = run(weights, inputs, cleared, NO_RESET)
     jax.tree.map(assert_array_equal, actual, expected)
 
 
@@ -216,9 +221,9 @@ def test_half_precision_is_close_to_float32(
     weights = jax.tree.map(lambda w: 0.5 * w, weights)
 
     def results(dtype):
-        loss = loss_of(recurrence.run, cotangents, state, dtype=dtype)
-        outputs = recurrence.run(weights, inputs, state, NO_RESET, dtype)
-        return outputs, jax.grad(loss, argnums=(0, 1))(weights, inputs)
+        return outputs_and_gradients(
+            "run", weights, inputs, state, cotangents, dtype=dtype
+        )
 
     (hidden, end), grads = results(HALF[name])
     assert hidden.dtype == end.hidden.dtype == HALF[name]
@@ -233,11 +238,12 @@ def test_half_precision_is_close_to_float32(
     jax.tree.map(assert_close, ((hidden, end), grads), results(jnp.float32))
 
 
-def test_weight_gradients_are_products_outside_the_loop(
-    cell, weights, inputs, state, cotangents
-):
-    loss = loss_of(recurrence.run, cotangents, state)
-    jaxpr = jax.make_jaxpr(jax.grad(loss))(weights, inputs).jaxpr
+def test_weight_gradients_are_products_outside_the_loop(weights, inputs, state):
+    def loss(weights):
+        hidden, _ = recurrence.run(weights, inputs, state, NO_RESET)
+        return jnp.sum(hidden)
+
+    jaxpr = jax.make_jaxpr(jax.grad(loss))(weights).jaxpr
 
     def products(jaxpr):
         """Shapes of the results of all products, loops entered."""
