@@ -76,7 +76,7 @@ def main() -> None:
     report = ReadReport()
     loaded = load_model(arguments.checkpoint, arguments.precision)
     examples = list(read(arguments, report))
-    if report.read:
+    if not Path(arguments.input).is_dir():  # a corpus was checked when it was made
         print(report.summary(), file=sys.stderr)
         report.check(arguments.max_bad_fraction)
     featurizer = TextFeaturizer.from_loaded(loaded, batch_size=arguments.batch_size)

@@ -136,9 +136,13 @@ def _labelled(arguments) -> None:
     """Write labelled texts that are new to a model of the synthetic corpus."""
     from sdjax import synthetic
 
-    for path in synthetic.write_labelled(
-        arguments.out, arguments.counts, arguments.seed
-    ).values():
+    if min(arguments.counts) < 1:
+        raise InputError(f"--counts {arguments.counts}: each must be at least 1")
+    with errors.naming(arguments.out):
+        paths = synthetic.write_labelled(
+            arguments.out, arguments.counts, arguments.seed
+        )
+    for path in paths.values():
         print(path)
 
 

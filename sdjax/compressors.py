@@ -7,6 +7,8 @@ import lzma
 
 def bits_per_character(data: bytes) -> dict[str, float]:
     """Compress at the highest level; return bits per byte by compressor."""
+    if not data:
+        raise ValueError("there are no bytes to compress")
     compressed = {
         "gzip -9": gzip.compress(data, 9),
         "bzip2 -9": bz2.compress(data, 9),

@@ -360,11 +360,11 @@ def _check_filled(splits: dict[str, list[dict]], shards: tuple[int, int, int]) -
         fewer = max(1, reviews // 20 - shards[1] - shards[2])
         raise InputError(
             f"{reviews:,} different reviews leave {empty:,} of {sum(shards):,} shards "
-            f"empty; ask for fewer: --shards {fewer},{shards[1]},{shards[2]}"
+            f"empty; ask for fewer: --shards {fewer}/{shards[1]}/{shards[2]}"
             if reviews // 20 > shards[1] + shards[2]
             else f"{reviews:,} different reviews are too few for a corpus of "
             f"{sum(shards):,} shards; give at least {20 * (1 + shards[1] + shards[2])} "
-            f"and --shards 1,{shards[1]},{shards[2]}"
+            f"and --shards 1/{shards[1]}/{shards[2]}"
         )
 
 

@@ -26,8 +26,8 @@ _FIXES = {
     errno.EACCES: "choose a place that you may read and write",
     errno.EPERM: "choose a place that you may read and write",
     errno.EROFS: "choose a place that can be written",
-    errno.ENOTDIR: "choose another path: a part of this one is a file",
-    errno.EEXIST: "choose another path: this one is there already",
+    errno.ENOTDIR: "choose another path: a file is in the way",
+    errno.EEXIST: "choose another path: a file is in the way",
     errno.EISDIR: "choose another path: this one is a folder",
     errno.ENOENT: "check the path",
 }

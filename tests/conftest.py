@@ -26,3 +26,19 @@ TOLERANCES = {
 def tolerances():
     """rtol and atol by kind of comparison, for np.testing.assert_allclose."""
     return TOLERANCES
+
+
+@pytest.fixture(scope="session")
+def tiny_run(tmp_path_factory):
+    """A corpus, a model trained on it and labelled texts; to read, not to change."""
+    from fixtures_run import make_run
+
+    return make_run(tmp_path_factory.mktemp("tiny_run"))
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run a command in this process, such as `command.sdjax("prepare", ...)`."""
+    from fixtures_run import Command
+
+    return Command(monkeypatch, capsys)

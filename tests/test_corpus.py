@@ -225,10 +225,10 @@ def test_bad_input_leaves_nothing(tmp_path):
 
 
 def test_too_few_reviews_for_the_shards(tmp_path):
-    with pytest.raises(InputError, match="400 different .* --shards 18,1,1$"):
+    with pytest.raises(InputError, match="400 different .* --shards 18/1/1$"):
         make(tmp_path / "c", shards=(1000, 1, 1))
     make(tmp_path / "c", shards=(18, 1, 1))
-    with pytest.raises(InputError, match="10 different .* at least 60 .*1,1,1$"):
+    with pytest.raises(InputError, match="10 different .* at least 60 .*1/1/1$"):
         make(tmp_path / "d", EXAMPLES[:10], shards=(50, 1, 1))
     assert os.listdir(tmp_path) == ["c"]
 

@@ -1,0 +1,63 @@
+"""What the probe needs the model for is the same as featurizing step by step."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from sdjax import analysis, featurefile, probe
+from sdjax.features import TextFeaturizer
+
+
+@pytest.fixture(scope="module")
+def splits(tiny_run):
+    return {s: featurefile.load(path) for s, path in tiny_run.features.items()}
+
+
+def test_the_run_of_a_checkpoint(tiny_run, splits):
+    checkpoint = Path(splits["test"].metadata["checkpoint"])
+    assert analysis.run_of(checkpoint) == tiny_run.workdir
+
+
+def test_every_checkpoint_is_probed_oldest_first(tiny_run, splits):
+    train, test = splits["train"], splits["test"]
+    points = analysis.probe_over_training(tiny_run.workdir, train, test, 1.0)
+    assert [step for step, _ in points] == [4, 8, 12]
+    step, accuracy = points[0]
+    featurizer = TextFeaturizer.from_pretrained(
+        tiny_run.workdir / "checkpoints" / str(step)
+    )
+    at_step = [
+        replace(s, features=featurizer.transform(s.texts)) for s in (train, test)
+    ]
+    assert accuracy == probe.accuracy_at(*at_step, 1.0)
+    assert dict(points)[train.metadata["step"]] == probe.accuracy_at(train, test, 1.0)
+
+
+def test_a_run_without_checkpoints_has_no_points(tmp_path, splits):
+    points = analysis.probe_over_training(
+        tmp_path, splits["train"], splits["test"], 1.0
+    )
+    assert points == []
+
+
+def test_traced_examples_hold_a_value_for_each_byte(tiny_run, splits):
+    test, unit = splits["test"], 5
+    featurizer = TextFeaturizer.from_pretrained(tiny_run.workdir)
+    traced = analysis.trace_examples(featurizer, test, [7, 2], unit)
+    for example, row in zip(traced, [7, 2], strict=True):
+        framed = featurizer.normalisation.encode(test.texts[row])
+        assert example.text.encode() == framed
+        assert len(example.values) == len(framed)
+        assert example.label == test.labels[row]
+        np.testing.assert_allclose(
+            example.values[-1], test.features[row, unit], rtol=1e-5, atol=1e-6
+        )
+
+
+def test_texts_without_labels_are_traced_too(tiny_run, splits):
+    featurizer = TextFeaturizer.from_pretrained(tiny_run.workdir)
+    unlabelled = replace(splits["test"], labels=None)
+    (example,) = analysis.trace_examples(featurizer, unlabelled, [0], 0)
+    assert example.label is None

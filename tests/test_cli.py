@@ -1,0 +1,413 @@
+"""The `sdjax` command: each subcommand end to end, and each bad input in one line."""
+
+import csv
+import gzip
+import json
+import re
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from fixtures_run import assert_refused, in_a_process
+
+from sdjax import corpus, featurefile, report, synthetic
+from sdjax.corpus import Corpus
+from sdjax.featurefile import FeatureSet
+from sdjax.metrics import read_metrics
+
+NO_SPACE = OSError(28, "No space left on device")
+
+
+def reviews(count: int) -> list[dict]:
+    return [{"body": e.text, "stars": e.label} for e in synthetic.reviews(count, 0)]
+
+
+def jsonl(rows) -> bytes:
+    return b"".join(json.dumps(row).encode() + b"\n" for row in rows)
+
+
+def raise_no_space(*args, **kwargs):
+    raise NO_SPACE
+
+
+@pytest.fixture
+def below_a_file(tmp_path):
+    """A path that nobody can make, root included."""
+    (tmp_path / "file").write_text("")
+    return tmp_path / "file" / "folder"
+
+
+# -- the command itself
+
+
+def test_the_command_itself(tmp_path):
+    """As users call it; what prepares data must not wait for jax."""
+    arguments = ["-m", "sdjax.cli", "labelled", "--counts", "2/1/1", "--out"]
+    done = in_a_process("-X", "importtime", *arguments, tmp_path)
+    assert done.status == 0, done.err
+    modules = re.findall(r"\| +([\w.]+)$", done.err, re.MULTILINE)
+    assert "sdjax.synthetic" in modules
+    assert not {"jax", "sklearn", "matplotlib"} & set(modules)
+    refused = in_a_process("-m", "sdjax.cli", "prepare", "none.csv", "--out", "x")
+    assert_refused(refused, "none.csv", "no such file")
+
+
+@pytest.mark.parametrize(
+    "arguments, words",
+    [
+        ([], ["COMMAND", "--help"]),
+        (["prepair"], ["prepair", "prepare"]),
+        (["prepare", "synthetic"], ["--out", "sdjax prepare --help"]),
+        (["prepare", "synthetic", "--out", "x", "--shards", "9"], ["'9'", "1000/1/1"]),
+        (["prepare", "synthetic", "--out", "x", "--seed", "s"], ["--seed", "'s'"]),
+        (["labelled", "--out", "x", "--counts", "1/2/c"], ["'1/2/c'"]),
+        (["evaluate", "run", "--corpus", "c", "--split", "vald"], ["vald", "valid"]),
+        (["probe", "--train", "a.npz"], ["--valid", "--test", "--out"]),
+    ],
+)
+def test_bad_flags(command, arguments, words):
+    assert_refused(command.sdjax(*arguments), *words)
+
+
+# -- prepare
+
+
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.txt"])
+def test_prepare_reads_every_format_to_the_same_corpus(tmp_path, command, name):
+    rows = reviews(120)
+    source, options = tmp_path / name, ["--text-key", "body", "--label-key", "stars"]
+    if name == "a.csv":
+        with source.open("w", newline="") as file:
+            writer = csv.DictWriter(file, rows[0])
+            writer.writeheader()
+            writer.writerows(rows)
+    elif name == "a.txt":
+        source.write_text("".join(row["body"] + "\n" for row in rows))
+        options = []
+    else:
+        data = jsonl(rows)
+        source.write_bytes(gzip.compress(data) if name.endswith(".gz") else data)
+    out = tmp_path / "corpus"
+    done = command.sdjax("prepare", source, "--out", out, "--shards", "2/1/1", *options)
+    assert done.status == 0, done.err
+    assert done.out.startswith("read 120; skipped 0\nexact duplicates dropped: 0\n")
+    assert re.search(r"^train +\d+ reviews +[\d,]+ bytes +2 shards$", done.out, re.M)
+    made = Corpus.open(out)
+    made.verify()
+    found = {e.text: e.label for s in made.shards for e in made.examples(s)}
+    labels = {row["body"]: row["stars"] if options else None for row in rows}
+    assert found == labels
+
+
+def test_prepare_the_built_in_corpus_twice(tmp_path, command):
+    arguments = ["prepare", "synthetic", "--reviews", 60, "--shards", "1/1/1"]
+    out = tmp_path / "corpus"
+    assert command.sdjax(*arguments, "--out", out).status == 0
+    made = Corpus.open(out)
+    assert made.manifest["request"]["source"] == {"name": "synthetic", "reviews": 60}
+    again = command.sdjax(*arguments, "--out", out)
+    assert again.status == 0 and "already prepared" in again.err
+    assert "train" in again.out
+    refused = command.sdjax(*arguments, "--out", out, "--seed", 1)
+    assert_refused(refused, str(out), "seed is 0, asked for 1")
+
+
+def test_prepare_strips_tags_when_asked(tmp_path, command):
+    source = tmp_path / "a.txt"
+    source.write_text("".join(f"good<br />number {i}\n" for i in range(80)))
+    arguments = ["prepare", source, "--shards", "1/1/1", "--strip-tags"]
+    assert command.sdjax(*arguments, "--out", tmp_path / "c").status == 0
+    made = Corpus.open(tmp_path / "c")
+    assert made.normalisation.strip_tags
+    assert "<" not in next(made.examples("train")).text
+
+
+def test_prepare_counts_bad_rows_and_names_the_first(tmp_path, command):
+    rows = [json.dumps(row).encode() for row in reviews(400)]
+    rows[10], rows[20], rows[30] = b'{"body": "caf\xe9"}', b"{", b'{"body": " "}'
+    source = tmp_path / "a.jsonl"
+    source.write_bytes(b"\n".join(rows))
+    arguments = ["prepare", source, "--shards", "1/1/1", "--text-key", "body"]
+    done = command.sdjax(*arguments, "--out", tmp_path / "c")
+    assert done.status == 0
+    assert "read 400; skipped 3" in done.out
+    for reason, line in (("non-UTF-8 bytes", 11), ("malformed JSON", 21)):
+        assert f"1 {reason} (first: {source}:{line})" in done.out
+    assert f"1 empty text (first: {source}:31)" in done.out
+    strict = [*arguments, "--max-bad-fraction", 0.001, "--out", tmp_path / "d"]
+    assert_refused(command.sdjax(*strict), "0.8%", f"{source}:11")
+    assert not (tmp_path / "d").exists()
+
+
+@pytest.mark.parametrize(
+    "name, content, options, words",
+    [
+        ("a.csv", None, [], ["a.csv", "no such file"]),
+        ("a.csv", b"", [], ["a.csv", "empty"]),
+        ("a.csv", b"body,n\n", [], ["no usable text"]),
+        ("a.csv", b"title,n\na,1\n", [], ["exist: title, n", "--text-key"]),
+        ("a.csv", b"text,n\na,1\n", ["--text-key", "t"], ["'t'", "exist: text, n"]),
+        ("a.csv", b"text,n\na,1\n", ["--label-key", "y"], ["'y'", "exist: text, n"]),
+        ("a.jsonl", b'{"text": "a"}\n{"te\n', [], ["50.0%", "malformed", "a.jsonl:2"]),
+        ("a.txt", b"good\nbad\xff\n", [], ["50.0%", "non-UTF-8", "a.txt:2"]),
+        ("a.txt", b"\n \n", [], ["no usable text", "2 empty text", "a.txt:1"]),
+        ("a.txt", b"one\ntwo\n", [], ["2 different reviews", "--shards 1/1/1"]),
+        ("a.xml", b"<a/>", [], [".xml", ".jsonl"]),
+        ("a.csv.gz", b"no gzip", [], ["a.csv.gz", "damaged gzip"]),
+        ("a.txt", b"one\n", ["--shards", "0/1/1"], ["(0, 1, 1)"]),
+    ],
+)
+def test_prepare_bad_input(tmp_path, command, name, content, options, words):
+    if content is not None:
+        (tmp_path / name).write_bytes(content)
+    out = tmp_path / "corpus"
+    arguments = ["prepare", tmp_path / name, "--out", out, "--shards", "9/1/1"]
+    assert_refused(command.sdjax(*arguments, *options), *words)
+    assert not out.exists() and not list(tmp_path.glob(".corpus*"))
+
+
+def test_prepare_of_no_reviews(tmp_path, command):
+    arguments = ["prepare", "synthetic", "--out", tmp_path / "c", "--reviews", 0]
+    assert_refused(command.sdjax(*arguments, "--shards", "1/1/1"), "no usable text")
+
+
+def test_prepare_where_nothing_can_be_written(command, below_a_file):
+    refused = command.sdjax("prepare", "synthetic", "--out", below_a_file)
+    assert_refused(refused, str(below_a_file), "another output folder")
+
+
+def test_prepare_on_a_full_disk(tmp_path, command, monkeypatch):
+    monkeypatch.setattr(corpus, "_write_shard", raise_no_space)
+    out = tmp_path / "corpus"
+    arguments = ["prepare", "synthetic", "--reviews", 60, "--shards", "1/1/1"]
+    refused = command.sdjax(*arguments, "--out", out)
+    assert_refused(refused, str(out), "disk full", "free")
+    assert not list(tmp_path.iterdir())
+
+
+# -- labelled
+
+
+def test_labelled(tmp_path, command):
+    done = command.sdjax("labelled", "--out", tmp_path / "a", "--counts", "6/4/2")
+    assert done.status == 0
+    paths = done.out.split()
+    assert paths == [str(tmp_path / "a" / f"{s}.csv") for s in corpus.SPLITS]
+    assert [len(Path(path).read_text().splitlines()) for path in paths] == [7, 5, 3]
+
+
+def test_labelled_where_nothing_can_be_written(
+    command, below_a_file, tmp_path, monkeypatch
+):
+    refused = command.sdjax("labelled", "--counts", "6/4/0", "--out", tmp_path)
+    assert_refused(refused, "--counts (6, 4, 0)")
+    arguments = ["labelled", "--counts", "6/4/2", "--out"]
+    refused = command.sdjax(*arguments, below_a_file)
+    assert_refused(refused, str(below_a_file), "another path", status=1)
+    monkeypatch.setattr(synthetic.os, "fsync", raise_no_space)
+    refused = command.sdjax(*arguments, tmp_path / "a")
+    assert_refused(refused, str(tmp_path / "a"), "No space", "free", status=1)
+    assert not list((tmp_path / "a").iterdir())
+
+
+# -- evaluate
+
+
+def evaluate(command, tiny_run, *options, checkpoint=None, folder=None):
+    checkpoint, folder = checkpoint or tiny_run.workdir, folder or tiny_run.corpus
+    return command.sdjax("evaluate", checkpoint, "--corpus", folder, *options)
+
+
+def bits(done) -> float:
+    return float(re.search(r"bits per character +(\S+)", done.out)[1])
+
+
+def test_evaluate_gives_what_training_measured(command, tiny_run):
+    done = evaluate(command, tiny_run)
+    assert done.status == 0, done.err
+    measured = {
+        record["step"]: record["valid_bpc"]
+        for record in read_metrics(tiny_run.workdir / "metrics.jsonl")
+        if record["valid_bpc"] is not None
+    }
+    best = min(measured, key=measured.get)
+    assert f"checkpoint           {tiny_run.workdir}/checkpoints/{best}\n" in done.out
+    assert bits(done) == round(measured[best], 4)
+    (shard,) = Corpus.open(tiny_run.corpus).shards["valid"]
+    assert f"bytes predicted      {shard.bytes - 1:,} of valid\n" in done.out
+
+
+def test_evaluate_another_split_beside_compressors(command, tiny_run):
+    done = evaluate(command, tiny_run, "--split", "test", "--compressors")
+    assert done.status == 0
+    names = [line[:8] for line in done.out.splitlines()[-3:]]
+    assert names == ["gzip -9 ", "bzip2 -9", "xz -9   "]
+
+
+def test_evaluate_with_fewer_rows_and_another_precision(command, tiny_run):
+    """More context, so not more bits; half precision is near."""
+    usual = bits(evaluate(command, tiny_run, "--batch-size", 8))
+    half = bits(evaluate(command, tiny_run, "--batch-size", 8, "--precision", "bf16"))
+    assert half == pytest.approx(usual, abs=0.02) and half != usual
+
+
+def test_evaluate_warns_of_another_normalisation(command, tiny_run, tmp_path):
+    source = tmp_path / "a.txt"
+    source.write_text("".join(f"good number {i} of many\n" for i in range(200)))
+    out = tmp_path / "corpus"
+    command.sdjax("prepare", source, "--out", out, "--shards", "1/1/1", "--strip-tags")
+    done = evaluate(command, tiny_run, "--batch-size", 8, folder=out)
+    assert done.status == 0 and "warning: the corpus is normalised by" in done.err
+
+
+@pytest.mark.parametrize(
+    "options, words",
+    [
+        (["--batch-size", 0], ["--batch-size 0"]),
+        (["--batch-size", 10**6], ["1000000 rows", "valid shard", "smaller batch"]),
+        (["--precision", "fp8"], ["fp8", "fp16"]),
+    ],
+)
+def test_evaluate_bad_options(command, tiny_run, options, words):
+    assert_refused(evaluate(command, tiny_run, *options), *words)
+
+
+def test_evaluate_without_checkpoint_or_corpus(command, tiny_run, tmp_path):
+    refused = evaluate(command, tiny_run, checkpoint=tmp_path)
+    assert_refused(refused, f"no checkpoint in {tmp_path}", "--workdir")
+    refused = evaluate(command, tiny_run, folder=tmp_path)
+    assert_refused(refused, str(tmp_path), "no manifest.json", "sdjax prepare")
+
+
+@pytest.mark.parametrize("how", ["truncated", "changed", "missing"])
+def test_evaluate_on_a_damaged_shard(command, tiny_run, tmp_path, how):
+    folder = tmp_path / "corpus"
+    shutil.copytree(tiny_run.corpus, folder)
+    shard = folder / "valid" / "00000.bin"
+    data = shard.read_bytes()
+    shard.unlink()
+    if how == "truncated":
+        shard.write_bytes(data[:-1])
+    elif how == "changed":
+        shard.write_bytes(b"?" + data[1:])
+    refused = evaluate(command, tiny_run, folder=folder)
+    assert_refused(refused, str(shard), "damaged", "prepare it again")
+
+
+# -- probe
+
+
+def planted(count: int, metadata: dict, seed: int) -> FeatureSet:
+    """Unit 2 follows the label, with a negative sign."""
+    random = np.random.default_rng(seed)
+    labels = np.arange(count) % 2
+    features = random.normal(0, 0.1, (count, 4)).astype(np.float32)
+    features[:, 2] -= 2 * labels - 1
+    texts = [f"text {i}" for i in range(count)]
+    return FeatureSet(
+        features, labels.astype(np.float32), np.arange(count), texts, metadata
+    )
+
+
+@pytest.fixture
+def splits(tmp_path):
+    """Features files of a checkpoint that is gone."""
+    metadata = {"checkpoint": str(tmp_path / "gone" / "checkpoints" / "4"), "step": 4}
+    paths = {}
+    for seed, name in enumerate(corpus.SPLITS):
+        paths[name] = tmp_path / f"{name}.npz"
+        featurefile.save(paths[name], planted(40, metadata, seed))
+    return paths
+
+
+def probe(command, paths, out):
+    arguments = [x for name, path in paths.items() for x in (f"--{name}", path)]
+    return command.sdjax("probe", *arguments, "--out", out, "--workers", 1)
+
+
+def change(path, **changes) -> None:
+    made = featurefile.load(path)
+    fields = {k: getattr(made, k) for k in made.__dataclass_fields__}
+    featurefile.save(path, FeatureSet(**(fields | changes)))
+
+
+def test_probe_end_to_end(command, tiny_run, tmp_path):
+    done = probe(command, tiny_run.features, tmp_path / "report")
+    assert done.status == 0, done.err
+    data = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert f"top unit: {data['probe']['top_unit']['index']}, sign" in done.out
+    assert f"report: {tmp_path}/report/report.md\n" in done.out
+    steps = sorted(int(p.name) for p in (tiny_run.workdir / "checkpoints").iterdir())
+    assert [point["step"] for point in data["probe_points"]] == steps
+    of_best = {p["step"]: p["test_accuracy"] for p in data["probe_points"]}
+    best = data["sources"]["test"]["step"]
+    assert of_best[best] == data["probe"]["accuracy"]["test"]
+    assert data["absent"] == {}
+    log = read_metrics(tiny_run.workdir / "metrics.jsonl")
+    (measured,) = (r["valid_bpc"] for r in log if r["step"] == best)
+    assert data["bits_per_character"] == measured
+    assert "coloured_texts" in data["figures"] and "training_curve" in data["figures"]
+
+
+def test_probe_without_the_checkpoint_says_what_is_missing(command, splits, tmp_path):
+    done = probe(command, splits, tmp_path / "report")
+    assert done.status == 0, done.err
+    assert "top unit: 2, sign -, alone (test): 100.0%" in done.out
+    page = (tmp_path / "report" / "report.md").read_text()
+    assert page.count(f"no checkpoint in {tmp_path}/gone") == 4
+
+
+def test_probe_bad_labels(command, splits, tmp_path):
+    labels = featurefile.load(splits["train"]).labels
+    half = np.where(np.arange(40) < 3, np.nan, labels)
+    for changed, words in (
+        (None, ["no labels", "--label-key"]),
+        (half, ["no label in row 0", "3 of 40"]),
+        (2 * labels, ["0 (negative) or 1", "found 0, 2"]),
+        (0 * labels, ["every label is 0", "both classes"]),
+    ):
+        change(splits["valid"], labels=changed)
+        refused = probe(command, splits, tmp_path / "report")
+        assert_refused(refused, "valid", *words)
+        assert not (tmp_path / "report" / "report.json").exists()
+
+
+def test_probe_bad_files(command, splits, tmp_path):
+    out = tmp_path / "report"
+    change(splits["test"], metadata={"checkpoint": "runs/b", "step": 4})
+    assert_refused(probe(command, splits, out), "test", "runs/b", "one checkpoint")
+    data = splits["valid"].read_bytes()
+    splits["valid"].write_bytes(data[: len(data) // 2])
+    assert_refused(probe(command, splits, out), "valid.npz", "cut short")
+    splits["train"].unlink()
+    assert_refused(probe(command, splits, out), "train.npz", "featurize.py")
+
+
+def test_probe_where_nothing_can_be_written(
+    command, splits, below_a_file, tmp_path, monkeypatch
+):
+    refused = probe(command, splits, below_a_file)
+    assert_refused(refused, str(below_a_file), "another path", status=1)
+    assert_refused(probe(command, splits, tmp_path / "file"), "is a file")
+    out = tmp_path / "report"
+    monkeypatch.setattr(report, "_draw", raise_no_space)
+    refused = probe(command, splits, out)
+    assert_refused(refused, f"{out}: No space", "free some space", status=1)
+    assert not list(out.iterdir())
+
+
+def test_probe_with_a_damaged_checkpoint(command, tiny_run, tmp_path):
+    """Its features still tell which unit it is."""
+    step = shutil.copytree(
+        tiny_run.workdir / "checkpoints" / "4", tmp_path / "run" / "checkpoints" / "4"
+    )
+    (step / "meta" / "metadata").write_text("{")
+    paths = {}
+    for seed, name in enumerate(corpus.SPLITS):
+        paths[name] = tmp_path / f"{name}.npz"
+        metadata = {"checkpoint": str(step), "step": 4}
+        featurefile.save(paths[name], planted(40, metadata, seed))
+    done = probe(command, paths, tmp_path / "report")
+    assert done.status == 0, done.err
+    assert "it is damaged" in (tmp_path / "report" / "report.md").read_text()
