@@ -18,6 +18,7 @@ demo: $(BIN)/.installed
 	$(BIN)/sdjax prepare synthetic --shards 20/1/1 --out data/synthetic
 	$(BIN)/sdjax labelled --out data/labelled
 	$(BIN)/python train.py --config configs/quickstart.py --workdir $(RUN)
+	$(BIN)/sdjax evaluate $(RUN) --corpus data/synthetic --split test --compressors
 	for split in train valid test; do \
 	  $(BIN)/python featurize.py --checkpoint $(RUN) \
 	    --input data/labelled/$$split.csv --text-key sentence --label-key label \

@@ -1,5 +1,6 @@
 """A tiny run from reviews to features, and how the tests call the commands."""
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -81,13 +82,15 @@ def assert_refused(result, *words: str, status: int = 2) -> None:
     assert result.status == status
 
 
-def in_a_process(*command) -> SimpleNamespace:
-    """Run `python *command` in the repository."""
+def in_a_process(*command, cwd=ROOT, **environment) -> SimpleNamespace:
+    """Run `python *command` as a user does, on one device."""
+    inherited = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
     done = subprocess.run(
         [sys.executable, *map(str, command)],
-        cwd=ROOT,
+        cwd=cwd,
+        env={**inherited, "PYTHONPATH": str(ROOT), **environment},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=300,
     )
     return SimpleNamespace(status=done.returncode, out=done.stdout, err=done.stderr)

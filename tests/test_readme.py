@@ -1,0 +1,97 @@
+"""The README's commands work as they stand, and `make demo` runs the same ones."""
+
+import os
+import re
+import shlex
+import shutil
+import subprocess
+
+import pytest
+from fixtures_run import ROOT, in_a_process
+
+from sdjax import cli
+
+README = (ROOT / "README.md").read_text()
+# What makes each command small; nothing else is added to what the README says.
+SMALLER = {
+    "sdjax prepare": "--reviews 400 --shards 3/1/1",
+    "sdjax labelled": "--counts 60/30/30",
+    "python train.py": "--config.train_steps=6 --config.model.hidden_size=16"
+    " --config.model.embedding_size=4 --config.global_batch_size=8"
+    " --config.window_size=16 --config.log_every_steps=2"
+    " --config.checkpoint_every_steps=3 --config.keep_every_steps=3"
+    " --config.eval_batch_size=64",
+    "sdjax probe": "--workers 1",
+}
+
+
+def quick_start() -> list[list[str]]:
+    """The words of each command in the block that the README marks."""
+    (block,) = re.findall(r"<!-- quick start: .*-->\n```bash\n(.*?)```", README, re.S)
+    return [shlex.split(line) for line in block.splitlines()]
+
+
+def everywhere() -> list[list[str]]:
+    """The words of each of our commands in any block of the README."""
+    blocks = re.findall(r"```bash\n(.*?)```", README, re.S)
+    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
+    commands = [shlex.split(line, comments=True) for line in lines]
+    return [words for words in commands if words and words[0] in ("sdjax", "python")]
+
+
+def test_the_quick_start(tmp_path):
+    for name in ("train.py", "featurize.py", "configs"):
+        (tmp_path / name).symlink_to(ROOT / name)
+    commands, outputs = quick_start(), []
+    assert len(commands) >= 5
+    for program, *arguments in commands:
+        smaller = shlex.split(SMALLER.get(f"{program} {arguments[0]}", ""))
+        module = {"python": [], "sdjax": ["-m", "sdjax.cli"]}[program]
+        done = in_a_process(
+            *(*module, *arguments, *smaller),
+            cwd=tmp_path,
+            # The same model is compiled for in many of these processes.
+            JAX_COMPILATION_CACHE_DIR=str(tmp_path / "compiled"),
+            JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
+        )
+        assert done.status == 0, f"{program} {arguments}: {done.err}"
+        outputs.append(done.out)
+    assert any(re.search(r"bits per character +\d\.\d+", out) for out in outputs)
+    unit = re.search(r"top unit: (\d+), sign [+-], alone", outputs[-1])[1]
+    (page,) = re.findall(r"report: (\S+)", outputs[-1])
+    text = (tmp_path / page).read_text()
+    assert f"## Unit {unit}\n" in text
+    figures = re.findall(r"!\[.*?\]\((.*?)\)", text)
+    assert len(figures) == 5
+    assert all((tmp_path / page).with_name(name).is_file() for name in figures)
+
+
+@pytest.mark.skipif(not shutil.which("make"), reason="needs make")
+def test_make_demo_runs_the_same_commands(tmp_path):
+    """In an environment whose programs only note how they were called."""
+    bin_folder, log = tmp_path / "venv" / "bin", tmp_path / "log"
+    bin_folder.mkdir(parents=True)
+    for name in ("python", "sdjax"):
+        (bin_folder / name).write_text(f'#!/bin/sh\necho {name} "$@" >> {log}\n')
+        (bin_folder / name).chmod(0o755)
+    (bin_folder / ".installed").touch()
+    environment = {k: v for k, v in os.environ.items() if k != "MAKEFLAGS"}
+    subprocess.run(
+        ["make", "--silent", "demo", f"VENV={tmp_path}/venv"],
+        cwd=ROOT,
+        env=environment,
+        check=True,
+        timeout=60,
+    )
+    made = [shlex.split(line) for line in log.read_text().splitlines()]
+    assert made == quick_start()
+
+
+@pytest.mark.parametrize("words", everywhere(), ids=" ".join)
+def test_every_command_has_the_flags_and_files_that_it_says(words):
+    program, *arguments = words
+    if program == "sdjax":
+        cli._parser().parse_args(arguments)
+    else:
+        files = [w for w in arguments if w.endswith(".py")]
+        assert files and all((ROOT / name).is_file() for name in files)
