@@ -20,7 +20,7 @@ TEXTS = [
     "Good &amp; cheap.",
     "caf\u00e9 \u6620\u753b \U0001f600",
     "exactly thirteen"[:13],  # with its frame as long as a chunk
-    *(f"text {i} " + "lorem ipsum " * (i % 7) for i in range(20)),
+    *("text " + "lorem ipsum " * (i % 7) + str(i) for i in range(20)),
 ]
 LONG = "a long review of many words, " * 12
 
