@@ -280,18 +280,17 @@ def forward(
             state stands still, so padding never changes a result.
     """
     step = _make_step(weights, compute_dtype)
+    x = _feature_major(inputs, compute_dtype)
 
-    def body(before, time_and_x):
-        time, x = time_and_x
-        after = step(*before, x)[:2]
-        reads = (time < lengths)[None]
-        freeze = partial(jnp.where, reads)
-        return jax.tree.map(freeze, after, before), None
+    def body(time, before):
+        after = step(*before, x[time])[:2]
+        freeze = partial(jnp.where, (time < lengths)[None])
+        return jax.tree.map(freeze, after, before)
 
     state = _start(state, jnp.zeros_like(lengths, bool), compute_dtype)
-    times = jnp.arange(inputs.shape[0])
-    steps = times, _feature_major(inputs, compute_dtype)
-    (hidden, cell), _ = lax.scan(body, (state.hidden.T, state.cell.T), steps)
+    # As many steps as the longest text has, not as the buffer has room for.
+    carry = state.hidden.T, state.cell.T
+    hidden, cell = lax.fori_loop(0, lengths.max(), body, carry)
     return RecurrentState(hidden.T, cell.T)
 
 

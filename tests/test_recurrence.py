@@ -180,7 +180,7 @@ def test_forward_stops_each_row_at_its_length(weights, inputs, state, tolerances
     end = recurrence.forward(weights, inputs, state, lengths)
     for row, length in enumerate(lengths):
         alone = jax.tree.map(lambda a, r=row: a[r : r + 1], state)
-        x = inputs[: int(length), row : row + 1]
+        x = inputs[: max(1, int(length)), row : row + 1]
         alone = recurrence.forward(weights, x, alone, lengths[row : row + 1])
         for a, b in zip(alone, end, strict=True):
             assert_allclose(a[0], b[row], **tolerances["float32"])
