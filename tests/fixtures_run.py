@@ -84,11 +84,16 @@ def assert_refused(result, *words: str, status: int = 2) -> None:
 
 def in_a_process(*command, cwd=ROOT, **environment) -> SimpleNamespace:
     """Run `python *command` as a user does, on one device."""
-    inherited = {k: v for k, v in os.environ.items() if k != "XLA_FLAGS"}
+    flags = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=1")
     done = subprocess.run(
         [sys.executable, *map(str, command)],
         cwd=cwd,
-        env={**inherited, "PYTHONPATH": str(ROOT), **environment},
+        env={
+            **os.environ,
+            "PYTHONPATH": str(ROOT),
+            "XLA_FLAGS": flags,
+            **environment,
+        },
         capture_output=True,
         text=True,
         timeout=300,

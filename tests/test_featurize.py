@@ -4,7 +4,7 @@ import json
 
 import numpy as np
 import pytest
-from fixtures_run import COUNTS, assert_refused, featurize_arguments, in_a_process
+from fixtures_run import COUNTS, assert_refused
 
 from sdjax import featurefile
 from sdjax.corpus import Corpus
@@ -164,16 +164,3 @@ def test_a_full_disk_leaves_the_older_file(featurize, tmp_path, monkeypatch):
     assert_refused(refused, f"{tmp_path}/out.npz", "No space", "free", status=1)
     assert (tmp_path / "out.npz").read_bytes() == before
     assert sorted(p.name for p in tmp_path.iterdir()) == ["in.csv", "out.npz"]
-
-
-def test_the_script_itself(tiny_run, tmp_path):
-    """As users call it: flags, one device, exit status."""
-    output = tmp_path / "out.npz"
-    texts = tiny_run.texts["valid"]
-    done = in_a_process("featurize.py", *featurize_arguments(tiny_run, texts, output))
-    assert done.status == 0, done.err
-    assert f"{output}: 30 texts x 8 units" in done.out
-    ours, before = featurefile.load(output), tiny_run.features["valid"]
-    np.testing.assert_allclose(
-        ours.features, featurefile.load(before).features, rtol=0, atol=1e-6
-    )
