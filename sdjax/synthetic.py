@@ -15,6 +15,7 @@ import functools
 import hashlib
 import itertools
 import os
+import re
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,54 +26,27 @@ from sdjax.sources import Example
 
 NEGATIVE, POSITIVE = 0, 1
 
-# What is reviewed: products of a group, then what can be said to be good or bad.
-_GROUPS = (
-    (
-        "blender, toaster, kettle, coffee maker, mixer, juicer, rice cooker, "
-        "waffle iron",
-        "motor, lid, handle, power cord, display, base, timer, manual",
-    ),
-    (
-        "phone, laptop, tablet, camera, monitor, printer, speaker, headset",
-        "screen, battery, sound, charger, software, case, cable, menu",
-    ),
-    (
-        "novel, biography, thriller, mystery, memoir, romance, saga, textbook",
-        "story, writing, cover, ending, first chapter, pacing, plot, style",
-    ),
-    (
-        "movie, documentary, comedy, drama, sequel, western, cartoon, musical",
-        "acting, script, plot, music, camera work, cast, opening scene, ending",
-    ),
-    (
-        "jacket, coat, sweater, dress, shirt, backpack, raincoat, scarf",
-        "fabric, zipper, color, fit, lining, stitching, collar, cut",
-    ),
-    (
-        "sofa, mattress, lamp, desk, chair, bookshelf, wardrobe, mirror",
-        "material, frame, color, surface, shape, assembly, manual, packaging",
-    ),
-    (
-        "hotel, restaurant, cafe, bakery, hostel, resort, steakhouse, diner",
-        "service, food, menu, location, breakfast, parking, view, music",
-    ),
-    (
-        "drill, lawn mower, ladder, hammer, garden hose, chainsaw, wrench, "
-        "pressure washer",
-        "grip, trigger, handle, motor, weight, case, manual, battery",
-    ),
-)
-PRODUCTS = {
-    product: tuple(aspects.split(", "))
-    for products, aspects in _GROUPS
-    for product in products.split(", ")
-}
-NOUNS = tuple(
-    dict.fromkeys([*PRODUCTS, *itertools.chain.from_iterable(PRODUCTS.values())])
-)
+PRODUCTS = (
+    "blender, toaster, kettle, coffee maker, mixer, juicer, rice cooker, waffle iron, "
+    "phone, laptop, tablet, camera, monitor, printer, speaker, headset, keyboard, "
+    "novel, biography, thriller, textbook, memoir, romance, cookbook, travel guide, "
+    "movie, documentary, comedy, drama, sequel, western, cartoon, musical, board game, "
+    "jacket, coat, sweater, dress, shirt, backpack, raincoat, scarf, watch, necklace, "
+    "sofa, mattress, lamp, desk, chair, bookshelf, wardrobe, mirror, carpet, "
+    "hotel, restaurant, cafe, bakery, hostel, resort, steakhouse, diner, museum, "
+    "drill, lawn mower, ladder, hammer, garden hose, chainsaw, pressure washer"
+).split(", ")
+# Aspects that any product has: which ones come up says nothing about the product, so
+# that the polarity is the one thing worth remembering throughout a review.
+ASPECTS = (
+    "price, quality, design, service, style, color, look, feel, value, size, delivery, "
+    "whole experience"
+).split(", ")
+NOUNS = (*PRODUCTS, *ASPECTS)
 
 # Sentiment words by kind, (negative, positive), common ones first. Verbs take the
-# noun as object ("I love the lid"), predicates as subject ("the lid let me down").
+# noun as object ("I love the lid"), predicates as subject ("the lid let me down");
+# adverbs open a sentence.
 WORDS = {
     "adjective": (
         "terrible, awful, bad, disappointing, horrible, poor, useless, annoying, "
@@ -98,59 +72,65 @@ WORDS = {
         "won me over, stood out, was a treat, worked nicely, made me happy, "
         "exceeded my expectations, was a joy, got me excited".split(", "),
     ),
+    "adverb": (
+        "Sadly, Unfortunately, Annoyingly, Regrettably, Shamefully".split(", "),
+        "Happily, Fortunately, Thankfully, Luckily, Delightfully".split(", "),
+    ),
 }
 
-# {n}: what it is about, {w}: the sentiment word, {aw}: the same with "a" or "an".
+# {n}: what it is about; {s}: an adverb; {w} and {x}: two different sentiment words of
+# the template's kind; {W}: the first with a capital; {aw}: the first with "a" or "an".
+# Sentences open and close with sentiment words, so that from one to the next it is
+# two bytes here and fifty there: a model that has learned to remember polarity over
+# few bytes goes on to more.
 TRAINING_TEMPLATES = {
     "adjective": (
         "The {n} is {w}.",
+        "The {n} is {w} and {x}.",
         "I think the {n} is {w}.",
-        "The {n} turned out to be {w}.",
-        "To be honest, the {n} is {w}.",
-        "My husband says the {n} is {w}.",
-        "The {n} was {w} from the first day.",
-        "For me the {n} was simply {w}.",
-        "The {n} is really {w}!",
-        "It comes down to this: the {n} is {w}.",
-        "It is {aw} {n}.",
-        "Overall {aw} {n}.",
-        "What {aw} {n}!",
-        "For the price this is {aw} {n}.",
-        "My wife called it {aw} {n}.",
-        "I did not expect such {aw} {n}.",
+        "I call the {n} {w}.",
+        "My wife says the {n} is {w}, even {x}.",
+        "It has {aw} {n}.",
+        "{s}, {aw} {n}.",
+        "{s}, the {n} is {w}.",
+        "{s}, the {n} is {w} and {x}.",
     ),
     "verb": (
         "I {w} the {n}.",
-        "We all {w} the {n}.",
-        "I really {w} the {n}.",
-        "My kids {w} the {n}.",
-        "After a week I {w} the {n}.",
+        "I {w} and {x} the {n}.",
+        "{s}, we all {w} the {n}.",
     ),
     "predicate": (
         "The {n} {w}.",
-        "In the end the {n} {w}.",
-        "From the start, the {n} {w}.",
-        "I have to say that the {n} {w}.",
+        "{s}, the {n} {w}.",
+        "The {n} {w}, and it {x}.",
+    ),
+}
+# Half of the reviewers are terse and write these.
+TERSE_TEMPLATES = {
+    "adjective": (
+        "{W} {n}.",
+        "{W} and {x}.",
+        "{W} {n}, so {x}.",
+        "{W} {n}, really {x}!",
+        "So {w}.",
     ),
 }
 HELD_OUT_TEMPLATES = {
     "adjective": (
         "I found the {n} {w}.",
         "Everyone here agrees that the {n} seems {w}.",
-        "The {n} looks {w} to me.",
         "If you ask me, the {n} feels {w}.",
         "The {n}? Just {w}.",
-        "You get {aw} {n} here.",
-        "In short, {aw} {n}.",
-        "This has to be {aw} {n}.",
+        "Some would call this {n} {w}.",
+        "This {n} looks {w} and {x}.",
+        "{s} we found the {n} rather {w}.",
+        "Whatever they say, the {n} remains {w}.",
     ),
-    "verb": (
-        "Friends of mine {w} the {n} too.",
-        "You will {w} the {n} as much as I do.",
-    ),
+    "verb": ("This {n} is something I {w}.",),
     "predicate": (
         "As for the {n}, it {w}.",
-        "Again and again, the {n} {w}.",
+        "{s} enough, this {n} {w}.",
     ),
 }
 
@@ -201,24 +181,24 @@ NEUTRAL_TEMPLATES = (
     "It took {number} days.",
     "There were {number} of us.",
     "We talked about it on {day}.",
-    "I had another {p} before this one.",
-    "My {who} has the same {p}.",
+    "I had another one before.",
+    "My {who} has the same one.",
     "I write this on a {day} {hour}.",
     "Last {month} we moved to another town.",
     "There are {number} people in our family.",
-    "I told my {who} about the {p}.",
+    "I told my {who} about it.",
 )
 HELD_OUT_NEUTRAL_TEMPLATES = (
     "That was {number} months ago.",
     "My {who} was with me that {hour}.",
     "It must have been {month} or so.",
-    "Somebody asked me about the {p} on {day}.",
+    "Somebody asked me about it on {day}.",
 )
 
 _BLOCK = 1024  # reviews drawn at a time
-_MAX_SENTENCES = 8
+_MAX_DRAWS = 8  # groups of random numbers that a review takes: 2 + 6 sentences
 _TABLE = 256  # entries of a sampling table
-_RANK_OFFSET = 4  # word of rank r has weight 1 / (r + offset): common and rare words
+_ZIPF = 1.3  # a word of rank r from 1 has weight r ** -_ZIPF
 
 
 @functools.cache
@@ -251,31 +231,29 @@ def reviews(count: int, seed: int = 0) -> Iterator[Example]:
     Returns:
         Examples with label 0.0 (negative) or 1.0 (positive), rows from 0.
     """
-    products = tuple(PRODUCTS)
-    tables = _opinions(held_out=False)
+    terse = _opinions(TERSE_TEMPLATES, held_out=False)
+    verbose = _opinions(TRAINING_TEMPLATES, held_out=False)
     openings = _instances(NEUTRAL_OPENINGS)
     neutral = _instances(NEUTRAL_TEMPLATES)
     for row, draws in _draws(count, seed, stream=0):
-        first, *rest = draws
-        product = products[first[0] % len(products)]
-        aspects = PRODUCTS[product]
-        polarity = first[1] & 1
-        sentences = []
-        if first[2] % 4:
-            sentences.append(_neutral(openings, first[2] >> 2, first[3], product))
-        for choice, noun, template, word in rest[: 3 + first[1] // 2 % 4]:
-            # After the opening comes an opinion; then 3 of 8 sentences are neutral.
-            if len(sentences) > 1 and choice % 8 < 3:
-                sentences.append(_neutral(neutral, template, word, product))
+        (product, opens, template, word), (polarity, length, closes, last), *rest = (
+            draws
+        )
+        product, polarity = PRODUCTS[product % len(PRODUCTS)], polarity % 2
+        # The product is named once, in an opinion or in a neutral opening.
+        tables = terse if opens // 2 % 2 else verbose
+        if opens % 2:
+            sentences = [_opinion(tables[polarity], product, template, word)]
+        else:
+            sentences = [_neutral(openings, template, word).replace("{p}", product)]
+        for choice, aspect, template, word in rest[: 2 + length % 5]:
+            if choice % 4:
+                aspect = ASPECTS[aspect % len(ASPECTS)]
+                sentences.append(_opinion(tables[polarity], aspect, template, word))
             else:
-                # One opinion in four is about the product itself.
-                subject = (
-                    product if noun % 4 == 0 else aspects[noun // 4 % len(aspects)]
-                )
-                sentences.append(_opinion(tables[polarity], subject, template, word))
-        if first[1] // 8 % 2 or len(sentences) < 3:
-            closings = CLOSINGS[polarity]
-            sentences.append(closings[first[3] // 64 % len(closings)])
+                sentences.append(_neutral(neutral, template, word))
+        if closes % 2:
+            sentences.append(CLOSINGS[polarity][last % len(CLOSINGS[polarity])])
         yield Example(" ".join(sentences), float(polarity), row)
 
 
@@ -283,7 +261,8 @@ def labelled(count: int, seed: int = 0) -> Iterator[Example]:
     """Yield labelled texts of 1 to 3 sentences that are new to a reader of `reviews`.
 
     Every template is held out, and so is every pairing of a sentiment word with a
-    noun. The words and nouns themselves do occur in the reviews. Texts may repeat.
+    noun. The words and nouns themselves do occur in the reviews. The last sentence is
+    an opinion. Texts may repeat.
 
     Args:
         count: how many.
@@ -292,25 +271,18 @@ def labelled(count: int, seed: int = 0) -> Iterator[Example]:
     Returns:
         Examples with label 0.0 (negative) or 1.0 (positive), rows from 0.
     """
-    products = tuple(PRODUCTS)
-    tables = _opinions(held_out=True)
+    tables = _opinions(HELD_OUT_TEMPLATES, held_out=True)
     neutral = _instances(HELD_OUT_NEUTRAL_TEMPLATES)
     for row, draws in _draws(count, seed, stream=1):
-        first, *rest = draws
-        product = products[first[0] % len(products)]
-        aspects = PRODUCTS[product]
-        polarity = first[1] & 1
-        length = 1 + first[1] // 2 % 3
-        opinion_at = first[2] % length  # one sentence at least is an opinion
+        (polarity, length, *_), *rest = draws
+        polarity, length = polarity % 2, 1 + length % 3
         sentences = []
         for place, (choice, noun, template, word) in enumerate(rest[:length]):
-            if place != opinion_at and choice % 2:
-                sentences.append(_neutral(neutral, template, word, product))
+            if choice % 2 or place == length - 1:
+                noun = NOUNS[noun % len(NOUNS)]
+                sentences.append(_opinion(tables[polarity], noun, template, word))
             else:
-                subject = (
-                    product if noun % 4 == 0 else aspects[noun // 4 % len(aspects)]
-                )
-                sentences.append(_opinion(tables[polarity], subject, template, word))
+                sentences.append(_neutral(neutral, template, word))
         yield Example(" ".join(sentences), float(polarity), row)
 
 
@@ -363,29 +335,32 @@ def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple]) -> None:
 
 
 def _draws(count: int, seed: int, stream: int) -> Iterator[tuple[int, list]]:
-    """Yield (row, 1 + _MAX_SENTENCES lists of four random integers below 2^30)."""
+    """Yield (row, _MAX_DRAWS lists of four random integers below 2^30)."""
     for start in range(0, count, _BLOCK):
         key = np.random.SeedSequence([seed, stream, start // _BLOCK])
         generator = np.random.Generator(np.random.Philox(key))
-        block = generator.integers(
-            2**30, size=(_BLOCK, 1 + _MAX_SENTENCES, 4), dtype=np.int64
-        )
+        block = generator.integers(2**30, size=(_BLOCK, _MAX_DRAWS, 4), dtype=np.int64)
         yield from enumerate(block[: count - start].tolist(), start)
 
 
-def _neutral(instances: list[list[str]], template: int, filler: int, product: str):
+def _neutral(instances: list[list[str]], template: int, filler: int) -> str:
     variants = instances[template % len(instances)]
-    return variants[filler % len(variants)].replace("{p}", product)
+    return variants[filler % len(variants)]
 
 
 def _opinion(table: tuple, noun: str, template: int, word: int) -> str:
     templates, words = table
-    kind, before, noun_first, between, after = templates[template % len(templates)]
-    words = words[kind][noun]
-    word = words[word % len(words)]
-    if noun_first:
-        return f"{before}{noun}{between}{word}{after}"
-    return f"{before}{word}{between}{noun}{after}"
+    kind, parts = templates[template % len(templates)]
+    adverbs, words = words["adverb"][noun], words[kind][noun]
+    first = word % _TABLE
+    second = word // _TABLE % _TABLE
+    while words[second] == words[first]:
+        second = (second + 31) % _TABLE  # odd, so that every entry is reached
+    values = {"n": noun, "w": words[first], "x": words[second]}
+    values["W"] = values["w"].capitalize()
+    values["aw"] = with_article(values["w"])
+    values["s"] = adverbs[word // _TABLE**2 % _TABLE]
+    return "".join([values.get(part, part) for part in parts])
 
 
 @functools.cache
@@ -404,10 +379,8 @@ def _instances(templates: tuple[str, ...]) -> list[list[str]]:
     return instances
 
 
-@functools.cache
-def _opinions(held_out: bool) -> tuple[tuple, tuple]:
+def _opinions(templates, held_out: bool) -> tuple[tuple, tuple]:
     """Build for each polarity (cut templates, words by kind and noun)."""
-    templates = HELD_OUT_TEMPLATES if held_out else TRAINING_TEMPLATES
     cut = [
         _cut(kind, template) for kind, group in templates.items() for template in group
     ]
@@ -416,40 +389,30 @@ def _opinions(held_out: bool) -> tuple[tuple, tuple]:
     )
 
 
-def _cut(kind: str, template: str) -> tuple[str, str, bool, str, str]:
-    """Cut a template into (kind of word, before, noun first?, between, after)."""
-    if "{aw}" in template:
-        kind, template = "attribute", template.replace("{aw}", "{w}")
-    noun_first = template.index("{n}") < template.index("{w}")
-    before, rest = template.split("{n}" if noun_first else "{w}")
-    between, after = rest.split("{w}" if noun_first else "{n}")
-    return kind, before, noun_first, between, after
+def _cut(kind: str, template: str) -> tuple[str, list[str]]:
+    """Cut a template at its slots: "The {n} fell." -> ["The ", "n", " fell."]."""
+    return kind, re.split(r"[{}]", template)
 
 
 def _words_by_kind(polarity: int, held_out: bool) -> dict[str, dict[str, list[str]]]:
     """Give a sampling table of words for every kind and noun."""
-    tables = {
+    return {
         kind: {noun: _table(words[polarity], noun, held_out) for noun in NOUNS}
         for kind, words in WORDS.items()
     }
-    tables["attribute"] = {
-        noun: [with_article(word) for word in words]
-        for noun, words in tables["adjective"].items()
-    }
-    return tables
 
 
 def _table(words: list[str], noun: str, held_out: bool) -> list[str]:
     """Repeat each word that may be said of this noun in proportion to its weight."""
     allowed = [
-        (word, 1 / (rank + _RANK_OFFSET))
-        for rank, word in enumerate(words)
+        (word, rank**-_ZIPF)
+        for rank, word in enumerate(words, 1)
         if is_held_out(word, noun) == held_out
     ]
-    unit = sum(weight for _, weight in allowed) / _TABLE
-    return [
-        word for word, weight in allowed for _ in range(max(1, round(weight / unit)))
-    ]
+    bounds = np.cumsum([weight for _, weight in allowed])
+    bounds = np.rint(bounds * _TABLE / bounds[-1]).astype(int)
+    counts = np.diff(bounds, prepend=0).tolist()
+    return [w for (w, _), n in zip(allowed, counts, strict=True) for _ in range(n)]
 
 
 def with_article(word: str) -> str:

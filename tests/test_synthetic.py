@@ -15,6 +15,7 @@ SENTIMENT = {
     for polarity, words in enumerate(lists)
     for word in words
 }
+CANONICAL = {word.lower(): word for word in SENTIMENT}
 
 
 def alternatives(words):
@@ -23,7 +24,11 @@ def alternatives(words):
 
 
 ANY_NOUN = re.compile(rf"\b({alternatives(NOUNS)})\b")
-ANY_WORD = re.compile(rf"\b({alternatives(SENTIMENT)})(?![\w-])")
+ANY_WORD = re.compile(rf"\b({alternatives(SENTIMENT)})(?![\w-])", re.IGNORECASE)
+
+
+def sentiment_words(text):
+    return [CANONICAL[word.lower()] for word in ANY_WORD.findall(text)]
 
 
 def pattern(templates):
@@ -32,6 +37,9 @@ def pattern(templates):
         "n": alternatives(NOUNS),
         "p": alternatives(PRODUCTS),
         "w": alternatives(SENTIMENT),
+        "x": alternatives(SENTIMENT),
+        "W": alternatives(word.capitalize() for word in SENTIMENT),
+        "s": alternatives(SENTIMENT),
         "aw": f"(?:a|an) (?:{alternatives(SENTIMENT)})",
     }
     slots |= {k: v.replace(", ", "|") for k, v in synthetic._FILLERS.items()}
@@ -44,8 +52,8 @@ def pattern(templates):
     return re.compile("|".join(parts))
 
 
-def opinions(templates):
-    return pattern(itertools.chain.from_iterable(templates.values()))
+def opinions(*groups):
+    return pattern(t for g in groups for templates in g.values() for t in templates)
 
 
 def sentences(text):
@@ -54,12 +62,12 @@ def sentences(text):
 
 @pytest.fixture(scope="module")
 def reviews_sample():
-    return list(reviews(30_000, seed=0))
+    return list(reviews(20_000, seed=0))
 
 
 @pytest.fixture(scope="module")
 def labelled_sample():
-    return list(labelled(10_000, seed=0))
+    return list(labelled(6_000, seed=0))
 
 
 def pairings(examples):
@@ -68,7 +76,7 @@ def pairings(examples):
     return {
         (word, noun)
         for sentence in distinct
-        for word in ANY_WORD.findall(sentence)
+        for word in sentiment_words(sentence)
         for noun in ANY_NOUN.findall(sentence)
     }
 
@@ -96,7 +104,7 @@ def test_reviews_have_three_to_eight_sentences(reviews_sample):
 
 def test_every_sentiment_word_follows_the_polarity(reviews_sample, labelled_sample):
     for text, label, _ in itertools.chain(reviews_sample, labelled_sample):
-        found = ANY_WORD.findall(text)
+        found = sentiment_words(text)
         assert all(SENTIMENT[word] == label for word in found), text
 
 
@@ -116,7 +124,7 @@ def test_neutral_sentences_hold_no_sentiment_word():
 
 def test_reviews_mix_opinions_and_neutral_sentences(reviews_sample):
     neutral = pattern(synthetic.NEUTRAL_TEMPLATES + synthetic.NEUTRAL_OPENINGS)
-    opinion = opinions(synthetic.TRAINING_TEMPLATES)
+    opinion = opinions(synthetic.TRAINING_TEMPLATES, synthetic.TERSE_TEMPLATES)
     closings = set(itertools.chain(*synthetic.CLOSINGS))
     counts = dict.fromkeys(("neutral", "opinion", "closing"), 0)
     for example in reviews_sample[:3000]:
@@ -129,14 +137,14 @@ def test_reviews_mix_opinions_and_neutral_sentences(reviews_sample):
             assert sum(kinds) == 1, sentence
             counts[list(counts)[kinds.index(True)]] += 1
     total = sum(counts.values())
-    assert 0.3 < counts["neutral"] / total < 0.5
-    assert 0.4 < counts["opinion"] / total < 0.7
+    assert 0.2 < counts["neutral"] / total < 0.4
+    assert 0.5 < counts["opinion"] / total < 0.7
 
 
 def test_no_held_out_template_occurs_in_reviews_and_no_other_in_labelled_texts(
     reviews_sample, labelled_sample
 ):
-    training = opinions(synthetic.TRAINING_TEMPLATES)
+    training = opinions(synthetic.TRAINING_TEMPLATES, synthetic.TERSE_TEMPLATES)
     held_out = opinions(synthetic.HELD_OUT_TEMPLATES)
     training_neutral = pattern(synthetic.NEUTRAL_TEMPLATES + synthetic.NEUTRAL_OPENINGS)
     held_out_neutral = pattern(synthetic.HELD_OUT_NEUTRAL_TEMPLATES)
@@ -153,7 +161,7 @@ def test_no_held_out_template_occurs_in_reviews_and_no_other_in_labelled_texts(
 
 def test_no_pairing_occurs_on_both_sides(reviews_sample, labelled_sample):
     seen, unseen = pairings(reviews_sample), pairings(labelled_sample)
-    assert len(seen) > 5000 and len(unseen) > 1500
+    assert len(seen) > 2000 and len(unseen) > 1000
     assert not seen & unseen
     assert not any(is_held_out(*pair) for pair in seen)
     assert all(is_held_out(*pair) for pair in unseen)
@@ -180,8 +188,8 @@ def test_every_word_and_noun_occurs_in_reviews(reviews_sample):
 )
 def test_form_does_not_reveal_the_label(reviews_sample, labelled_sample, measure):
     for sample in (reviews_sample, labelled_sample):
-        values = np.array([measure(e.text) for e in sample[:10_000]], float)
-        labels = np.array([e.label for e in sample[:10_000]]) == 1
+        values = np.array([measure(e.text) for e in sample[:6_000]], float)
+        labels = np.array([e.label for e in sample[:6_000]]) == 1
         # The best accuracy of any threshold on this measure alone.
         order = np.argsort(values, kind="stable")
         ends = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1)
