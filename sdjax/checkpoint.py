@@ -134,6 +134,11 @@ class Checkpoints:
         with failures.naming_folder(self._folder):
             self._manager.wait_until_finished()
 
+    def check(self) -> None:
+        """Raise what a save in the background failed of, as the next save would."""
+        if not self._manager.is_saving_in_progress():
+            self.wait()
+
     def meta(self, step: int) -> dict:
         """Read what `save` was given as meta."""
         items = ocp.args.Composite(meta=ocp.args.JsonRestore())

@@ -3,6 +3,7 @@
 import contextlib
 import resource
 import shutil
+import time
 
 import pytest
 import tiny
@@ -56,6 +57,19 @@ def test_a_checkpoint_that_fails_while_training_goes_on(
         restored, _ = checkpoints.restore(steps[-1], state, carry)
     assert restored.step == steps[-1]
     assert load_model(left[-1]).meta["step"] == steps[-1]
+
+
+def test_a_failed_write_is_known_before_the_next_save(tmp_path):
+    state, carry = tiny.train_state(tiny.model()), tiny.on_devices(tiny.carry(8), 8)
+    with Checkpoints(tmp_path / "checkpoints", keep_last=1) as checkpoints:
+        checkpoints.check()
+        with file_limit() as limit, pytest.raises(OSError, match="too large"):
+            limit(3000)
+            checkpoints.save(state, carry, {"step": 1}, None)
+            for _ in range(200):
+                checkpoints.check()
+                time.sleep(0.1)
+    assert not checkpoint_steps(tmp_path)
 
 
 def test_a_checkpoint_that_the_disk_has_no_room_for_is_not_begun(tmp_path, monkeypatch):
