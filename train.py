@@ -48,6 +48,7 @@ def build_model(config: ConfigDict) -> LanguageModel:
         embedding_size=config.model.embedding_size,
         use_weight_norm=config.model.use_weight_norm,
         precision=config.precision,
+        memory_span=config.model.memory_span,
     )
 
 
@@ -245,6 +246,8 @@ def check(config: ConfigDict) -> None:
     for key in not_negative:
         if config[key] < 0:
             raise InputError(f"config.{key} is {config[key]}: it must be 0 or above")
+    if 0 < (span := config.model.memory_span) <= 1 or span < 0:
+        raise InputError(f"config.model.memory_span is {span}: use 0, or bytes above 1")
 
 
 def valid_windows(config: ConfigDict, corpus: Corpus) -> Windows:

@@ -21,6 +21,9 @@ def get_config() -> ConfigDict:
     config.model.hidden_size = 4096  # units
     config.model.embedding_size = 64
     config.model.use_weight_norm = True  # on the recurrent layer's matrices only
+    # Bytes that units remember over at the start; 0: forget bias 1, else spread over
+    # 1 to this many (Tallec & Ollivier 2018).
+    config.model.memory_span = 0.0
     config.precision = "fp32"  # of matrix products: fp32, bf16 or fp16
 
     # The batch: rows over all devices, each `window_size` bytes long per update.

@@ -32,10 +32,25 @@ def _orthogonal_blocks(key, shape, dtype=jnp.float32):
     return jnp.concatenate([init(k, (rows, rows), dtype) for k in keys], axis=1)
 
 
-def _forget_bias(key, shape, dtype=jnp.float32):
-    """Ones at the forget gate (Jozefowicz et al. 2015), zeros elsewhere."""
-    hidden_size = shape[0] // 4
-    return jnp.zeros(shape, dtype).at[hidden_size : 2 * hidden_size].set(1)
+def _gate_bias(memory_span: float):
+    """Initialise the gates' bias, [4H] in the order i, f, o, u.
+
+    A span of 0 gives 1 at the forget gate and 0 elsewhere (Jozefowicz et al. 2015).
+    Otherwise units start out remembering for 1 to `memory_span` bytes, spread evenly:
+    f = log(uniform), i = -f (Tallec & Ollivier 2018, eq. 16).
+    """
+
+    def init(key, shape, dtype=jnp.float32):
+        hidden_size = shape[0] // 4
+        if memory_span == 0:
+            forget, write = jnp.ones(hidden_size, dtype), jnp.zeros(hidden_size, dtype)
+        else:
+            spans = jax.random.uniform(key, (hidden_size,), dtype, 1, memory_span)
+            forget, write = jnp.log(spans), -jnp.log(spans)
+        rest = jnp.zeros(2 * hidden_size, dtype)
+        return jnp.concatenate([write, forget, rest])
+
+    return init
 
 
 class RecurrentWeights(nn.Module):
@@ -50,6 +65,7 @@ class RecurrentWeights(nn.Module):
     hidden_size: int
     embedding_size: int
     use_weight_norm: bool
+    memory_span: float
 
     @nn.compact
     def __call__(self) -> recurrence.Weights:
@@ -62,7 +78,7 @@ class RecurrentWeights(nn.Module):
         if self.cell == "mlstm":
             matrices["wmx"] = ((inner, width), lecun)
             matrices["wmh"] = ((width, width), _orthogonal_blocks)
-        weights = {"b": self.param("b", _forget_bias, (4 * width,))}
+        weights = {"b": self.param("b", _gate_bias(self.memory_span), (4 * width,))}
         for name, (shape, init) in matrices.items():
             v = self.param(name, init, shape)
             if self.use_weight_norm:
@@ -102,6 +118,7 @@ class LanguageModel(nn.Module):
         vocabulary_size: V, 256 for bytes.
         use_weight_norm: on the recurrent layer's matrices only.
         precision: "fp32", "bf16" or "fp16".
+        memory_span: bytes that units remember over at initialisation; 0: forget bias 1.
 
     Reference: Radford et al. 2017, section 3; Krause et al. 2016.
     """
@@ -112,6 +129,7 @@ class LanguageModel(nn.Module):
     vocabulary_size: int = 256
     use_weight_norm: bool = True
     precision: str = "fp32"
+    memory_span: float = 0.0
 
     def setup(self):
         if self.cell not in CELLS:
@@ -124,7 +142,11 @@ class LanguageModel(nn.Module):
             embedding_init=nn.initializers.normal(1.0),
         )
         self.recurrent = RecurrentWeights(
-            self.cell, self.hidden_size, self.embedding_size, self.use_weight_norm
+            self.cell,
+            self.hidden_size,
+            self.embedding_size,
+            self.use_weight_norm,
+            self.memory_span,
         )
         self.output = Output(self.vocabulary_size, self.compute_dtype)
 

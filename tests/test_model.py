@@ -158,3 +158,16 @@ def test_a_cell_that_does_not_exist_is_refused_with_those_that_do():
 def test_a_precision_that_does_not_exist_is_refused_with_those_that_do():
     with pytest.raises(InputError, match="'fp8' does not exist.*fp32.*bf16.*fp16"):
         params_of(tiny.model("fp8"))
+
+
+def test_memory_span_spreads_the_forget_gates_over_one_to_that_many_bytes():
+    spans = {}
+    for span in (0, 100):
+        params = init_params(tiny.model(memory_span=span), jax.random.key(0))
+        i, f, o, u = np.split(np.asarray(params["recurrent"]["b"]), 4)
+        assert not o.any() and not u.any()
+        spans[span] = i, f
+    np.testing.assert_array_equal(spans[0][0], 0)
+    np.testing.assert_array_equal(spans[0][1], 1)
+    np.testing.assert_allclose(spans[100][0], -spans[100][1])
+    assert 0 < spans[100][1].min() < spans[100][1].max() <= np.log(100)
