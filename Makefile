@@ -6,6 +6,7 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := runs/quickstart
+NUMERICS := $(foreach room,recurrence model precision step features,tests/test_$(room).py)
 
 .PHONY: demo test check clean
 
@@ -34,6 +35,7 @@ check: $(BIN)/.installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
 	$(BIN)/python -m pytest
+	SDJAX_TEST_OPTIMISED=1 $(BIN)/python -m pytest $(NUMERICS)
 
 clean:
 	rm -rf $(VENV) data/synthetic data/labelled $(RUN) features report

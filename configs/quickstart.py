@@ -1,7 +1,9 @@
-"""The first run: the built-in corpus, three minutes on two CPU cores.
+"""The first run: the built-in corpus, under three minutes on two CPU cores.
 
-sdjax prepare synthetic --out data/synthetic
-python train.py --config configs/quickstart.py --workdir runs/quickstart
+    sdjax prepare synthetic --shards 20/1/1 --out data/synthetic
+    python train.py --config configs/quickstart.py --workdir runs/quickstart
+
+Expected: 0.42 bits per character on valid, and a unit that follows the polarity.
 """
 
 from configs import default
@@ -11,11 +13,15 @@ def get_config():
     config = default.get_config()
     config.corpus = "data/synthetic"
     config.model.hidden_size = 256
+    # Reviews of 160 bytes: units that can hold on to their polarity from the start
+    # find it in minutes; with a forget bias of 1 it takes several times as long.
+    config.model.memory_span = 100.0
     config.global_batch_size = 32
     config.window_size = 128
-    config.train_steps = 1500
-    config.base_learning_rate = 1.2e-2
+    config.train_steps = 1600
+    config.base_learning_rate = 1.6e-2  # 4e-3 at this batch
+    config.warmup_steps = 100
     config.log_every_steps = 25
-    config.checkpoint_every_steps = 250
-    config.keep_every_steps = 250
+    config.checkpoint_every_steps = 200
+    config.keep_every_steps = 200
     return config

@@ -52,7 +52,7 @@ def _parser() -> errors.ArgumentParser:
     sub.add_argument("--seed", type=int, default=0, help="of shuffle and split")
     sub.add_argument("--strip-tags", action="store_true", help="remove HTML tags")
     sub.add_argument("--max-bad-fraction", type=float, default=0.01)
-    sub.add_argument("--reviews", type=int, default=30_000, help="synthetic: how many")
+    sub.add_argument("--reviews", type=int, default=60_000, help="synthetic: how many")
 
     sub = command(_labelled)
     sub.add_argument("--out", type=Path, required=True, metavar="DIR")

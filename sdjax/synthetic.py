@@ -261,8 +261,8 @@ def labelled(count: int, seed: int = 0) -> Iterator[Example]:
     """Yield labelled texts of 1 to 3 sentences that are new to a reader of `reviews`.
 
     Every template is held out, and so is every pairing of a sentiment word with a
-    noun. The words and nouns themselves do occur in the reviews. The last sentence is
-    an opinion. Texts may repeat.
+    noun. The words and nouns themselves do occur in the reviews. At least one sentence
+    is an opinion; others, the last one too, may be neutral. Texts may repeat.
 
     Args:
         count: how many.
@@ -274,11 +274,11 @@ def labelled(count: int, seed: int = 0) -> Iterator[Example]:
     tables = _opinions(HELD_OUT_TEMPLATES, held_out=True)
     neutral = _instances(HELD_OUT_NEUTRAL_TEMPLATES)
     for row, draws in _draws(count, seed, stream=1):
-        (polarity, length, *_), *rest = draws
+        (polarity, length, opinion_at, _), *rest = draws
         polarity, length = polarity % 2, 1 + length % 3
         sentences = []
         for place, (choice, noun, template, word) in enumerate(rest[:length]):
-            if choice % 2 or place == length - 1:
+            if choice % 2 or place == opinion_at % length:
                 noun = NOUNS[noun % len(NOUNS)]
                 sentences.append(_opinion(tables[polarity], noun, template, word))
             else:

@@ -161,6 +161,7 @@ def test_the_settings_of_the_reproduction_are_those_of_the_paper():
         "hidden_size": 4096,
         "embedding_size": 64,
         "use_weight_norm": True,
+        "memory_span": 0.0,
     }
     assert (config.global_batch_size, config.window_size) == (1024, 256)
     assert (config.precision, config.clip_norm) == ("fp16", 1.0)
