@@ -18,7 +18,7 @@ def get_config():
     config.model.memory_span = 100.0
     config.global_batch_size = 32
     config.window_size = 128
-    config.train_steps = 1600
+    config.train_steps = 1400
     config.base_learning_rate = 1.6e-2  # 4e-3 at this batch
     config.warmup_steps = 100
     config.log_every_steps = 25
