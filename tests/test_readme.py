@@ -16,7 +16,8 @@ README = (ROOT / "README.md").read_text()
 SMALLER = {
     "sdjax prepare": "--reviews 400 --shards 3/1/1",
     "sdjax labelled": "--counts 60/30/30",
-    "python train.py": "--config.train_steps=6 --config.warmup_steps=2 --config.model.hidden_size=16"
+    "python train.py": "--config.train_steps=6 --config.warmup_steps=2"
+    " --config.model.hidden_size=16"
     " --config.model.embedding_size=4 --config.global_batch_size=8"
     " --config.window_size=16 --config.log_every_steps=2"
     " --config.checkpoint_every_steps=3 --config.keep_every_steps=3"
