@@ -7,10 +7,7 @@ import os
 # SDJAX_TEST_OPTIMISED=1, compiled as in training.
 XLA_FLAGS = ["--xla_force_host_platform_device_count=8"]
 if not os.environ.get("SDJAX_TEST_OPTIMISED"):
-    XLA_FLAGS += [
-        "--xla_backend_optimization_level=0",
-        "--xla_cpu_use_fusion_emitters=false",
-    ]
+    XLA_FLAGS.append("--xla_backend_optimization_level=0")
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *XLA_FLAGS])
 
 import jax  # noqa: E402
