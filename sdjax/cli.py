@@ -98,7 +98,7 @@ def _three(text: str) -> tuple[int, int, int]:
 
 def _prepare(arguments) -> None:
     """Turn reviews into a corpus on disk."""
-    from sdjax import corpus, sources, synthetic
+    from sdjax import prepare, sources, synthetic
     from sdjax.text import Normalisation
 
     report = sources.ReadReport()
@@ -113,7 +113,7 @@ def _prepare(arguments) -> None:
     else:
         source = sources.describe(arguments.source, **keys)
         examples = sources.read_examples(arguments.source, report=report, **keys)
-    made = corpus.prepare(
+    made = prepare.prepare(
         examples,
         arguments.out,
         report=report,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from fixtures_run import assert_refused, in_a_process
 
-from sdjax import corpus, featurefile, report, synthetic
+from sdjax import corpus, featurefile, prepare, report, synthetic
 from sdjax.corpus import Corpus
 from sdjax.featurefile import FeatureSet
 from sdjax.metrics import read_metrics
@@ -178,7 +178,7 @@ def test_prepare_where_nothing_can_be_written(command, below_a_file):
 
 
 def test_prepare_on_a_full_disk(tmp_path, command, monkeypatch):
-    monkeypatch.setattr(corpus, "_write_shard", raise_no_space)
+    monkeypatch.setattr(prepare, "_write_shard", raise_no_space)
     out = tmp_path / "corpus"
     arguments = ["prepare", "synthetic", "--reviews", 60, "--shards", "1/1/1"]
     refused = command.sdjax(*arguments, "--out", out)

@@ -10,9 +10,10 @@ import sys
 import numpy as np
 import pytest
 
-from sdjax import corpus as corpus_module
-from sdjax.corpus import SPLITS, Corpus, prepare
+from sdjax import prepare as prepare_module
+from sdjax.corpus import SPLITS, Corpus
 from sdjax.errors import InputError
+from sdjax.prepare import prepare
 from sdjax.sources import Example, ReadReport, counted
 from sdjax.text import Normalisation
 
@@ -86,7 +87,7 @@ def test_reviews_are_shuffled_by_the_seed(tmp_path):
 @pytest.mark.parametrize("size", [1, 1000, 10**9])
 def test_the_size_of_the_buffer_changes_nothing(tmp_path, monkeypatch, size):
     expected = make(tmp_path / "a").fingerprint
-    monkeypatch.setattr(corpus_module, "_BUFFER_BYTES", size)
+    monkeypatch.setattr(prepare_module, "_BUFFER_BYTES", size)
     assert make(tmp_path / "b").fingerprint == expected
 
 
@@ -234,8 +235,8 @@ def test_too_few_reviews_for_the_shards(tmp_path):
 
 
 def fail_at(monkeypatch, name, number, error):
-    """Make the nth call of a function of the corpus module fail."""
-    original = getattr(corpus_module, name)
+    """Make the nth call of a function of the prepare module fail."""
+    original = getattr(prepare_module, name)
     calls = iter(range(1, 10**6))
 
     def wrapper(*args):
@@ -243,7 +244,7 @@ def fail_at(monkeypatch, name, number, error):
             raise error
         return original(*args)
 
-    monkeypatch.setattr(corpus_module, name, wrapper)
+    monkeypatch.setattr(prepare_module, name, wrapper)
 
 
 @pytest.mark.parametrize(
@@ -251,7 +252,7 @@ def fail_at(monkeypatch, name, number, error):
     [("_flush", 1), ("_flush", 3), ("_write_shard", 4), ("_sync", 2), ("_sync", 28)],
 )
 def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch, name, number):
-    monkeypatch.setattr(corpus_module, "_BUFFER_BYTES", 1000)
+    monkeypatch.setattr(prepare_module, "_BUFFER_BYTES", 1000)
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with monkeypatch.context() as patch:
         fail_at(patch, name, number, full)
@@ -270,11 +271,11 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
 
 SLEEPER = """
 import sys, time
-from sdjax import corpus
+from sdjax import prepare
 from sdjax.sources import Example, ReadReport
 
 stage, folder = sys.argv[1:]
-original = getattr(corpus, stage)
+original = getattr(prepare, stage)
 calls = []
 
 def stuck(*args):
@@ -284,11 +285,11 @@ def stuck(*args):
         time.sleep(60)
     return original(*args)
 
-setattr(corpus, stage, stuck)
-corpus._BUFFER_BYTES = 1000
+setattr(prepare, stage, stuck)
+prepare._BUFFER_BYTES = 1000
 examples = (Example(f"Review number {i}.", 1.0, i) for i in range(400))
 report = ReadReport(read=400)
-corpus.prepare(examples, folder, report=report, source={}, shards=(5, 1, 2))
+prepare.prepare(examples, folder, report=report, source={}, shards=(5, 1, 2))
 """
 
 

@@ -9,9 +9,10 @@ import numpy as np
 
 from configs import default
 from sdjax import optim, synthetic
-from sdjax.corpus import Corpus, prepare
+from sdjax.corpus import Corpus
 from sdjax.model import LanguageModel, init_params
 from sdjax.precision import loss_scale
+from sdjax.prepare import prepare
 from sdjax.recurrence import RecurrentState
 from sdjax.sources import ReadReport, counted
 from sdjax.step import TrainState, create_train_state
