@@ -18,7 +18,8 @@ from sdjax.corpus import Corpus
 from sdjax.errors import InputError
 from sdjax.featurefile import FeatureSet
 from sdjax.features import TextFeaturizer
-from sdjax.sources import Example, ReadReport, read_examples
+from sdjax.readreport import ReadReport
+from sdjax.sources import Example, read_examples
 
 
 def parse_arguments() -> argparse.Namespace:

@@ -99,9 +99,10 @@ def _three(text: str) -> tuple[int, int, int]:
 def _prepare(arguments) -> None:
     """Turn reviews into a corpus on disk."""
     from sdjax import prepare, sources, synthetic
+    from sdjax.readreport import ReadReport
     from sdjax.text import Normalisation
 
-    report = sources.ReadReport()
+    report = ReadReport()
     keys = {"text_key": arguments.text_key, "label_key": arguments.label_key}
     if arguments.source == "synthetic":
         source = {"name": "synthetic", "reviews": arguments.reviews}

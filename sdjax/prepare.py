@@ -24,7 +24,8 @@ from tqdm import tqdm
 
 from sdjax.corpus import FORMAT_VERSION, MANIFEST, SPLITS, Corpus, read_manifest
 from sdjax.errors import InputError
-from sdjax.sources import Example, ReadReport
+from sdjax.readreport import ReadReport
+from sdjax.sources import Example
 from sdjax.text import Normalisation
 
 _HEADER = struct.Struct("<16sfI")  # digest, label (NaN: none), bytes that follow

@@ -12,6 +12,8 @@ PACKAGE = ROOT / "sdjax"
 # Readable, and quick to import, on a machine without an accelerator stack.
 WITHOUT_JAX = (
     "text",
+    "readreport",
+    "readers",
     "sources",
     "synthetic",
     "corpus",
@@ -26,9 +28,11 @@ WITHOUT_JAX = (
 ARROWS = {
     "errors": set(),
     "text": set(),
-    "sources": {"text"},
+    "readreport": set(),
+    "readers": {"readreport"},
+    "sources": {"readers", "readreport"},
     "corpus": {"sources", "text"},
-    "prepare": {"corpus", "sources", "text"},
+    "prepare": {"corpus", "readreport", "sources", "text"},
     "windows": {"corpus"},
     "recurrence": set(),
     "precision": set(),

@@ -14,7 +14,8 @@ from sdjax import prepare as prepare_module
 from sdjax.corpus import SPLITS, Corpus
 from sdjax.errors import InputError
 from sdjax.prepare import prepare
-from sdjax.sources import Example, ReadReport, counted
+from sdjax.readreport import ReadReport
+from sdjax.sources import Example, counted
 from sdjax.text import Normalisation
 
 EXAMPLES = [Example(f"Review number {i}.", float(i % 2), i) for i in range(400)]
@@ -272,7 +273,8 @@ def test_an_interrupt_leaves_nothing(tmp_path, monkeypatch):
 SLEEPER = """
 import sys, time
 from sdjax import prepare
-from sdjax.sources import Example, ReadReport
+from sdjax.readreport import ReadReport
+from sdjax.sources import Example
 
 stage, folder = sys.argv[1:]
 original = getattr(prepare, stage)

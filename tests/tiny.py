@@ -13,8 +13,9 @@ from sdjax.corpus import Corpus
 from sdjax.model import LanguageModel, init_params
 from sdjax.precision import loss_scale
 from sdjax.prepare import prepare
+from sdjax.readreport import ReadReport
 from sdjax.recurrence import RecurrentState
-from sdjax.sources import ReadReport, counted
+from sdjax.sources import counted
 from sdjax.step import TrainState, create_train_state
 from sdjax.windows import Batch
 
