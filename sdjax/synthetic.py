@@ -23,177 +23,22 @@ from pathlib import Path
 import numpy as np
 
 from sdjax.sources import Example
+from sdjax.synthetic_words import (
+    ASPECTS,
+    CLOSINGS,
+    FILLERS,
+    HELD_OUT_NEUTRAL_TEMPLATES,
+    HELD_OUT_TEMPLATES,
+    NEUTRAL_OPENINGS,
+    NEUTRAL_TEMPLATES,
+    NOUNS,
+    PRODUCTS,
+    TERSE_TEMPLATES,
+    TRAINING_TEMPLATES,
+    WORDS,
+)
 
 NEGATIVE, POSITIVE = 0, 1
-
-PRODUCTS = (
-    "blender, toaster, kettle, coffee maker, mixer, juicer, rice cooker, waffle iron, "
-    "phone, laptop, tablet, camera, monitor, printer, speaker, headset, keyboard, "
-    "novel, biography, thriller, textbook, memoir, romance, cookbook, travel guide, "
-    "movie, documentary, comedy, drama, sequel, western, cartoon, musical, board game, "
-    "jacket, coat, sweater, dress, shirt, backpack, raincoat, scarf, watch, necklace, "
-    "sofa, mattress, lamp, desk, chair, bookshelf, wardrobe, mirror, carpet, "
-    "hotel, restaurant, cafe, bakery, hostel, resort, steakhouse, diner, museum, "
-    "drill, lawn mower, ladder, hammer, garden hose, chainsaw, pressure washer"
-).split(", ")
-# Aspects that any product has: which ones come up says nothing about the product, so
-# that the polarity is the one thing worth remembering throughout a review.
-ASPECTS = (
-    "price, quality, design, service, style, color, look, feel, value, size, delivery, "
-    "whole experience"
-).split(", ")
-NOUNS = (*PRODUCTS, *ASPECTS)
-
-# Sentiment words by kind, (negative, positive), common ones first. Verbs take the
-# noun as object ("I love the lid"), predicates as subject ("the lid let me down");
-# adverbs open a sentence.
-WORDS = {
-    "adjective": (
-        "terrible, awful, bad, disappointing, horrible, poor, useless, annoying, "
-        "dreadful, frustrating, cheap, weak, worthless, ugly, unpleasant, lousy, "
-        "mediocre, pathetic, flimsy, shoddy, boring, unreliable, inferior, miserable, "
-        "clumsy, dismal, unacceptable, sloppy, awkward, abysmal, laughable, atrocious, "
-        "appalling, defective, lame, crude, tedious, forgettable, irritating, "
-        "overpriced".split(", "),
-        "excellent, great, good, wonderful, fantastic, nice, perfect, amazing, "
-        "beautiful, impressive, lovely, solid, delightful, superb, outstanding, smart, "
-        "brilliant, charming, elegant, reliable, pleasant, marvelous, terrific, "
-        "clever, splendid, flawless, remarkable, fabulous, stunning, exceptional, "
-        "satisfying, magnificent, refreshing, gorgeous, neat, superior, enjoyable, "
-        "memorable, first-rate, top-notch".split(", "),
-    ),
-    "verb": (
-        "hate, dislike, regret, despise, resent, loathe, dread, detest".split(", "),
-        "love, like, enjoy, adore, treasure, admire, cherish, praise".split(", "),
-    ),
-    "predicate": (
-        "let me down, fell short, was a letdown, failed badly, made me angry, "
-        "spoiled the whole thing, was a mess, drove me crazy".split(", "),
-        "won me over, stood out, was a treat, worked nicely, made me happy, "
-        "exceeded my expectations, was a joy, got me excited".split(", "),
-    ),
-    "adverb": (
-        "Sadly, Unfortunately, Annoyingly, Regrettably, Shamefully".split(", "),
-        "Happily, Fortunately, Thankfully, Luckily, Delightfully".split(", "),
-    ),
-}
-
-# {n}: what it is about; {s}: an adverb; {w} and {x}: two different sentiment words of
-# the template's kind; {W}: the first with a capital; {aw}: the first with "a" or "an".
-# Sentences open and close with sentiment words, so that from one to the next it is
-# two bytes here and fifty there: a model that has learned to remember polarity over
-# few bytes goes on to more.
-TRAINING_TEMPLATES = {
-    "adjective": (
-        "The {n} is {w}.",
-        "The {n} is {w} and {x}.",
-        "I think the {n} is {w}.",
-        "I call the {n} {w}.",
-        "My wife says the {n} is {w}, even {x}.",
-        "It has {aw} {n}.",
-        "{s}, {aw} {n}.",
-        "{s}, the {n} is {w}.",
-        "{s}, the {n} is {w} and {x}.",
-    ),
-    "verb": (
-        "I {w} the {n}.",
-        "I {w} and {x} the {n}.",
-        "{s}, we all {w} the {n}.",
-    ),
-    "predicate": (
-        "The {n} {w}.",
-        "{s}, the {n} {w}.",
-        "The {n} {w}, and it {x}.",
-    ),
-}
-# Half of the reviewers are terse and write these.
-TERSE_TEMPLATES = {
-    "adjective": (
-        "{W} {n}.",
-        "{W} and {x}.",
-        "{W} {n}, so {x}.",
-        "{W} {n}, really {x}!",
-        "So {w}.",
-    ),
-}
-HELD_OUT_TEMPLATES = {
-    "adjective": (
-        "I found the {n} {w}.",
-        "Everyone here agrees that the {n} seems {w}.",
-        "If you ask me, the {n} feels {w}.",
-        "The {n}? Just {w}.",
-        "Some would call this {n} {w}.",
-        "This {n} looks {w} and {x}.",
-        "{s} we found the {n} rather {w}.",
-        "Whatever they say, the {n} remains {w}.",
-    ),
-    "verb": ("This {n} is something I {w}.",),
-    "predicate": (
-        "As for the {n}, it {w}.",
-        "{s} enough, this {n} {w}.",
-    ),
-}
-
-# Opinions without a noun, (negative, positive); they close many reviews.
-CLOSINGS = (
-    (
-        "I am sending it back.",
-        "A complete waste of money.",
-        "Never again.",
-        "Stay away from this one.",
-        "I want a refund.",
-        "Save your money.",
-        "One star, and that is too many.",
-        "I am very unhappy with it.",
-    ),
-    (
-        "I would buy it again.",
-        "Worth every single penny.",
-        "Highly recommended.",
-        "Do not miss this one.",
-        "I am so glad I got it.",
-        "Go and get one.",
-        "Five stars, and I would give six.",
-        "I am very pleased with it.",
-    ),
-)
-
-# Sentences that say nothing about the polarity; {p} is the product.
-_FILLERS = {
-    "month": "January, March, April, June, August, October, December",
-    "day": "Monday, Tuesday, Wednesday, Friday, Saturday, Sunday",
-    "who": "sister, brother, mother, father, daughter, son, neighbor, cousin",
-    "number": "two, three, four, five, six, ten",
-    "hour": "morning, afternoon, evening",
-}
-NEUTRAL_OPENINGS = (
-    "I got this {p} in {month}.",
-    "This {p} was a gift for my {who}.",
-    "My {who} told me about this {p}.",
-    "It was a {day} when I first saw this {p}.",
-    "This is my review of the {p} from the {month} sale.",
-    "I have known this {p} for {number} weeks now.",
-)
-NEUTRAL_TEMPLATES = (
-    "It was a {day} {hour}.",
-    "My {who} lives {number} miles from here.",
-    "I read about it in {month}.",
-    "It took {number} days.",
-    "There were {number} of us.",
-    "We talked about it on {day}.",
-    "I had another one before.",
-    "My {who} has the same one.",
-    "I write this on a {day} {hour}.",
-    "Last {month} we moved to another town.",
-    "There are {number} people in our family.",
-    "I told my {who} about it.",
-)
-HELD_OUT_NEUTRAL_TEMPLATES = (
-    "That was {number} months ago.",
-    "My {who} was with me that {hour}.",
-    "It must have been {month} or so.",
-    "Somebody asked me about it on {day}.",
-)
 
 _BLOCK = 1024  # reviews drawn at a time
 _MAX_DRAWS = 8  # groups of random numbers that a review takes: 2 + 6 sentences
@@ -366,7 +211,7 @@ def _opinion(table: tuple, noun: str, template: int, word: int) -> str:
 @functools.cache
 def _instances(templates: tuple[str, ...]) -> list[list[str]]:
     """Fill every slot but {p} in every way, one list per template."""
-    fillers = {name: values.split(", ") for name, values in _FILLERS.items()}
+    fillers = {name: values.split(", ") for name, values in FILLERS.items()}
     instances = []
     for template in templates:
         slots = [name for name in fillers if f"{{{name}}}" in template]

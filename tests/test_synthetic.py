@@ -6,8 +6,9 @@ import statistics
 import numpy as np
 import pytest
 
-from sdjax import synthetic
-from sdjax.synthetic import NOUNS, PRODUCTS, WORDS, is_held_out, labelled, reviews
+from sdjax import synthetic, synthetic_words
+from sdjax.synthetic import is_held_out, labelled, reviews
+from sdjax.synthetic_words import NOUNS, PRODUCTS, WORDS
 
 SENTIMENT = {
     word: polarity
@@ -42,7 +43,7 @@ def pattern(templates):
         "s": alternatives(SENTIMENT),
         "aw": f"(?:a|an) (?:{alternatives(SENTIMENT)})",
     }
-    slots |= {k: v.replace(", ", "|") for k, v in synthetic._FILLERS.items()}
+    slots |= {k: v.replace(", ", "|") for k, v in synthetic_words.FILLERS.items()}
     parts = []
     for template in templates:
         part = re.escape(template)
@@ -115,17 +116,21 @@ def test_labels_are_balanced(reviews_sample, labelled_sample):
 
 def test_neutral_sentences_hold_no_sentiment_word():
     neutral = (
-        *synthetic.NEUTRAL_OPENINGS,
-        *synthetic.NEUTRAL_TEMPLATES,
-        *synthetic.HELD_OUT_NEUTRAL_TEMPLATES,
+        *synthetic_words.NEUTRAL_OPENINGS,
+        *synthetic_words.NEUTRAL_TEMPLATES,
+        *synthetic_words.HELD_OUT_NEUTRAL_TEMPLATES,
     )
     assert not any(ANY_WORD.search(template) for template in neutral)
 
 
 def test_reviews_mix_opinions_and_neutral_sentences(reviews_sample):
-    neutral = pattern(synthetic.NEUTRAL_TEMPLATES + synthetic.NEUTRAL_OPENINGS)
-    opinion = opinions(synthetic.TRAINING_TEMPLATES, synthetic.TERSE_TEMPLATES)
-    closings = set(itertools.chain(*synthetic.CLOSINGS))
+    neutral = pattern(
+        synthetic_words.NEUTRAL_TEMPLATES + synthetic_words.NEUTRAL_OPENINGS
+    )
+    opinion = opinions(
+        synthetic_words.TRAINING_TEMPLATES, synthetic_words.TERSE_TEMPLATES
+    )
+    closings = set(itertools.chain(*synthetic_words.CLOSINGS))
     counts = dict.fromkeys(("neutral", "opinion", "closing"), 0)
     for example in reviews_sample[:3000]:
         for sentence in sentences(example.text):
@@ -144,10 +149,14 @@ def test_reviews_mix_opinions_and_neutral_sentences(reviews_sample):
 def test_no_held_out_template_occurs_in_reviews_and_no_other_in_labelled_texts(
     reviews_sample, labelled_sample
 ):
-    training = opinions(synthetic.TRAINING_TEMPLATES, synthetic.TERSE_TEMPLATES)
-    held_out = opinions(synthetic.HELD_OUT_TEMPLATES)
-    training_neutral = pattern(synthetic.NEUTRAL_TEMPLATES + synthetic.NEUTRAL_OPENINGS)
-    held_out_neutral = pattern(synthetic.HELD_OUT_NEUTRAL_TEMPLATES)
+    training = opinions(
+        synthetic_words.TRAINING_TEMPLATES, synthetic_words.TERSE_TEMPLATES
+    )
+    held_out = opinions(synthetic_words.HELD_OUT_TEMPLATES)
+    training_neutral = pattern(
+        synthetic_words.NEUTRAL_TEMPLATES + synthetic_words.NEUTRAL_OPENINGS
+    )
+    held_out_neutral = pattern(synthetic_words.HELD_OUT_NEUTRAL_TEMPLATES)
     for sentence in {s for e in reviews_sample for s in sentences(e.text)}:
         assert not held_out.search(sentence), sentence
         assert not held_out_neutral.search(sentence), sentence
