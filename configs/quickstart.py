@@ -3,7 +3,7 @@
     sdjax prepare synthetic --shards 20/1/1 --out data/synthetic
     python train.py --config configs/quickstart.py --workdir runs/quickstart
 
-Expected: 0.42 bits per character on valid, and a unit that follows the polarity.
+Expected: 0.43 bits per character on valid, and a unit that follows the polarity.
 """
 
 from configs import default
@@ -13,8 +13,8 @@ def get_config():
     config = default.get_config()
     config.corpus = "data/synthetic"
     config.model.hidden_size = 256
-    # Reviews of 160 bytes: units that can hold on to their polarity from the start
-    # find it in minutes; with a forget bias of 1 it takes several times as long.
+    # With units that can remember from the start, one of them comes to hold the
+    # polarity; with a forget bias of 1 it is spread over many (docs/results.md).
     config.model.memory_span = 100.0
     config.global_batch_size = 32
     config.window_size = 128
