@@ -200,4 +200,5 @@ class LanguageModel(nn.Module):
 def init_params(model: LanguageModel, key: jax.Array) -> dict:
     """Make the parameters, float32, from a typed random key."""
     tokens, reset = jnp.zeros((1, 1), jnp.uint8), jnp.ones((1,), bool)
-    return model.init(key, tokens, model.zero_state(1), reset)["params"]
+    # One compiled call: op by op, the initialisers take seconds longer.
+    return jax.jit(model.init)(key, tokens, model.zero_state(1), reset)["params"]
