@@ -1,0 +1,58 @@
+"""Measure bits per character of a checkpoint on a split of a corpus."""
+
+import sys
+from pathlib import Path
+
+from sdjax.errors import InputError
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument(
+        "checkpoint", type=Path, help="a run's folder or one checkpoint"
+    )
+    parser.add_argument("--corpus", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--split", default="valid", choices=("train", "valid", "test"))
+    parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
+    parser.add_argument(
+        "--batch-size", type=int, help="rows at once; by default as in training"
+    )
+    parser.add_argument(
+        "--compressors", action="store_true", help="also gzip, bzip2 and xz at -9"
+    )
+
+
+def run(arguments) -> None:
+    from sdjax import compressors
+    from sdjax.checkpoint import load_model
+    from sdjax.corpus import Corpus
+    from sdjax.evaluate import evaluator
+    from sdjax.windows import Windows
+
+    if arguments.batch_size is not None and arguments.batch_size < 1:
+        raise InputError(f"--batch-size {arguments.batch_size} must be at least 1")
+    corpus = Corpus.open(arguments.corpus)
+    loaded = load_model(arguments.checkpoint, arguments.precision)
+    trained_on = loaded.meta["normalisation"]
+    if corpus.normalisation.as_json() != trained_on:
+        print(
+            f"warning: the corpus is normalised by {corpus.normalisation.as_json()},"
+            f" the model was trained on {trained_on}",
+            file=sys.stderr,
+        )
+    rows = arguments.batch_size or loaded.meta["config"]["eval_batch_size"]
+    windows = Windows(
+        corpus,
+        arguments.split,
+        batch_size=rows,
+        window_size=loaded.meta["config"]["window_size"],
+        shuffle=False,
+    )
+    bpc = evaluator(loaded.model, windows, rows)(loaded.params)
+    print(f"checkpoint           {loaded.path}")
+    print(f"bytes predicted      {windows.bytes_per_epoch:,} of {arguments.split}")
+    print(f"bits per character   {bpc:.4f}")
+    if arguments.compressors:
+        shards = range(len(corpus.shards[arguments.split]))
+        data = b"".join(corpus.read(arguments.split, i).tobytes() for i in shards)
+        for name, bits in compressors.bits_per_character(data).items():
+            print(f"{name:<20} {bits:.4f}")

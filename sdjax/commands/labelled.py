@@ -1,0 +1,28 @@
+"""Write labelled texts that are new to a model of the synthetic corpus."""
+
+from pathlib import Path
+
+from sdjax import errors
+from sdjax.commands.arguments import three
+from sdjax.errors import InputError
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--counts", type=three, default=(2000, 500, 500), help="train/valid/test"
+    )
+    parser.add_argument("--seed", type=int, default=0)
+
+
+def run(arguments) -> None:
+    from sdjax import synthetic
+
+    if min(arguments.counts) < 1:
+        raise InputError(f"--counts {arguments.counts}: each must be at least 1")
+    with errors.naming(arguments.out):
+        paths = synthetic.write_labelled(
+            arguments.out, arguments.counts, arguments.seed
+        )
+    for path in paths.values():
+        print(path)
