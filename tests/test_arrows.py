@@ -37,12 +37,13 @@ ARROWS = {
     "corpus": {"sources", "text"},
     "prepare": {"corpus", "readreport", "sources", "text"},
     "windows": {"corpus"},
-    "recurrence": set(),
+    "cell": set(),
+    "recurrence": {"cell"},
     "precision": set(),
     "optim": set(),
     "metrics": set(),
-    "model": {"recurrence", "precision"},
-    "step": {"model", "precision", "optim", "recurrence", "windows"},
+    "model": {"cell", "recurrence", "precision"},
+    "step": {"cell", "model", "precision", "optim", "windows"},
 }
 FORBIDDEN = {"absl.flags", "absl.app", "ml_collections", "configs", "train"}
 
