@@ -30,7 +30,8 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
         state: "cell" or "hidden".
         pooling: "last", "mean", "max" or "min" over the bytes of the framed text, or a
             list of these, put side by side.
-        batch_size: texts read at once, over all devices.
+        batch_size: texts read at once, over all devices; rounded up to 64, or a
+            multiple of it, on each, so that it changes no feature.
         precision: compute in "fp32", "bf16" or "fp16" instead of what the model was
             trained in.
         progress: show a progress bar on standard error.

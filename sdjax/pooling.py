@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
 from sdjax import recurrence
@@ -29,21 +30,21 @@ class Pools(NamedTuple):
 
 
 def start(kinds: Collection[str], batch_size: int, hidden_size: int) -> Pools:
-    """Return the statistics of no bytes.
+    """Return the statistics of no bytes, on the host.
 
     Args:
         kinds: which to keep, of "mean", "max" and "min".
     """
 
-    def filled(kind: str, value: float) -> jax.Array | None:
+    def filled(kind: str, value: float) -> np.ndarray | None:
         shape = batch_size, hidden_size
-        return jnp.full(shape, value, jnp.float32) if kind in kinds else None
+        return np.full(shape, value, np.float32) if kind in kinds else None
 
     return Pools(
         filled("mean", 0.0),
         filled("mean", 0.0),
-        filled("max", -jnp.inf),
-        filled("min", jnp.inf),
+        filled("max", -np.inf),
+        filled("min", np.inf),
     )
 
 
