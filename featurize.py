@@ -102,7 +102,7 @@ def main() -> None:
         restart=arguments.restart,
     )
     if work.rows:
-        print(f"{work.rows:,} texts are done; going on", file=sys.stderr)
+        print(f"{work.rows:,} of the texts are done; going on", file=sys.stderr)
     bulk.featurize(featurizer, examples, work, report)
     print(report.summary(), file=sys.stderr)
     report.check(max_bad_fraction=1.0)  # at least one text

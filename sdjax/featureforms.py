@@ -49,9 +49,7 @@ def as_bytes(metadata: dict) -> bytes:
     return json.dumps({"format": FORMAT, **metadata}).encode()
 
 
-def install(
-    folder: Path, columns: Collection[str], path: Path, metadata: dict
-) -> None:
+def install(folder: Path, columns: Collection[str], path: Path, metadata: dict) -> None:
     """Make a features file of columns that lie in a folder as `<column>.npy`.
 
     Memory is bounded. An older file at `path` is replaced at the end; for `.npy` the

@@ -23,7 +23,7 @@ class Strings(Sequence):
         if isinstance(place, slice):
             return [self[i] for i in range(*place.indices(len(self)))]
         place = range(len(self))[place]
-        start, end = self._offsets[place : place + 2]
+        start, end = self._offsets[place : place + 2].tolist()
         # surrogatepass: a text is kept as given, even where it is not valid Unicode.
         return self._data[start:end].tobytes().decode("utf-8", "surrogatepass")
 
