@@ -1,7 +1,7 @@
 """Mean, maximum and minimum of a state over the bytes of each text.
 
-The statistics are kept in the loop over time, so memory does not grow with the length of
-a text, and are carried from chunk to chunk of a text that is read in several.
+The statistics are kept in the loop over time, so memory does not grow with the length
+of a text, and are carried from chunk to chunk of a text that is read in several.
 """
 
 from collections.abc import Collection
