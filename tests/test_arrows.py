@@ -41,7 +41,8 @@ ARROWS = {
     "corpus": {"sources", "text"},
     "prepare": {"corpus", "readreport", "sources", "text"},
     "windows": {"corpus"},
-    "recurrence": set(),
+    "cell": set(),
+    "recurrence": {"cell"},
     "precision": set(),
     "optim": set(),
     "metrics": set(),
@@ -50,9 +51,9 @@ ARROWS = {
     "featureforms": {"featureparquet"},
     "featurefile": {"featureforms", "packed"},
     "featurework": {"featureforms", "packed", "sources"},
-    "pooling": {"recurrence"},
-    "model": {"pooling", "recurrence", "precision"},
-    "step": {"model", "precision", "optim", "recurrence", "windows"},
+    "pooling": {"cell"},
+    "model": {"cell", "pooling", "recurrence", "precision"},
+    "step": {"cell", "model", "precision", "optim", "windows"},
 }
 FORBIDDEN = {"absl.flags", "absl.app", "ml_collections", "configs", "train"}
 
