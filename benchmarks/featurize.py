@@ -7,7 +7,7 @@ import numpy as np
 
 from benchmarks.interleave import interleave, ratio, spread
 from benchmarks.train import EMBEDDING, VOCABULARY
-from sdjax.features import TextFeaturizer
+from sdjax.encoder import Encoder
 from sdjax.model import LanguageModel, init_params
 from sdjax.text import Normalisation
 
@@ -51,9 +51,10 @@ def measure(
     )
     params = init_params(model, jax.random.key(0))
     normalisation = Normalisation()
-    ours = TextFeaturizer(model, params, normalisation, batch_size=batch_size)
-    variants = {"sdjax": lambda: ours.transform(texts)}
-    encoded = [normalisation.encode(text) for text in texts]
+    ours = Encoder(model, params, batch_size=batch_size)
+    encode = normalisation.encode
+    variants = {"sdjax": lambda: ours.encode([encode(text) for text in texts])}
+    encoded = [encode(text) for text in texts]
     if with_torch:
         from benchmarks import torch_models
 
