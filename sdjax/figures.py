@@ -150,7 +150,7 @@ def training_curve(
             known = [(r["chars"], r[key]) for r in records if r.get(key) is not None]
             if known:
                 top.plot(*zip(*known, strict=True), **style)
-        top.set_ylim(*bits_limits(records))
+        top.set_ylim(*_bits_limits(records))
         top.set(title="Bits per character while training", ylabel="bits per character")
         top.legend(loc="upper right")
         if probe_points:
@@ -265,7 +265,7 @@ def data_efficiency(
     write_figure(path, 3.8, draw)
 
 
-def bits_limits(records: Sequence[Mapping]) -> tuple[float, float]:
+def _bits_limits(records: Sequence[Mapping]) -> tuple[float, float]:
     """Leave out the steep first moments, which would flatten all the rest."""
     known = [
         record[key]
