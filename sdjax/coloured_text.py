@@ -46,7 +46,7 @@ class TracedText(NamedTuple):
 
 def coloured_texts(
     examples: Sequence[tuple[str, TracedText]],
-    unit: int,
+    unit: int | str,
     threshold: float,
     sign: int,
     path: FilePath,
@@ -59,7 +59,7 @@ def coloured_texts(
 
     Args:
         examples: (heading, traced text), in the order in which to draw them.
-        unit: index of the unit.
+        unit: index or name of the unit.
         threshold: of its own logistic regression; the scale is symmetric about it.
         sign: +1 when larger values mean positive, else -1.
         path: of the PNG.

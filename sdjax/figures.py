@@ -30,13 +30,16 @@ from sdjax.look import (
 _CURVES = {"all units": ACCENT, "top unit": POSITIVE, "bag of words": OCHRE}
 
 
-def unit_weights(effects: np.ndarray, top_unit: int, path: Path) -> None:
+def unit_weights(
+    effects: np.ndarray, top_unit: int, path: Path, name: str = ""
+) -> None:
     """Draw what every unit adds to the classifier, the top one marked.
 
     Args:
         effects: float64[H], L1 weight times standard deviation.
         top_unit: index of the unit to mark.
         path: of the PNG.
+        name: of that unit, where its index is not.
     """
 
     def draw(figure: Figure) -> None:
@@ -51,7 +54,7 @@ def unit_weights(effects: np.ndarray, top_unit: int, path: Path) -> None:
         axes.plot(top_unit, top, "o", color=colour, markersize=6)
         left_half = top_unit < len(effects) / 2
         axes.annotate(
-            f"unit {top_unit}: {top:+.3g}".replace("-", "\u2212"),
+            f"unit {name or top_unit}: {top:+.3g}".replace("-", "\u2212"),
             (top_unit, top),
             xytext=(9 if left_half else -9, 0),
             textcoords="offset points",
@@ -75,7 +78,7 @@ def unit_histogram(
     values: np.ndarray,
     labels: np.ndarray,
     threshold: float,
-    unit: int,
+    unit: int | str,
     path: Path,
     sides: tuple[str, str] = ("negative", "positive"),
 ) -> None:
@@ -85,7 +88,7 @@ def unit_histogram(
         values: float32[N], the unit's value for each text.
         labels: {0, 1}[N].
         threshold: of the unit's own logistic regression.
-        unit: its index.
+        unit: its index or name.
         path: of the PNG.
         sides: what 0 and 1 stand for.
     """

@@ -163,9 +163,11 @@ def run_probe(
         nonzero=sweep[best].nonzero,
         order=order,
         scores=_scores(targets, classifier, data),
-        top_unit=describe_unit(int(order[0]), column, targets, fits, data),
+        top_unit=describe_unit(
+            int(order[0]), column, targets, fits, data, train.metadata
+        ),
         class_units=tuple(
-            describe_unit(int(unit), c, targets, fits, data)
+            describe_unit(int(unit), c, targets, fits, data, train.metadata)
             for c, unit in enumerate(own)
         ),
         top_k=tuple(_alone(targets, order[:k], data) for k in ks),

@@ -265,6 +265,16 @@ def test_the_threshold_of_best_f1_is_what_brute_force_finds():
     assert 0 <= chosen <= 1
 
 
+def test_a_unit_of_several_poolings_is_named_by_both():
+    metadata = {**METADATA, "units": WIDTH // 2, "pooling": ["last", "mean"]}
+    data = [replace(split, metadata=metadata) for split in splits()]
+    result = probe.run_probe(*data, strengths=[0.25], n_jobs=1)
+    assert (result.top_unit.index, result.top_unit.name) == (UNIT, "11 (last)")
+    moved = [replace(s, features=np.roll(s.features, 4, axis=1)) for s in data]
+    top = probe.run_probe(*moved, strengths=[0.25], n_jobs=1).top_unit
+    assert (top.index, top.name) == (UNIT + 4, "3 (mean)")
+
+
 def test_result_is_json():
     result = probe.run_probe(*splits(), n_jobs=1)
     data = json.loads(json.dumps(result.as_json()))
