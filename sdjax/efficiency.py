@@ -43,6 +43,7 @@ def data_efficiency(
     targets: Targets,
     data: Mapping[str, Split],
     unit: int,
+    reached: float,
     *,
     counts: Mapping[str, csr_matrix] | None = None,
     draws: int = 5,
@@ -60,6 +61,7 @@ def data_efficiency(
         data: train, valid and test.
         unit: the top unit, found with all labels; its curve says how few labels it
             needs to be read, not to be found.
+        reached: test accuracy of all units with all texts, which is known already.
         counts: of words, by split; with them a curve of the bag of words is added.
         draws: how often each size is drawn.
         seed: of the draws.
@@ -83,13 +85,13 @@ def data_efficiency(
         (kind, size, draw)
         for size in reversed(sizes)  # the longest first
         for kind in kinds
-        for draw in range(draws if size < count else 1)
+        for draw in range(draws if size < count else kind != "all units")
     ]
     found = Parallel(n_jobs=n_jobs, backend="loky")(
         delayed(kinds[kind][0])(*kinds[kind][1], orders[draw][:size])
         for kind, size, draw in jobs
     )
-    by_size: dict = {}
+    by_size: dict = {("all units", count): [[(1.0, reached)]]}
     for (kind, size, _), measured in zip(jobs, found, strict=True):
         by_size.setdefault((kind, size), []).append(measured)
     curves = {

@@ -255,7 +255,7 @@ def data_efficiency(
             style = {"color": colour, "marker": "o", "markersize": 4, "linewidth": 1.8}
             axes.plot(sizes, mean, label=name, **style)
         _floor(axes, majority)
-        _log_axis(axes, sizes, [_short(size) for size in sizes])
+        _log_axis(axes, sizes, _spaced(sizes))
         _percent(axes)
         axes.margins(y=0.1)
         axes.set(
@@ -293,6 +293,12 @@ def _percent(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:.4g}%"))
 
 
+def _spaced(sizes: Sequence[int]) -> list[str]:
+    """Labels of sizes on a logarithmic axis; where two are too near, only the last."""
+    near = len(sizes) > 1 and sizes[-1] < 1.7 * sizes[-2]
+    return ["" if near and size == sizes[-2] else _short(size) for size in sizes]
+
+
 def _short(size: int) -> str:
     return f"{size / 1000:g}k" if size >= 10_000 and size % 100 == 0 else f"{size:,}"
 
@@ -304,10 +310,10 @@ def _floor(axes: Axes, majority: float) -> None:
         f"majority class {majority:.1%}",
         (1, majority),
         xycoords=axes.get_yaxis_transform(),
-        xytext=(-2, 4),
+        xytext=(-2, -3),
         textcoords="offset points",
         ha="right",
-        va="bottom",
+        va="top",
         size=9,
         color=GREY,
     )

@@ -162,7 +162,10 @@ def test_a_unit_that_hardly_varies_is_not_the_top_one_for_its_large_weight():
 def test_the_ablation_fits_all_but_the_strongest_again():
     train, valid, test = splits()
     result = probe.run_probe(train, valid, test, strengths=[0.25], n_jobs=1)
-    assert [p.k for p in result.without_top_k] == [1, 4, 16]
+    assert [p.k for p in result.without_top_k] == [
+        k for k in (1, 4, 16) if k <= result.nonzero
+    ]
+    assert len(result.without_top_k) >= 2
     for point in result.without_top_k[:2]:
         kept = np.sort(result.order[point.k :])
         without = [

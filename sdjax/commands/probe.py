@@ -62,6 +62,7 @@ def run(arguments) -> None:
             targets,
             data,
             result.top_unit.index,
+            result.accuracy["test"],
             counts=counts,
             draws=arguments.draws,
             seed=arguments.seed,
