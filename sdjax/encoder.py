@@ -50,8 +50,8 @@ class Encoder:
 
     Texts are sorted by length and read `batch_size` at a time, `chunk_size` bytes at a
     time, so memory on the devices is bounded for texts of any length. A text's features
-    depend on that text alone, in fp32 on a CPU bit for bit: not on its neighbours, their
-    order, the batch size or the number of devices.
+    depend on that text alone, in fp32 on a CPU bit for bit: not on its neighbours,
+    their order, the batch size or the number of devices.
 
     Args:
         model: the language model.

@@ -1,9 +1,9 @@
 """The three forms of a features file: `.npz`, `.npy` to map into memory, `.parquet`.
 
-All hold the same columns: features, ids, labels where there are any, and each text (and
-each given id) as bytes and offsets. `.npz` is one file; the others of `.npy` lie beside
-it (`x.npy`, `x.ids.npy`, ..., and `x.json`, which is written last); in Parquet texts and
-ids are strings, and the metadata is the file's.
+All hold the same columns: features, ids, labels where there are any, and each text
+(and each given id) as bytes and offsets. `.npz` is one file. With `.npy` there is a
+file for each column (`x.npy`, `x.ids.npy`, ..., and `x.json`, which is written last).
+In Parquet texts and ids are strings, and the metadata is the file's.
 """
 
 import json

@@ -13,7 +13,9 @@ import numpy as np
 from sdjax.errors import InputError
 from sdjax.packed import Strings, packed
 
-_GROUP_BYTES = 2**26  # of features in one row group
+# In one row group.
+_GROUP_ROWS = 2**16
+_GROUP_BYTES = 2**26  # of features, and of texts
 _BATCH = 4096  # rows read at once
 
 
@@ -78,16 +80,20 @@ def _row_groups(folder: Path, names: list[str]) -> Iterator[dict]:
         return np.load(folder / f"{name}.npy", mmap_mode="r", allow_pickle=False)
 
     count, width = column("features").shape
-    rows = max(1, _GROUP_BYTES // (4 * width))
-    for start in range(0, max(count, 1), rows):
+    most, start = min(_GROUP_ROWS, max(1, _GROUP_BYTES // (4 * width))), 0
+    while start < count or start == 0:
+        offsets = column("text_offsets")[start : start + most + 1]
+        full = np.searchsorted(offsets, offsets[0] + _GROUP_BYTES, side="right") - 1
+        end = start + max(1, int(full))
         group = {}
         for kind in ("text", "given"):
             if f"{kind}_bytes" in names:
-                offsets = column(f"{kind}_offsets")[start : start + rows + 1]
+                offsets = column(f"{kind}_offsets")[start : end + 1]
                 group[kind] = Strings(column(f"{kind}_bytes"), offsets)[:]
         for name in set(names) & {"features", "ids", "labels"}:
-            group[name] = np.array(column(name)[start : start + rows])
+            group[name] = np.array(column(name)[start:end])
         yield group
+        start = end
 
 
 def _table(arrow, group: dict, label_keys: list[str] | None):

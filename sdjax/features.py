@@ -21,9 +21,9 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
 
     A text is normalised and framed as in training and read from a zero state; half a
     surrogate pair is read as U+FFFD, an empty text is the frame alone, three bytes. The
-    transformer learns nothing from the texts that it is fitted on: `fit` checks them and
-    the parameters and loads the checkpoint. Pickled, it is its parameters; the checkpoint
-    is read again when it is next used.
+    transformer learns nothing from the texts that it is fitted on: `fit` checks them
+    and the parameters and loads the checkpoint. Pickled, it is its parameters; the
+    checkpoint is read again when it is next used.
 
     Args:
         checkpoint: a run's folder (its best checkpoint) or one checkpoint.

@@ -1,7 +1,7 @@
 """Mean, maximum and minimum of a state over the bytes of each text.
 
-The statistics are kept in the loop over time, so memory does not grow with the length of
-a text, and are carried from chunk to chunk of a text that is read in several.
+The statistics are kept in the loop over time, so memory does not grow with the length
+of a text, and are carried from chunk to chunk of a text that is read in several.
 """
 
 from collections.abc import Collection
@@ -12,8 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sdjax import recurrence
-from sdjax.recurrence import RecurrentState
+from sdjax.cell import RecurrentState, Weights, make_step
 
 
 class Pools(NamedTuple):
@@ -49,7 +48,7 @@ def start(kinds: Collection[str], batch_size: int, hidden_size: int) -> Pools:
 
 
 def forward(
-    weights: recurrence.Weights,
+    weights: Weights,
     inputs: jax.Array,
     state: RecurrentState,
     pools: Pools,
@@ -68,7 +67,7 @@ def forward(
         The state each text ends in, and `pools` with these bytes; what stands after a
         text's `lengths[r]` bytes changes neither.
     """
-    step = recurrence.make_step(weights, compute_dtype)
+    step = make_step(weights, compute_dtype)
     x = inputs.astype(compute_dtype).swapaxes(1, 2)
 
     def body(time, before):

@@ -6,7 +6,7 @@ import zipfile
 import numpy as np
 import pytest
 
-from sdjax import featurefile
+from sdjax import featurefile, featureparquet
 from sdjax.errors import InputError
 from sdjax.featurefile import FeatureSet
 
@@ -94,6 +94,21 @@ def test_parquet_is_what_others_read(tmp_path):
     assert table["text"].to_pylist()[:4] == TEXTS[:4]
     assert table["label_anger"].to_pylist() == [1, 3, 5, 7, 9]
     np.testing.assert_array_equal(table["features"].to_pylist(), given.features)
+
+
+@pytest.mark.parametrize("limits", [(2, 2**20), (100, 12), (100, 1)])
+def test_parquet_in_many_row_groups(tmp_path, monkeypatch, limits):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows, size = limits
+    monkeypatch.setattr(featureparquet, "_GROUP_ROWS", rows)
+    monkeypatch.setattr(featureparquet, "_GROUP_BYTES", size)
+    path, given = tmp_path / "a.parquet", feature_set(given_ids=list("abcde"))
+    featurefile.save(path, given)
+    with parquet.ParquetFile(path) as file:
+        assert file.num_row_groups >= 3
+    read = featurefile.load(path)
+    np.testing.assert_array_equal(read.features, given.features)
+    assert read.texts[:4] == TEXTS[:4] and read.given_ids == given.given_ids
 
 
 def test_feature_names_and_poolings():
