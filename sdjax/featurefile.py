@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,8 +14,6 @@ from sdjax.packed import Strings, packed
 
 STATES = ("cell", "hidden")
 POOLINGS = ("last", "mean", "max", "min")
-_SAME_PLACE = ("checkpoint", "step")
-_SAME_ORIGIN = ("params_sha256", "state", "pooling", "normalisation")
 
 
 @dataclass(frozen=True)
@@ -132,41 +130,6 @@ def load(path: str | os.PathLike) -> FeatureSet:
     return feature_set
 
 
-def check_splits(splits: Mapping[str, FeatureSet]) -> None:
-    """Refuse features that cannot be probed together.
-
-    Args:
-        splits: by name; the first is the one that a classifier is fitted on.
-
-    Raises:
-        InputError: names the split, what is wrong with it and the fix.
-    """
-    first_name, first = next(iter(splits.items()))
-    for name, split in splits.items():
-        _check_labels(name, split)
-        _check_finite(name, split.features)
-        width, expected = split.features.shape[1], first.features.shape[1]
-        if width != expected:
-            raise InputError(
-                f"{name}: {width} features per text, {first_name} has {expected}; "
-                "featurize both with one checkpoint"
-            )
-        # Of the same parameters it does not matter where they are kept.
-        place = () if "params_sha256" in split.metadata else _SAME_PLACE
-        for key in (*place, *_SAME_ORIGIN):
-            found, wanted = split.metadata.get(key), first.metadata.get(key)
-            if found != wanted:
-                raise InputError(
-                    f"{name}: features have {key} {found!r}, {first_name} has "
-                    f"{wanted!r}; featurize both with one checkpoint"
-                )
-    if not np.any(np.ptp(first.features, axis=0)):
-        raise InputError(
-            f"{first_name}: the features are the same for every text; "
-            "is this checkpoint trained?"
-        )
-
-
 def _check(path: Path, feature_set: FeatureSet, finite: bool = True) -> None:
     """Refuse arrays that do not belong together and features that are not numbers."""
     features = feature_set.features
@@ -195,28 +158,3 @@ def _check_finite(name: object, features: np.ndarray) -> None:
                 f"{name}: features of row {row} are not finite; "
                 "did training of this checkpoint diverge?"
             )
-
-
-def _check_labels(name: str, split: FeatureSet) -> None:
-    """Labels have to be there, be 0 or 1, and be of both classes."""
-    if split.labels is None or not len(split):
-        what = "no texts" if not len(split) else "no labels"
-        raise InputError(f"{name}: {what}; featurize labelled texts with --label-key")
-    missing = np.flatnonzero(np.isnan(split.labels))
-    if len(missing):
-        raise InputError(
-            f"{name}: no label in row {missing[0]} ({len(missing)} of {len(split)} "
-            "rows); featurize texts that are all labelled"
-        )
-    found = np.unique(split.labels)
-    shown = ", ".join(f"{value:g}" for value in found[:8])
-    shown += ", ..." if len(found) > 8 else ""
-    if not np.isin(found, (0, 1)).all():
-        raise InputError(
-            f"{name}: labels must be 0 (negative) or 1 (positive), found {shown}; "
-            "map them to 0 and 1 in the input and featurize again"
-        )
-    if len(found) < 2:
-        raise InputError(
-            f"{name}: every label is {shown}; the probe needs texts of both classes"
-        )
