@@ -121,7 +121,7 @@ class _Saved(NamedTuple):
     from_hidden: jax.Array | None  # h Wmh
 
 
-def _make_step(weights: Weights, compute_dtype):
+def make_step(weights: Weights, compute_dtype):
     """Return step(hidden [H, B], cell [H, B], x [E, B]) -> hidden, cell, _Saved."""
     # One product for both operands of the gates: adding a product of x that was
     # computed before the loop costs more than it saves.
@@ -159,7 +159,7 @@ def _run(weights, inputs, state, compute_dtype):
 
 
 def _run_forward(weights, inputs, state, compute_dtype):
-    step = _make_step(weights, compute_dtype)
+    step = make_step(weights, compute_dtype)
 
     def body(carry, x):
         hidden, cell, saved = step(*carry, x)
@@ -279,7 +279,7 @@ def forward(
         lengths: int32[B]; row r reads its first lengths[r] bytes (0 to T), then its
             state stands still, so padding never changes a result.
     """
-    step = _make_step(weights, compute_dtype)
+    step = make_step(weights, compute_dtype)
     x = _feature_major(inputs, compute_dtype)
 
     def body(time, before):
@@ -304,7 +304,7 @@ def trace(
 
     Args as for `run`.
     """
-    step = _make_step(weights, compute_dtype)
+    step = make_step(weights, compute_dtype)
 
     def body(before, x):
         hidden, cell, _ = step(*before, x)
