@@ -6,8 +6,8 @@ from dataclasses import asdict, dataclass
 import numpy as np
 from joblib import Parallel, delayed
 
-from sdjax.classifier import LinearFit, fit_few, fit_l1
 from sdjax.featurefile import FeatureSet, check_splits
+from sdjax.linear import LinearFit, fit_few, fit_l1
 
 STRENGTHS = tuple(2.0**exponent for exponent in range(-8, 1))
 SPLITS = ("train", "valid", "test")

@@ -21,6 +21,8 @@ WITHOUT_JAX = (
     "prepare",
     "windows",
     "featurefile",
+    "linear",
+    "classifier",
     "probe",
     "report",
     "figures",
@@ -41,6 +43,8 @@ ARROWS = {
     "precision": set(),
     "optim": set(),
     "metrics": set(),
+    "classifier": set(),
+    "linear": set(),
     "model": {"recurrence", "precision"},
     "step": {"model", "precision", "optim", "recurrence", "windows"},
 }

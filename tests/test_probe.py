@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
 
-from sdjax import classifier, probe
+from sdjax import linear, probe
 from sdjax.errors import InputError
 from sdjax.featurefile import FeatureSet
 
@@ -127,18 +127,18 @@ def test_rank_units_breaks_ties_by_class_means():
 
 def test_few_units_are_fitted_alike_at_any_scale():
     data = planted(300, 0)
-    small = classifier.fit_few(data.features[:, [UNIT, 3]] * 1e-3, data.labels)
-    large = classifier.fit_few(data.features[:, [UNIT, 3]] * 1e3, data.labels)
+    small = linear.fit_few(data.features[:, [UNIT, 3]] * 1e-3, data.labels)
+    large = linear.fit_few(data.features[:, [UNIT, 3]] * 1e3, data.labels)
     np.testing.assert_allclose(small.weights, large.weights * 1e6, rtol=1e-3)
     assert small.intercept == pytest.approx(large.intercept, rel=1e-3)
 
 
 def test_a_fit_that_stops_early_says_so_without_a_warning(monkeypatch):
-    monkeypatch.setattr(classifier, "_MAX_ITERATIONS", 1)
+    monkeypatch.setattr(linear, "_MAX_ITERATIONS", 1)
     data = planted(300, 0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert not classifier.fit_l1(data.features, data.labels, 1.0).converged
+        assert not linear.fit_l1(data.features, data.labels, 1.0).converged
 
 
 def test_result_is_json():
