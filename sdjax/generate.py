@@ -136,8 +136,10 @@ def generate(
                 )
             )
             for row, (condition, _) in enumerate(batch):
-                data = drawn[: lengths[row], row].tobytes()
-                written[condition].append(data.decode())
+                text = drawn[: lengths[row], row].tobytes().decode()
+                if lengths[row] < sampling.length:  # a review ended: off with its frame
+                    text = text.removesuffix(" ")
+                written[condition].append(text)
             bar.update(len(batch) * sampling.length)
     return written
 
