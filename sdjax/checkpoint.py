@@ -1,6 +1,7 @@
 """Checkpoints by orbax: everything that the next step depends on, and back again."""
 
 import errno
+import hashlib
 import math
 import shutil
 from functools import partial
@@ -223,6 +224,16 @@ class Loaded(NamedTuple):
     params: dict
     meta: dict
     path: Path
+
+
+def fingerprint(params: dict) -> str:
+    """Return the SHA-256 of a model's parameters, wherever they are kept."""
+    digest = hashlib.sha256()
+    leaves = jax.tree.leaves_with_path(params)
+    for path, leaf in sorted((jax.tree_util.keystr(p), x) for p, x in leaves):
+        digest.update(f"{path} {leaf.shape} {leaf.dtype}\n".encode())
+        digest.update(np.ascontiguousarray(leaf))
+    return digest.hexdigest()
 
 
 def checkpoint_steps(run: Path) -> list[Path]:

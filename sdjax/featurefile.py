@@ -3,7 +3,7 @@
 import json
 import os
 import zipfile
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -14,6 +14,8 @@ from sdjax.errors import InputError, naming
 
 FORMAT = "sdjax-features-1"
 _ARRAYS = ("features", "ids", "text_bytes", "text_offsets", "metadata")
+STATES = ("cell", "hidden")
+POOLINGS = ("last", "mean", "max", "min")
 _SAME_ORIGIN = ("checkpoint", "step", "state", "pooling", "normalisation")
 _UNREADABLE = (zipfile.BadZipFile, ValueError, EOFError, TypeError, AttributeError)
 
@@ -23,22 +25,49 @@ class FeatureSet:
     """Features of some texts, in the order of the texts, and where they came from.
 
     Args:
-        features: float32[N, H], one row per text.
-        labels: float32[N], NaN where a text has none; None when no text has one.
+        features: float32[N, units * poolings], one row per text; read-only and mapped
+            into memory where the form of the file allows it.
+        labels: float32[N], NaN where a text has none; float32[N, K] where several label
+            columns were asked for; None when no text has one.
         ids: int64[N], 0-based row number in the input.
         texts: N strings, as given.
-        metadata: JSON-able; checkpoint, step, state, pooling, normalisation, input
-            and skipped.
+        metadata: JSON-able; checkpoint, step, params_sha256, units, state ("cell" or
+            "hidden"), pooling (a name, or a list of names), precision, normalisation,
+            input, label_keys and skipped.
+        given_ids: N strings, the column that `--id-key` named; None without one.
     """
 
     features: np.ndarray
     labels: np.ndarray | None
     ids: np.ndarray
-    texts: list[str]
+    texts: Sequence[str]
     metadata: dict = field(default_factory=dict)
+    given_ids: Sequence[str] | None = None
 
     def __len__(self) -> int:
         return len(self.features)
+
+
+def pooling_kinds(pooling: str | Sequence[str]) -> tuple[str, ...]:
+    """Return the poolings that a name, or a list of names, stands for.
+
+    Raises:
+        InputError: there is no such pooling, one is named twice, or none is.
+    """
+    kinds = (pooling,) if isinstance(pooling, str) else pooling
+    fits = isinstance(kinds, list | tuple) and all(kind in POOLINGS for kind in kinds)
+    if not fits or not kinds or len(set(kinds)) < len(kinds):
+        raise InputError(
+            f"pooling {pooling!r} does not exist: use one of {list(POOLINGS)}, or a"
+            " list of different ones"
+        )
+    return tuple(kinds)
+
+
+def feature_names(state: str, pooling: str | Sequence[str], units: int) -> list[str]:
+    """Return the name of every feature: state, pooling, unit, as "cell_last_2388"."""
+    kinds = pooling_kinds(pooling)
+    return [f"{state}_{kind}_{unit}" for kind in kinds for unit in range(units)]
 
 
 def save(path: str | os.PathLike, feature_set: FeatureSet) -> None:

@@ -4,8 +4,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sdjax import recurrence
+from sdjax import pooling, recurrence
 from sdjax.errors import InputError
+from sdjax.pooling import Pools
 from sdjax.precision import matmul, policy
 from sdjax.recurrence import LSTMWeights, MLSTMWeights, RecurrentState
 
@@ -180,13 +181,43 @@ class LanguageModel(nn.Module):
             self.recurrent(), self._embed(tokens), state, lengths, self.compute_dtype
         )
 
-    def trace(
-        self, tokens: jax.Array, state: RecurrentState
-    ) -> tuple[jax.Array, RecurrentState]:
-        """Return the cell after every byte, float32[T, B, H], and the last state."""
-        return recurrence.trace(
-            self.recurrent(), self._embed(tokens), state, self.compute_dtype
+    def pool(
+        self,
+        tokens: jax.Array,
+        state: RecurrentState,
+        pools: Pools,
+        lengths: jax.Array,
+        of: str,
+    ) -> tuple[RecurrentState, Pools]:
+        """Return what `encode` does, and statistics over the bytes on the way there.
+
+        Args as for `encode` and `pooling.forward`.
+        """
+        return pooling.forward(
+            self.recurrent(),
+            self._embed(tokens),
+            state,
+            pools,
+            lengths,
+            of,
+            self.compute_dtype,
         )
+
+    def trace(
+        self, tokens: jax.Array, state: RecurrentState, of: str = "cell"
+    ) -> tuple[jax.Array, RecurrentState]:
+        """Return the cell after every byte, float32[T, B, H], and the last state.
+
+        Args as for `__call__`; of: "cell", or "hidden" for the hidden state instead.
+        """
+        weights, inputs = self.recurrent(), self._embed(tokens)
+        if of == "cell":
+            return recurrence.trace(weights, inputs, state, self.compute_dtype)
+        reset = jnp.zeros(tokens.shape[1], bool)
+        hidden, state = recurrence.run(
+            weights, inputs, state, reset, self.compute_dtype
+        )
+        return hidden.astype(jnp.float32), state
 
     def weights(self) -> recurrence.Weights:
         """Return the effective recurrent weights, float32, for a loop of one's own."""

@@ -10,7 +10,6 @@ from sdjax.checkpoint import Loaded, load_model
 from sdjax.classifier import Classifier
 from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer
-from sdjax.fingerprint import params_sha256
 from sdjax.terminal import printable
 from sdjax.tracing import Scale, TracedText
 
@@ -42,20 +41,19 @@ class Scorer:
     """
 
     def __init__(self, classifier: Classifier, loaded: Loaded, *, batch_size: int = 64):
-        source = {
-            "params_sha256": params_sha256(loaded.params),
-            "normalisation": loaded.meta["normalisation"],
-        }
-        classifier.check_source(source, loaded.path)
+        read = {k: v for k in ("state", "pooling") if (v := classifier.metadata.get(k))}
+        self._featurizer = TextFeaturizer.from_loaded(
+            loaded, batch_size=batch_size, **read
+        )
+        classifier.check_source(self._featurizer.metadata(), loaded.path)
         self.classifier = classifier
-        self.loaded = loaded
         top = classifier.metadata.get("top_unit")
         self.unit = top["index"] if top else None
-        self._featurizer = TextFeaturizer.from_loaded(loaded, batch_size=batch_size)
 
     def score(self, texts: Sequence[str], progress: bool = False) -> list[Score]:
         """Score texts, in their order; each on its own."""
-        features = self._featurizer.transform(texts, progress=progress)
+        self._featurizer.progress = progress
+        features = self._featurizer.transform(texts)
         probabilities = self.classifier.predict_proba(features)
         names = self.classifier.classes[-probabilities.shape[1] :]
         called = self._called(self.classifier.decide(probabilities))
@@ -92,6 +90,11 @@ def top_unit(classifier: Classifier) -> dict:
         InputError: it names none.
     """
     found = classifier.metadata.get("top_unit")
+    if (pooling := classifier.metadata.get("pooling", "last")) != "last":
+        raise InputError(
+            f"this classifier reads the {pooling} over each text, which no unit holds"
+            " while a text is read: use one with pooling last"
+        )
     if classifier.task != "binary" or not found:
         raise InputError(
             f"this {classifier.task} classifier names no top unit: use one of two"

@@ -8,7 +8,7 @@ import hashlib
 import itertools
 import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -32,11 +32,15 @@ _PEEK = 100  # records looked at to learn which keys a source has
 
 
 class Example(NamedTuple):
-    """One review: its text, its label where there is one, its 0-based row number."""
+    """One review: text, label where there is one, 0-based row number, id where asked.
+
+    Asked for several labels, `label` is a tuple of them.
+    """
 
     text: str
-    label: float | None
+    label: float | tuple[float, ...] | None
     row: int
+    id: str | None = None
 
 
 def read_examples(
@@ -44,7 +48,8 @@ def read_examples(
     *,
     report: ReadReport,
     text_key: str | None = None,
-    label_key: str | None = None,
+    label_key: str | Sequence[str] | None = None,
+    id_key: str | None = None,
 ) -> Iterator[Example]:
     """Read a source of reviews, one example at a time, in constant memory.
 
@@ -56,7 +61,9 @@ def read_examples(
             caller decides with `ReadReport.check` whether too much was skipped.
         text_key: key or column of the text; by default the first of `TEXT_KEYS` that
             the source has.
-        label_key: key or column of a numeric label. Without it labels are None.
+        label_key: key or column of a numeric label, or a list of them: then a row needs
+            all of them. Without it labels are None.
+        id_key: key or column of an id, kept as a string. Without it ids are None.
 
     Raises:
         InputError: at once for a path that cannot be read, at the first example for
@@ -70,7 +77,7 @@ def read_examples(
         path, suffix = _check_path(source)
         records = file_records(path, suffix, report)
         kind = "column" if suffix == ".csv" else "key"
-    return _pick(source, kind, records, report, text_key, label_key)
+    return _pick(source, kind, records, report, text_key, label_key, id_key)
 
 
 def counted(
@@ -131,16 +138,21 @@ def _pick(
     records: Iterator[Record],
     report: ReadReport,
     text_key: str | None,
-    label_key: str | None,
+    label_key: str | Sequence[str] | None,
+    id_key: str | None,
 ) -> Iterator[Example]:
-    """Pick the text and the label from every record; count those without."""
+    """Pick text, label and id from every record; count those without."""
     head = list(itertools.islice(records, _PEEK))
     if not head:
         return
     keys = list(dict.fromkeys(key for record in head for key in record.values))
     text_key = _find_key(source, kind, keys, "text", text_key)
-    if label_key is not None:
-        _find_key(source, kind, keys, "label", label_key)
+    several = label_key is not None and not isinstance(label_key, str)
+    label_keys = label_key if several else [label_key] if label_key else []
+    for key in label_keys:
+        _find_key(source, kind, keys, "label", key)
+    if id_key is not None:
+        _find_key(source, kind, keys, "id", id_key)
     for row, place, values in itertools.chain(head, records):
         text = values.get(text_key)
         if text is None:
@@ -149,12 +161,16 @@ def _pick(
             report.skip("text that is not a string", place)
         elif not text.strip():
             report.skip("empty text", place)
-        elif label_key is None:
-            yield Example(text, None, row)
-        elif (label := _as_label(values.get(label_key))) is None:
-            report.skip("label missing or not a number", place)
+        elif id_key is not None and not _is_id(values.get(id_key)):
+            report.skip("id missing", place)
         else:
-            yield Example(text, label, row)
+            labels = tuple(_as_label(values.get(key)) for key in label_keys)
+            if None in labels:
+                report.skip("label missing or not a number", place)
+                continue
+            label = labels if several else labels[0] if labels else None
+            given = None if id_key is None else str(values[id_key])
+            yield Example(text, label, row, given)
 
 
 def _find_key(
@@ -174,6 +190,13 @@ def _find_key(
             f"{source}: no {role} {kind} '{wanted}'; {kind}s that exist: {exist}"
         )
     return wanted
+
+
+def _is_id(value: Any) -> bool:
+    """Whether a value names a row: a number, or a string that is not blank."""
+    if isinstance(value, str):
+        return bool(value.strip())
+    return isinstance(value, int | float) and not math.isnan(value)
 
 
 def _as_label(value: Any) -> float | None:

@@ -20,6 +20,11 @@ def held_value(classifier: Classifier, direction: str) -> tuple[int, float]:
         direction: "+" towards the second class (positive), "-" towards the first.
     """
     top = top_unit(classifier)
+    if classifier.metadata.get("state", "cell") != "cell":
+        raise InputError(
+            "this classifier reads hidden states; what is held is a cell: use one of"
+            " cells, or give a unit's number and value"
+        )
     name = classifier.classes[direction == "+"]
     upwards = (direction == "+") == (top["sign"] > 0)
     return top["index"], top["quantiles"][name][_OUTER["+" if upwards else "-"]]
