@@ -104,7 +104,10 @@ def _curve(values: np.ndarray, unit: int, scale: Scale) -> str:
     width, height = _CURVE
     chosen = np.unique(np.linspace(0, len(values) - 1, _POINTS).astype(int))
     x = chosen / (len(values) - 1) * width
-    y = (1 - scale.position(values[chosen])) / 2 * (height - 4) + 2
+    distance = scale.sign * (values - scale.threshold)
+    # Beyond the colours' reach the curve still shows how far the unit goes.
+    top = max(scale.reach, float(np.abs(distance).max()))
+    y = (1 - distance[chosen] / top) / 2 * (height - 4) + 2
     points = " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
     return (
         f'<svg viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img"'

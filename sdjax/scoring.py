@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sdjax.checkpoint import Loaded, load_model
+from sdjax.checkpoint import Loaded
 from sdjax.classifier import Classifier
 from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer
@@ -124,8 +124,8 @@ def as_row(score: Score, row: int) -> dict:
 
 def verdict(unit: int | None, score: Score) -> str:
     """Say in a line what was found in a text, the text itself left out."""
-    parts = [f"{name} {p:.3f}" for name, p in score.probabilities.items()]
-    line = f"{_named(score)} ({', '.join(parts)})"
+    parts = [f"p({name}) = {p:.3f}" for name, p in score.probabilities.items()]
+    line = f"{_named(score)}: {', '.join(parts)}"
     return line if score.unit is None else f"{line}, unit {unit} at {score.unit:+.2f}"
 
 
