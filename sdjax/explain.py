@@ -50,7 +50,7 @@ def page(classifier: Classifier, explained: Sequence[Explained]) -> str:
     """
     top = classifier.metadata["top_unit"]
     unit, scale = top["index"], Scale.of(top)
-    negative, positive = map(html.escape, classifier.classes)
+    negative, positive = map(html.escape, top.get("classes", classifier.classes))
     return _PAGE.format(
         title=f"Unit {unit}, character by character",
         checkpoint=html.escape(str(classifier.metadata.get("checkpoint", "unknown"))),

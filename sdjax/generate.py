@@ -155,7 +155,7 @@ def _held(
     values = np.full((len(units), len(hold)), np.nan, np.float32)
     for column, condition in enumerate(hold):
         for unit, value in condition.items():
-            if not abs(value) < np.finfo(np.float32).max:
+            if not abs(value) < float(np.finfo(np.float32).max):
                 raise InputError(f"unit {unit}={value}: hold it at a finite number")
             values[units.index(unit), column] = value
     return np.array(units, np.int32), values

@@ -90,17 +90,23 @@ def top_unit(classifier: Classifier) -> dict:
         InputError: it names none.
     """
     found = classifier.metadata.get("top_unit")
+    if not found:
+        raise InputError(
+            f"this {classifier.task} classifier names no top unit: use one that sdjax"
+            " probe or finetune wrote, or give a unit's number"
+        )
     if (pooling := classifier.metadata.get("pooling", "last")) != "last":
         raise InputError(
             f"this classifier reads the {pooling} over each text, which no unit holds"
             " while a text is read: use one with pooling last"
         )
-    if classifier.task != "binary" or not found:
-        raise InputError(
-            f"this {classifier.task} classifier names no top unit: use one of two"
-            " classes, of sdjax probe or finetune"
-        )
     return found
+
+
+def sides(classifier: Classifier) -> tuple[str, str]:
+    """Return what the top unit tells apart: of two classes, negative and positive."""
+    first, second = top_unit(classifier).get("classes", classifier.classes)
+    return first, second
 
 
 def checkpoint_of(classifier: Classifier) -> Path:

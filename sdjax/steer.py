@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from sdjax.classifier import Classifier
 from sdjax.errors import InputError
-from sdjax.scoring import Score, top_unit
+from sdjax.scoring import Score, sides, top_unit
 
 _OUTER = {"+": "0.95", "-": "0.05"}  # the far end of a class, on its own side
 
@@ -25,7 +25,7 @@ def held_value(classifier: Classifier, direction: str) -> tuple[int, float]:
             "this classifier reads hidden states; what is held is a cell: use one of"
             " cells, or give a unit's number and value"
         )
-    name = classifier.classes[direction == "+"]
+    name = sides(classifier)[direction == "+"]
     upwards = (direction == "+") == (top["sign"] > 0)
     return top["index"], top["quantiles"][name][_OUTER["+" if upwards else "-"]]
 
@@ -54,7 +54,7 @@ def headings(classifier: Classifier, hold: Sequence[dict]) -> list[str]:
     unit = top_unit(classifier)["index"]
     return [
         f"unit {unit} held at {held[unit]:+.3g} ({name})"
-        for held, name in zip(hold, classifier.classes[::-1], strict=True)
+        for held, name in zip(hold, sides(classifier)[::-1], strict=True)
     ]
 
 
