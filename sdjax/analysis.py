@@ -11,6 +11,7 @@ from sdjax.checkpoint import checkpoint_steps
 from sdjax.coloured_text import TracedText
 from sdjax.featurefile import FeatureSet
 from sdjax.features import TextFeaturizer
+from sdjax.targets import Targets, squeezed
 
 
 def run_of(checkpoint: Path) -> Path:
@@ -45,7 +46,11 @@ def probe_over_training(
 
 
 def trace_examples(
-    featurizer: TextFeaturizer, feature_set: FeatureSet, rows: Sequence[int], unit: int
+    featurizer: TextFeaturizer,
+    feature_set: FeatureSet,
+    rows: Sequence[int],
+    unit: int,
+    targets: Targets,
 ) -> list[TracedText]:
     """Follow one unit through some of the texts.
 
@@ -54,13 +59,14 @@ def trace_examples(
         feature_set: the texts.
         rows: which of them.
         unit: index of the unit.
+        targets: what their labels are called.
     """
-    labels = feature_set.labels
+    positions = targets.positions(squeezed(feature_set))
     return [
         TracedText(
             featurizer.normalisation.encode(feature_set.texts[row]).decode(),
             featurizer.trace(feature_set.texts[row], [unit])[:, 0],
-            None if labels is None else float(labels[row]),
+            targets.names(positions[row]),
         )
         for row in rows
     ]

@@ -254,7 +254,7 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
     """
     failures.quiet()
     steps = checkpoint_steps(path) or [path]
-    metas = [_read_meta(step) for step in steps]
+    metas = [read_meta(step) for step in steps]
 
     def badness(meta):
         valid_bpc = meta.get("valid_bpc")
@@ -274,7 +274,12 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
     return Loaded(model, jax.device_get(params), meta, step)
 
 
-def _read_meta(step: Path) -> dict:
+def read_meta(step: Path) -> dict:
+    """Read what a checkpoint says of itself and its run, without its parameters.
+
+    Raises:
+        InputError: there is none, it is damaged, or of another format.
+    """
     if not (step / "meta").is_dir():
         raise InputError(
             f"no checkpoint in {step}: give a run's folder (train.py's --workdir) or"

@@ -12,6 +12,7 @@ COMMANDS = (
     "labelled",
     "evaluate",
     "probe",
+    "figures",
     "generate",
     "classify",
     "finetune",

@@ -3,7 +3,7 @@
 import json
 import os
 import zipfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
@@ -16,7 +16,6 @@ FORMAT = "sdjax-features-1"
 _ARRAYS = ("features", "ids", "text_bytes", "text_offsets", "metadata")
 STATES = ("cell", "hidden")
 POOLINGS = ("last", "mean", "max", "min")
-_SAME_ORIGIN = ("checkpoint", "step", "state", "pooling", "normalisation")
 _UNREADABLE = (zipfile.BadZipFile, ValueError, EOFError, TypeError, AttributeError)
 
 
@@ -149,39 +148,6 @@ def load(path: str | os.PathLike) -> FeatureSet:
     return feature_set
 
 
-def check_splits(splits: Mapping[str, FeatureSet]) -> None:
-    """Refuse features that cannot be probed together.
-
-    Args:
-        splits: by name; the first is the one that a classifier is fitted on.
-
-    Raises:
-        InputError: names the split, what is wrong with it and the fix.
-    """
-    first_name, first = next(iter(splits.items()))
-    for name, split in splits.items():
-        _check_labels(name, split)
-        _check_finite(name, split.features)
-        width, expected = split.features.shape[1], first.features.shape[1]
-        if width != expected:
-            raise InputError(
-                f"{name}: {width} features per text, {first_name} has {expected}; "
-                "featurize both with one checkpoint"
-            )
-        for key in _SAME_ORIGIN:
-            found, wanted = split.metadata.get(key), first.metadata.get(key)
-            if found != wanted:
-                raise InputError(
-                    f"{name}: features have {key} {found!r}, {first_name} has "
-                    f"{wanted!r}; featurize both with one checkpoint"
-                )
-    if not np.any(np.ptp(first.features, axis=0)):
-        raise InputError(
-            f"{first_name}: the features are the same for every text; "
-            "is this checkpoint trained?"
-        )
-
-
 def _metadata(path: Path, data: np.ndarray) -> dict:
     """The metadata without its format mark, which has to be ours."""
     try:
@@ -228,28 +194,3 @@ def _check_finite(name: object, features: np.ndarray) -> None:
 
 def _as_bytes(value: dict) -> np.ndarray:
     return np.frombuffer(json.dumps(value).encode(), np.uint8)
-
-
-def _check_labels(name: str, split: FeatureSet) -> None:
-    """Labels have to be there, be 0 or 1, and be of both classes."""
-    if split.labels is None or not len(split):
-        what = "no texts" if not len(split) else "no labels"
-        raise InputError(f"{name}: {what}; featurize labelled texts with --label-key")
-    missing = np.flatnonzero(np.isnan(split.labels))
-    if len(missing):
-        raise InputError(
-            f"{name}: no label in row {missing[0]} ({len(missing)} of {len(split)} "
-            "rows); featurize texts that are all labelled"
-        )
-    found = np.unique(split.labels)
-    shown = ", ".join(f"{value:g}" for value in found[:8])
-    shown += ", ..." if len(found) > 8 else ""
-    if not np.isin(found, (0, 1)).all():
-        raise InputError(
-            f"{name}: labels must be 0 (negative) or 1 (positive), found {shown}; "
-            "map them to 0 and 1 in the input and featurize again"
-        )
-    if len(found) < 2:
-        raise InputError(
-            f"{name}: every label is {shown}; the probe needs texts of both classes"
-        )

@@ -1,5 +1,6 @@
-"""Logistic regression of labels {0, 1} on features: on all units, and on a few."""
+"""Logistic regression of one column of labels {0, 1}: on all units, and on a few."""
 
+import math
 import warnings
 from dataclasses import dataclass
 
@@ -13,24 +14,19 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class LinearFit:
-    """A fitted classifier: class 1 where `features @ weights + intercept > 0`."""
+    """A fitted column: class 1 where `features @ weights + intercept > 0`."""
 
     weights: np.ndarray  # float64[H], in units of the raw features
     intercept: float
     converged: bool = True
-
-    def accuracy(self, features: np.ndarray, labels: np.ndarray) -> float:
-        """Fraction of rows of float32[N, H] whose label {0, 1}[N] is predicted."""
-        predicted = features @ self.weights + self.intercept > 0
-        return float(np.mean(predicted == (labels > 0)))
 
 
 def fit_l1(features: np.ndarray, labels: np.ndarray, strength: float) -> LinearFit:
     """Fit L1 logistic regression on raw features, the same in every process.
 
     Args:
-        features: float32[N, H].
-        labels: {0, 1}[N].
+        features: float32[N, H], or sparse.
+        labels: {0, 1}[N]. Where all are equal the fit is a constant.
         strength: C, the inverse of the weight of the penalty.
 
     Returns:
@@ -43,10 +39,15 @@ def fit_l1(features: np.ndarray, labels: np.ndarray, strength: float) -> LinearF
         max_iter=_MAX_ITERATIONS,
         random_state=_SEED,
     )
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit(features, labels)
-    return _linear_fit(model)
+    return _fitted(model, features, labels)
+
+
+def fit_l2(features: np.ndarray, labels: np.ndarray, strength: float) -> LinearFit:
+    """Fit L2 logistic regression; arguments and result as of `fit_l1`."""
+    model = LogisticRegression(
+        solver="liblinear", C=strength, max_iter=_MAX_ITERATIONS, random_state=_SEED
+    )
+    return _fitted(model, features, labels)
 
 
 def fit_few(features: np.ndarray, labels: np.ndarray) -> LinearFit:
@@ -58,7 +59,7 @@ def fit_few(features: np.ndarray, labels: np.ndarray) -> LinearFit:
 
     Args:
         features: float32[N, k].
-        labels: {0, 1}[N].
+        labels: {0, 1}[N]. Where all are equal the fit is a constant.
 
     Returns:
         The fit, in units of the raw features.
@@ -67,15 +68,19 @@ def fit_few(features: np.ndarray, labels: np.ndarray) -> LinearFit:
     mean, scale = features.mean(axis=0), features.std(axis=0)
     scale = np.where(scale > 0, scale, 1.0)
     model = LogisticRegression(max_iter=_MAX_ITERATIONS)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        model.fit((features - mean) / scale, labels)
-    fit = _linear_fit(model)
+    fit = _fitted(model, (features - mean) / scale, labels)
     weights = fit.weights / scale
     return LinearFit(weights, fit.intercept - float(mean @ weights), fit.converged)
 
 
-def _linear_fit(model: LogisticRegression) -> LinearFit:
+def _fitted(model: LogisticRegression, features, labels: np.ndarray) -> LinearFit:
+    positive, count = int(np.sum(labels > 0)), len(labels)
+    if positive in (0, count):  # a few labels may all be of one class
+        odds = math.log((positive + 1) / (count - positive + 1))
+        return LinearFit(np.zeros(features.shape[1]), odds)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        model.fit(features, labels)
     return LinearFit(
         weights=model.coef_[0].astype(np.float64),
         intercept=float(model.intercept_[0]),

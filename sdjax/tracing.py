@@ -15,12 +15,12 @@ class TracedText(NamedTuple):
     Args:
         text: the text as the model read it.
         values: float32[bytes of `text` in UTF-8].
-        label: 0 or 1, as given; None when the text has none.
+        label: its name, as given; None when the text has none.
     """
 
     text: str
     values: np.ndarray
-    label: float | None = None
+    label: str | None = None
 
 
 def characters(traced: TracedText) -> tuple[str, np.ndarray]:
