@@ -1,8 +1,8 @@
 """Fine-tuning: a classifier's head and the language model under it, end to end.
 
-The head starts as a logistic regression on the features of the model as it is (Kumar et
-al. 2022, "LP-FT"), so the first epoch starts from what a probe knows, and the best epoch
-is never worse on valid than that.
+The head starts as a logistic regression on the features of the model as it is (Kumar
+et al. 2022, "LP-FT"), so the first epoch starts from what a probe knows, and the best
+epoch is never worse on valid than that.
 """
 
 import math
@@ -192,13 +192,8 @@ class _Run:
         self.standard = Standard(mean, np.where(scale > 0, scale, 1).astype("f4"))
         found = self.features(self.loaded.params, valid.texts)
         scaled = [(x - mean) / self.standard.scale for x in (features, found)]
-        head = first_head(
-            scaled[0],
-            goals,
-            scaled[1],
-            self.targets.columns(valid.positions),
-            self.link,
-        )
+        judged = self.targets.columns(valid.positions)
+        head = first_head(scaled[0], goals, scaled[1], judged, self.link)
         encode = self.normalisation.encode
         steps = self.settings.epochs * batches_per_epoch(
             [encode(text) for text in train.texts],

@@ -96,7 +96,7 @@ def generate(
     Raises:
         InputError: a unit that the model does not have, or a value that is not finite.
 
-    Reference: Radford et al. 2017, section 4.3 (the unit); Holtzman et al. 2020 (top-p).
+    Reference: Radford et al. 2017, section 4.3; Holtzman et al. 2020 (top-p).
     """
     sampling = sampling or Sampling()
     if samples < 1 or batch_size < 1:

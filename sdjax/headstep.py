@@ -13,7 +13,7 @@ from sdjax.step import AXIS, TrainState, cross_entropy
 
 
 class Standard(NamedTuple):
-    """What the head's features are scaled by, fixed while it trains: float32[F] each."""
+    """What the head's features are scaled by, fixed in training: float32[F] each."""
 
     mean: jax.Array
     scale: jax.Array

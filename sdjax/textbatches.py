@@ -1,9 +1,9 @@
 """Labelled texts -> batches of one length each, for training end to end.
 
-A text of L bytes is read to its end, but the gradient goes back through its last T only:
-T is the largest of `spans(max_bytes)` that is at most L. The bytes before are read
-without a gradient, so a text ends in the state that featurizing it gives, whatever its
-length, and every row of a batch ends at the batch's last step: nothing is padded.
+A text of L bytes is read to its end, but the gradient goes back through its last T
+only: T is the largest of `spans(max_bytes)` that is at most L. The bytes before are
+read without a gradient, so a text ends in the state that featurizing it gives, whatever
+its length, and every row of a batch ends at the batch's last step: nothing is padded.
 """
 
 from collections.abc import Iterator, Sequence
