@@ -18,17 +18,18 @@ from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
 from sdjax import errors
+from sdjax.cell import flops_per_character
 from sdjax.checkpoint import Checkpoints, check_same_run, model_config
 from sdjax.corpus import Corpus
 from sdjax.devices import replicate, split_batch, spread, zero_carry
 from sdjax.errors import InputError
 from sdjax.evaluate import evaluator
+from sdjax.host_memory import keep_freed_memory
 from sdjax.interrupt import StopSignal
 from sdjax.metrics import Clock, MetricsLog, Progress
 from sdjax.model import LanguageModel, init_params
 from sdjax.optim import optimizer, scaled_learning_rate, schedule
 from sdjax.precision import loss_scale
-from sdjax.recurrence import flops_per_character
 from sdjax.step import AXIS, TrainState, create_train_state, train_step
 from sdjax.windows import Windows
 
@@ -343,6 +344,7 @@ def _one_line(error: Exception) -> str:
 
 
 def main() -> None:
+    keep_freed_memory()
     train(*parse_flags(sys.argv))
 
 

@@ -14,9 +14,9 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from sdjax import orbax_failures as failures
+from sdjax.cell import RecurrentState
 from sdjax.errors import InputError
 from sdjax.model import LanguageModel, init_params
-from sdjax.recurrence import RecurrentState
 from sdjax.step import TrainState
 
 FORMAT_VERSION = 1

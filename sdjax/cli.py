@@ -16,6 +16,7 @@ COMMANDS = (
     "generate",
     "classify",
     "finetune",
+    "bench",
 )
 
 

@@ -11,6 +11,9 @@ from sdjax.devices import replicate, split_rows, spread, zero_carry
 from sdjax.model import LanguageModel
 from sdjax.step import AXIS
 
+# On a CPU the order in which a product is summed depends on how many rows it has, but
+# is the same for all multiples of 64. A trained model may amplify such a difference.
+_ROW_BLOCK = 64
 _TRACE_CHUNK = 64  # bytes traced at once
 
 
@@ -47,16 +50,16 @@ class Encoder:
 
     Texts are sorted by length and read `batch_size` at a time, `chunk_size` bytes at a
     time, so memory on the devices is bounded for texts of any length. A text's features
-    depend on that text alone: bit for bit at one batch size; between batch sizes up to
-    the order in which products are summed, which on a CPU is the same for all multiples
-    of 64 rows per device.
+    depend on that text alone, in fp32 on a CPU bit for bit: not on its neighbours,
+    their order, the batch size or the number of devices.
 
     Args:
         model: the language model.
         params: its parameters.
         of: "cell" or "hidden", the state.
         kinds: of "last", "mean", "max" and "min"; several are put side by side.
-        batch_size: rows read at once, over all devices that can have one.
+        batch_size: texts read at once, over all local devices; rounded up to 64, or a
+            multiple of it, on each.
         chunk_size: bytes of each row on the devices at once.
 
     Reference: Radford et al. 2017, section 3.1.
@@ -73,9 +76,9 @@ class Encoder:
         chunk_size: int = 512,
     ):
         self._model, self._of, self._kinds = model, of, tuple(kinds)
-        count = min(batch_size, jax.local_device_count())
-        self._devices = jax.local_devices()[:count]
-        self._rows = -(-batch_size // count) * count  # as many on every device
+        self._devices = jax.local_devices()[: jax.local_device_count()]
+        block = _ROW_BLOCK * len(self._devices)
+        self._rows = -(-batch_size // block) * block
         self._chunk_size = chunk_size
         self._params = replicate(params, self._devices)
         pools = any(kind != "last" for kind in kinds)

@@ -1,22 +1,19 @@
 """The features file: cell states of labelled texts, written and read without jax."""
 
-import json
 import os
-import zipfile
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
+from sdjax import featureforms
 from sdjax.errors import InputError, naming
+from sdjax.packed import Strings, packed
 
-FORMAT = "sdjax-features-1"
-_ARRAYS = ("features", "ids", "text_bytes", "text_offsets", "metadata")
 STATES = ("cell", "hidden")
 POOLINGS = ("last", "mean", "max", "min")
-_UNREADABLE = (zipfile.BadZipFile, ValueError, EOFError, TypeError, AttributeError)
 
 
 @dataclass(frozen=True)
@@ -73,42 +70,39 @@ def save(path: str | os.PathLike, feature_set: FeatureSet) -> None:
     """Write a features file; an interrupted write leaves no file that opens.
 
     Args:
-        path: of the `.npz` to write; an older file there is replaced at the end.
+        path: ends in `.npz`, `.npy` or `.parquet`; an older file there is replaced at
+            the end.
         feature_set: what to write.
 
     Raises:
-        InputError: an array's length differs from the others, or a value is not finite.
+        InputError: an array's length differs from the others, a value is not finite, or
+            the path ends in something else.
         OSError: names `path`; it could not be written.
     """
     path = Path(path)
+    featureforms.check_suffix(path)
     _check(path, feature_set)
-    # surrogatepass: a text is kept as given, even where it is not valid Unicode.
-    encoded = [text.encode("utf-8", "surrogatepass") for text in feature_set.texts]
-    arrays = {
+    columns = {
         "features": np.asarray(feature_set.features, np.float32),
         "ids": np.asarray(feature_set.ids, np.int64),
-        "text_bytes": np.frombuffer(b"".join(encoded), np.uint8),
-        "text_offsets": np.cumsum([0, *map(len, encoded)], dtype=np.int64),
-        "metadata": _as_bytes({"format": FORMAT, **feature_set.metadata}),
     }
+    columns["text_bytes"], columns["text_offsets"] = packed(feature_set.texts)
     if feature_set.labels is not None:
-        arrays["labels"] = np.asarray(feature_set.labels, np.float32)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+        columns["labels"] = np.asarray(feature_set.labels, np.float32)
+    if feature_set.given_ids is not None:
+        given = packed(feature_set.given_ids)
+        columns["given_bytes"], columns["given_offsets"] = given
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with open(temporary, "wb") as file:
-                np.savez(file, allow_pickle=False, **arrays)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise
+        with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as t:
+            folder = Path(t)
+            for name, values in columns.items():
+                np.save(folder / f"{name}.npy", values, allow_pickle=False)
+            featureforms.install(folder, columns, path, feature_set.metadata)
 
 
 def load(path: str | os.PathLike) -> FeatureSet:
-    """Read a features file.
+    """Read a features file; what is in `.npy` is mapped into memory, not read.
 
     Raises:
         InputError: there is no such file, it is no features file, it is cut short or
@@ -117,55 +111,26 @@ def load(path: str | os.PathLike) -> FeatureSet:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such features file; write it with featurize.py")
-    try:
-        # Opened here: `np.load` leaves a damaged file open.
-        with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-    except _UNREADABLE as error:
-        raise InputError(
-            f"{path}: not a features file, or cut short ({error}); "
-            "write it again with featurize.py"
-        ) from error
-    missing = [name for name in _ARRAYS if name not in arrays]
-    if missing:
-        raise InputError(
-            f"{path}: not a features file: no {', '.join(missing)}; "
-            "write it with featurize.py"
-        )
-    metadata = _metadata(path, arrays["metadata"])
-    data, offsets = arrays["text_bytes"].tobytes(), arrays["text_offsets"]
+    columns, metadata = featureforms.read(path)
+    texts = Strings(columns["text_bytes"], columns["text_offsets"])
+    given = None
+    if "given_bytes" in columns:
+        given = Strings(columns["given_bytes"], columns["given_offsets"])
+    mapped = path.suffix == ".npy"
     feature_set = FeatureSet(
-        features=arrays["features"],
-        labels=arrays.get("labels"),
-        ids=arrays["ids"],
-        texts=[
-            data[start:end].decode("utf-8", "surrogatepass")
-            for start, end in pairwise(offsets.tolist())
-        ],
+        features=columns["features"],
+        labels=columns.get("labels"),
+        ids=columns["ids"],
+        # Of mapped features there may be more texts than fit into memory.
+        texts=texts if mapped else texts[:],
         metadata=metadata,
+        given_ids=given if mapped or given is None else given[:],
     )
-    _check(path, feature_set)
+    _check(path, feature_set, finite=not mapped)  # that would read all of them
     return feature_set
 
 
-def _metadata(path: Path, data: np.ndarray) -> dict:
-    """The metadata without its format mark, which has to be ours."""
-    try:
-        metadata = json.loads(data.tobytes())
-        found = metadata.pop("format", None)
-    except (ValueError, AttributeError, TypeError) as error:
-        raise InputError(
-            f"{path}: metadata is not a JSON object; write it with featurize.py"
-        ) from error
-    if found != FORMAT:
-        raise InputError(
-            f"{path}: format {found!r}, this version reads {FORMAT!r}; "
-            "write it again with featurize.py"
-        )
-    return metadata
-
-
-def _check(path: Path, feature_set: FeatureSet) -> None:
+def _check(path: Path, feature_set: FeatureSet, finite: bool = True) -> None:
     """Refuse arrays that do not belong together and features that are not numbers."""
     features = feature_set.features
     if features.ndim != 2:
@@ -173,13 +138,16 @@ def _check(path: Path, feature_set: FeatureSet) -> None:
     lengths = {"ids": len(feature_set.ids), "texts": len(feature_set.texts)}
     if feature_set.labels is not None:
         lengths["labels"] = len(feature_set.labels)
+    if feature_set.given_ids is not None:
+        lengths["given ids"] = len(feature_set.given_ids)
     for name, length in lengths.items():
         if length != len(features):
             raise InputError(
                 f"{path}: {length} {name} for {len(features)} rows of features; "
                 "write it again with featurize.py"
             )
-    _check_finite(path, features)
+    if finite:
+        _check_finite(path, features)
 
 
 def _check_finite(name: object, features: np.ndarray) -> None:
@@ -192,5 +160,3 @@ def _check_finite(name: object, features: np.ndarray) -> None:
             )
 
 
-def _as_bytes(value: dict) -> np.ndarray:
-    return np.frombuffer(json.dumps(value).encode(), np.uint8)

@@ -21,16 +21,17 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
 
     A text is normalised and framed as in training and read from a zero state; half a
     surrogate pair is read as U+FFFD, an empty text is the frame alone, three bytes. The
-    transformer learns nothing from the texts that it is fitted on: `fit` checks them and
-    the parameters and loads the checkpoint. Pickled, it is its parameters; the checkpoint
-    is read again when it is next used.
+    transformer learns nothing from the texts that it is fitted on: `fit` checks them
+    and the parameters and loads the checkpoint. Pickled, it is its parameters; the
+    checkpoint is read again when it is next used.
 
     Args:
         checkpoint: a run's folder (its best checkpoint) or one checkpoint.
         state: "cell" or "hidden".
         pooling: "last", "mean", "max" or "min" over the bytes of the framed text, or a
             list of these, put side by side.
-        batch_size: texts read at once, over all devices.
+        batch_size: texts read at once, over all devices; rounded up to 64, or a
+            multiple of it, on each, so that it changes no feature.
         precision: compute in "fp32", "bf16" or "fp16" instead of what the model was
             trained in.
         progress: show a progress bar on standard error.

@@ -25,7 +25,7 @@ from sdjax.features import TextFeaturizer
 from sdjax.headstep import Standard, head_optimizer, head_step
 from sdjax.metrics import bits_per_character
 from sdjax.precision import loss_scale
-from sdjax.recurrence import RecurrentState
+from sdjax.cell import RecurrentState
 from sdjax.step import AXIS, TrainState, create_train_state
 from sdjax.sweep import Split, tuned
 from sdjax.targets import Targets

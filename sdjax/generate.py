@@ -16,10 +16,10 @@ from jax import lax
 from tqdm import tqdm
 
 from sdjax import utf8
+from sdjax.cell import make_step
 from sdjax.errors import InputError
 from sdjax.model import LanguageModel
 from sdjax.precision import matmul
-from sdjax.recurrence import make_step
 from sdjax.text import Normalisation
 
 _PREFIX_CHUNK = 64  # prefixes are padded to multiples of it, so that few are compiled

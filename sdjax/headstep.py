@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from sdjax.optim import schedule
-from sdjax.recurrence import RecurrentState
+from sdjax.cell import RecurrentState
 from sdjax.step import AXIS, TrainState, cross_entropy
 
 

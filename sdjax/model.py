@@ -5,10 +5,16 @@ import jax
 import jax.numpy as jnp
 
 from sdjax import pooling, recurrence
+from sdjax.cell import (
+    LSTMWeights,
+    MLSTMWeights,
+    RecurrentState,
+    Weights,
+    zero_state,
+)
 from sdjax.errors import InputError
 from sdjax.pooling import Pools
 from sdjax.precision import matmul, policy
-from sdjax.recurrence import LSTMWeights, MLSTMWeights, RecurrentState
 
 CELLS = {"mlstm": MLSTMWeights, "lstm": LSTMWeights}
 
@@ -69,7 +75,7 @@ class RecurrentWeights(nn.Module):
     memory_span: float
 
     @nn.compact
-    def __call__(self) -> recurrence.Weights:
+    def __call__(self) -> Weights:
         width, inner = self.hidden_size, self.embedding_size
         lecun = nn.initializers.lecun_normal()
         matrices = {
@@ -219,14 +225,14 @@ class LanguageModel(nn.Module):
         )
         return hidden.astype(jnp.float32), state
 
-    def weights(self) -> recurrence.Weights:
+    def weights(self) -> Weights:
         """Return the effective recurrent weights, float32, for a loop of one's own."""
         return self.recurrent()
 
     def zero_state(self, batch_size: int) -> RecurrentState:
         """Return the state at the start of a text, for `batch_size` rows."""
         dtype = policy(self.precision).compute_dtype
-        return recurrence.zero_state(batch_size, self.hidden_size, dtype)
+        return zero_state(batch_size, self.hidden_size, dtype)
 
     def _embed(self, tokens: jax.Array) -> jax.Array:
         return self.embedding(tokens.astype(jnp.int32)).astype(self.compute_dtype)

@@ -1,7 +1,7 @@
 """Mean, maximum and minimum of a state over the bytes of each text.
 
-The statistics are kept in the loop over time, so memory does not grow with the length of
-a text, and are carried from chunk to chunk of a text that is read in several.
+The statistics are kept in the loop over time, so memory does not grow with the length
+of a text, and are carried from chunk to chunk of a text that is read in several.
 """
 
 from collections.abc import Collection
@@ -9,10 +9,10 @@ from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 
-from sdjax import recurrence
-from sdjax.recurrence import RecurrentState
+from sdjax.cell import RecurrentState, Weights, make_step
 
 
 class Pools(NamedTuple):
@@ -29,26 +29,26 @@ class Pools(NamedTuple):
 
 
 def start(kinds: Collection[str], batch_size: int, hidden_size: int) -> Pools:
-    """Return the statistics of no bytes.
+    """Return the statistics of no bytes, on the host.
 
     Args:
         kinds: which to keep, of "mean", "max" and "min".
     """
 
-    def filled(kind: str, value: float) -> jax.Array | None:
+    def filled(kind: str, value: float) -> np.ndarray | None:
         shape = batch_size, hidden_size
-        return jnp.full(shape, value, jnp.float32) if kind in kinds else None
+        return np.full(shape, value, np.float32) if kind in kinds else None
 
     return Pools(
         filled("mean", 0.0),
         filled("mean", 0.0),
-        filled("max", -jnp.inf),
-        filled("min", jnp.inf),
+        filled("max", -np.inf),
+        filled("min", np.inf),
     )
 
 
 def forward(
-    weights: recurrence.Weights,
+    weights: Weights,
     inputs: jax.Array,
     state: RecurrentState,
     pools: Pools,
@@ -67,7 +67,7 @@ def forward(
         The state each text ends in, and `pools` with these bytes; what stands after a
         text's `lengths[r]` bytes changes neither.
     """
-    step = recurrence.make_step(weights, compute_dtype)
+    step = make_step(weights, compute_dtype)
     x = inputs.astype(compute_dtype).swapaxes(1, 2)
 
     def body(time, before):

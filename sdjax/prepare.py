@@ -117,7 +117,7 @@ def _fill_buckets(
     pending = 0
     bar = tqdm(desc="reading", unit_scale=True, disable=not progress)
     with bar:
-        for number, (text, label, row) in enumerate(examples):
+        for number, (text, label, row, _) in enumerate(examples):
             data = normalisation.encode(text)
             if len(data) == empty:
                 report.skip("empty text", f"row {row}")

@@ -11,8 +11,8 @@ import pytest
 
 import train
 from configs import default
+from sdjax.cell import RecurrentState
 from sdjax.model import init_params
-from sdjax.recurrence import RecurrentState
 from sdjax.step import AXIS, train_step
 from sdjax.windows import Batch
 

@@ -11,7 +11,12 @@ from jax.extend.core import jaxprs_in_params
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sdjax import recurrence
-from sdjax.recurrence import LSTMWeights, MLSTMWeights, RecurrentState
+from sdjax.cell import (
+    LSTMWeights,
+    MLSTMWeights,
+    RecurrentState,
+    flops_per_character,
+)
 
 T, B, E, H = 7, 3, 4, 5
 WEIGHTS = {"mlstm": MLSTMWeights, "lstm": LSTMWeights}
@@ -262,6 +267,6 @@ def test_weight_gradients_are_products_outside_the_loop(weights, inputs, state):
 def test_flops_count_the_products():
     h, e, v = 4096, 64, 256
     mlstm = 5 * h * h + 5 * e * h + h * v
-    assert recurrence.flops_per_character("mlstm", h, e, v) == 6 * mlstm
+    assert flops_per_character("mlstm", h, e, v) == 6 * mlstm
     lstm = 4 * h * h + 4 * e * h + h * v
-    assert recurrence.flops_per_character("lstm", h, e, v) == 6 * lstm
+    assert flops_per_character("lstm", h, e, v) == 6 * lstm
