@@ -158,5 +158,3 @@ def _check_finite(name: object, features: np.ndarray) -> None:
                 f"{name}: features of row {row} are not finite; "
                 "did training of this checkpoint diverge?"
             )
-
-

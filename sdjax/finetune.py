@@ -17,6 +17,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
 
+from sdjax.cell import RecurrentState
 from sdjax.checkpoint import Loaded
 from sdjax.classifier import Classifier
 from sdjax.devices import devices_for, replicate, split_rows, zero_carry
@@ -25,7 +26,6 @@ from sdjax.features import TextFeaturizer
 from sdjax.headstep import Standard, head_optimizer, head_step
 from sdjax.metrics import bits_per_character
 from sdjax.precision import loss_scale
-from sdjax.cell import RecurrentState
 from sdjax.step import AXIS, TrainState, create_train_state
 from sdjax.sweep import Split, tuned
 from sdjax.targets import Targets

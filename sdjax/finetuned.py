@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import optax
+from sklearn import metrics
 
 from sdjax.checkpoint import Checkpoints, Loaded, checkpoint_steps, model_config
 from sdjax.classifier import Classifier
@@ -169,7 +170,8 @@ class Folder:
             "figures": {"test": scores, "majority": {"test": majority}},
         }
         self._write(best.classifier, best, found)
-        return report(scores, majority, self.path)
+        table = report(self._targets, data["test"].positions, predicted, majority)
+        return f"{table}\nclassifier: {self.path / 'classifier'}"
 
     def _strongest(self, classifier: Classifier, data: Mapping[str, Split]) -> dict:
         """Describe the unit whose weight times spread is largest; fitted on valid."""
@@ -186,16 +188,32 @@ class Folder:
         return top | {"classes": list(self._targets.sides[column])}
 
 
-def report(scores: Mapping, majority: float, path: Path) -> str:
-    """Lay out what was reached on test."""
+def report(
+    targets: Targets, true: np.ndarray, predicted: np.ndarray, majority: float
+) -> str:
+    """Lay out what was reached on test, in all and by class.
+
+    Args:
+        targets: the task.
+        true, predicted: positions, as of `Targets`.
+        majority: accuracy of always naming the most frequent label.
+    """
+    scores = targets.scores(true, predicted)
+    named = targets.task == "multilabel"
     rows = [
         ("accuracy", scores["accuracy"]),
         ("majority class", majority),
         ("F1, mean over classes", scores["f1_macro"]),
         ("Jaccard, mean over classes", scores["jaccard"]),
-        ("Matthews", scores["matthews"]),
-        *((f"F1 of {name}", value) for name, value in scores["f1"].items()),
+        ("Matthews" + (", mean over classes" if named else ""), scores["matthews"]),
     ]
     width = max(len(name) for name, _ in rows) + 2
-    lines = [f"{name:<{width}}{value:.4f}" for name, value in rows]
-    return "\n".join(["test", *lines, f"classifier: {path / 'classifier'}"])
+    lines = ["test", *(f"{name:<{width}}{value:.4f}" for name, value in rows)]
+    lines.append(f"{'by class':<{width}}{'F1':>8}{'Jaccard':>9}{'Matthews':>10}")
+    for k, name in enumerate(targets.classes):
+        pair = [x[:, k] if named else x == k for x in (true, predicted)]
+        f1 = metrics.f1_score(*pair, zero_division=0.0)
+        jaccard = metrics.jaccard_score(*pair, zero_division=0.0)
+        matthews = metrics.matthews_corrcoef(*pair)
+        lines.append(f"{name:<{width}}{f1:>8.4f}{jaccard:>9.4f}{matthews:>10.4f}")
+    return "\n".join(lines)

@@ -7,8 +7,8 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sdjax.optim import schedule
 from sdjax.cell import RecurrentState
+from sdjax.optim import schedule
 from sdjax.step import AXIS, TrainState, cross_entropy
 
 
