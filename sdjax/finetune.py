@@ -173,7 +173,7 @@ class _Run:
             partial(head_step, link=link, lm_weight=settings.lm_weight),
             in_axes=(None, None, 0, 0, 0, 0),
             out_axes=(None, None),
-            donate_argnums=(0, 2),
+            donate_argnums=0,
             **options,
         )
         self._read = jax.pmap(

@@ -92,10 +92,8 @@ def test_a_file_with_bad_rows_becomes_a_file_of_scores(made, command, tmp_path):
     assert [int(row["row"]) for row in found] == [0, 4, 5, 6]
     assert [row["text"] for row in found] == [GOOD, BAD, "a ? b", "x"]
     assert all(0 <= float(row["p_positive"]) <= 1 for row in found)
-    assert (
-        list(tmp_path.iterdir()) == [source, output]
-        or len(list(tmp_path.iterdir())) == 2
-    )
+    # Nothing half-written beside it.
+    assert sorted(tmp_path.iterdir()) == [source, output]
 
 
 def test_explain_colours_characters_only_where_colour_is_wanted(
@@ -124,7 +122,7 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_shows(made, command, tm
     html = page.read_text(encoding="utf-8")
     assert "<script" not in html and "http" not in html and "src=" not in html
     shown = html[html.index('<p class="text">') :]
-    assert "\U0001f600" in shown and "schön"[-1] in shown
+    assert "\U0001f600" in shown and "&lt;" in shown
     assert 'title="' in shown
 
 
