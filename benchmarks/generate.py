@@ -27,7 +27,11 @@ class Row(NamedTuple):
 
 
 def measure(
-    hidden_size: int = 1024, samples: int = 64, length: int = 500, rounds: int = 7
+    hidden_size: int = 1024,
+    samples: int = 64,
+    length: int = 500,
+    rounds: int = 7,
+    singles: int = 8,
 ) -> list[Row]:
     """Draw samples at once and one by one, in turn; compilation is not counted.
 
@@ -36,12 +40,13 @@ def measure(
         samples: how many.
         length: bytes of each.
         rounds: timed passes.
+        singles: how many are drawn one by one; their time is scaled to all samples.
     """
     model = LanguageModel("mlstm", hidden_size, EMBEDDING, VOCABULARY)
     params = init_params(model, jax.random.key(0))
     sampling = Sampling(length=length, whole_length=True)
 
-    def draw(batch_size: int) -> None:
+    def draw(samples: int, batch_size: int) -> None:
         generate(
             model,
             params,
@@ -51,8 +56,12 @@ def measure(
             batch_size=batch_size,
         )
 
-    variants = {"at once": lambda: draw(samples), "one by one": lambda: draw(1)}
+    variants = {
+        "at once": lambda: draw(samples, samples),
+        "one by one": lambda: draw(singles, 1),
+    }
     seconds = interleave(variants, rounds, warm_up=1)
+    seconds["one by one"] = [s * samples / singles for s in seconds["one by one"]]
     rows = []
     for name, times in seconds.items():
         faster = None

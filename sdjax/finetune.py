@@ -12,7 +12,6 @@ from functools import partial
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from sklearn.linear_model import LogisticRegression
 from tqdm import tqdm
@@ -353,7 +352,7 @@ def first_head(
         loss = _cross_entropy(valid @ coef.T + intercept, valid_goals, link)
         fits.append((loss, coef, intercept))
     _, coef, intercept = min(fits, key=lambda fit: fit[0])
-    return {"coef": jnp.float32(coef), "intercept": jnp.float32(intercept)}
+    return {"coef": coef.astype("f4"), "intercept": intercept.astype("f4")}
 
 
 def _cross_entropy(scores: np.ndarray, goals: np.ndarray, link: str) -> float:
