@@ -8,6 +8,8 @@ import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
+import jax
+
 from benchmarks.interleave import interleave, ratio, spread
 from benchmarks.train import Shape, sdjax_step
 
@@ -38,12 +40,12 @@ def measure(
 
     Args:
         corpus: folder of a corpus.
-        shape: of the step, on one device.
+        shape: of the step, on each device; the bare step runs on one.
         precision: of both.
         steps: of train.py in a round; the bare step takes as many.
         rounds: of each.
     """
-    bare_step = sdjax_step(shape, precision)
+    bare_step = sdjax_step(shape, precision).call
     bare, whole = [], []
     for _ in range(rounds):
         seconds = interleave({"bare step": bare_step}, steps)["bare step"]
@@ -60,12 +62,12 @@ def measure(
 
 
 def _train(corpus: Path, shape: Shape, precision: str, steps: int) -> float:
-    """Return the median characters per second that train.py records."""
+    """Return the median characters per second and device that train.py records."""
     with tempfile.TemporaryDirectory() as workdir:
         settings = {
             "corpus": corpus.resolve(),
             "model.hidden_size": shape.hidden_size,
-            "global_batch_size": shape.batch_size,
+            "global_batch_size": shape.batch_size * jax.local_device_count(),
             "window_size": shape.window_size,
             "precision": precision,
             "train_steps": steps,
@@ -82,4 +84,5 @@ def _train(corpus: Path, shape: Shape, precision: str, steps: int) -> float:
         )
         lines = (Path(workdir) / "metrics.jsonl").read_text().splitlines()
     records = [json.loads(line) for line in lines]
-    return statistics.median(r["chars_per_second"] for r in records[1:])
+    rate = statistics.median(r["chars_per_second"] for r in records[1:])
+    return rate / jax.local_device_count()

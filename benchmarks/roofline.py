@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.ticker import EngFormatter, NullLocator
 
 from benchmarks.train import Row
-from sdjax.figures import ACCENT, GREY, INK, write_png
+from sdjax.figures import GREY, INK, write_png
 
 _COLOURS = ("#3d6f4e", "#2b7a9e", "#c8553d", "#8a6d3b", "#6b4e8a")
 _MARKERS = {"sdjax": "o", "plain scan, autodiff": "v", "PyTorch mLSTM loop": "s"}
@@ -66,9 +66,9 @@ def draw(rows: list[Row], bandwidth: float, device: str, path: Path) -> None:
         axes.set_xticks(batches, [f"{batch}" for batch in batches])
         axes.xaxis.set_minor_locator(NullLocator())
         axes.yaxis.set_major_formatter(EngFormatter("FLOP/s"))
+        axes.yaxis.set_minor_formatter(EngFormatter("FLOP/s"))
         axes.set_xlim(b[0], b[-1])
         axes.set_xlabel("rows of the batch on the device")
-        axes.set_ylabel("training step", color=ACCENT)
         axes.set_title(f"Achieved against the roofline: {device}, {precision}")
         axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
 

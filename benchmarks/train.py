@@ -36,6 +36,13 @@ class Shape(NamedTuple):
         return self.batch_size * self.window_size
 
 
+class Step(NamedTuple):
+    """A compiled step: call it, and what memory XLA planned for it."""
+
+    call: Callable[[], None]
+    memory_bytes: int | None = None
+
+
 class Row(NamedTuple):
     """One variant at one shape; `ratio` is its time over ours, quartiles beside it."""
 
@@ -47,6 +54,7 @@ class Row(NamedTuple):
     seconds: float
     seconds_quartiles: tuple[float, float]
     chars_per_second: float | None
+    memory_bytes: int | None
     flops_per_second: float
     fraction_of_product_rate: float
     ratio: float | None
@@ -54,7 +62,11 @@ class Row(NamedTuple):
 
 
 def measure(
-    shapes: list[Shape], precision: str, rounds: int, with_torch: bool = True
+    shapes: list[Shape],
+    precision: str,
+    rounds: int,
+    with_baselines: bool = True,
+    with_torch: bool = True,
 ) -> list[Row]:
     """Measure every variant at every shape, interleaved, on one device.
 
@@ -62,12 +74,17 @@ def measure(
         shapes: what to measure.
         precision: "fp32", "bf16" or "fp16".
         rounds: timed steps of each variant.
-        with_torch: also the PyTorch baselines; PyTorch must be installed.
+        with_baselines: False leaves only our step and the square product.
+        with_torch: among the baselines those in PyTorch, which must be installed.
     """
-    return [row for s in shapes for row in _at(s, precision, rounds, with_torch)]
+    return [
+        row
+        for shape in shapes
+        for row in _at(shape, precision, rounds, with_baselines, with_torch)
+    ]
 
 
-def _at(shape: Shape, precision: str, rounds: int, with_torch: bool) -> list[Row]:
+def _at(shape, precision, rounds, with_baselines, with_torch) -> list[Row]:
     square_flops = 2 * SQUARE**3
     of_mlstm, of_lstm = (
         shape.characters
@@ -76,11 +93,12 @@ def _at(shape: Shape, precision: str, rounds: int, with_torch: bool) -> list[Row
     )
     steps = {
         "sdjax": (sdjax_step(shape, precision), of_mlstm),
-        "plain scan, autodiff": (scan_step(shape, precision), of_mlstm),
-        "its products alone": (products(shape, precision), of_mlstm),
         f"product {SQUARE}^3": (square_product(precision), square_flops),
     }
-    if with_torch:
+    if with_baselines:
+        steps["plain scan, autodiff"] = scan_step(shape, precision), of_mlstm
+        steps["its products alone"] = products(shape, precision), of_mlstm
+    if with_baselines and with_torch:
         from benchmarks import torch_models
 
         sizes = shape.hidden_size, EMBEDDING, VOCABULARY
@@ -90,16 +108,17 @@ def _at(shape: Shape, precision: str, rounds: int, with_torch: bool) -> list[Row
             ("PyTorch nn.LSTM", torch_models.LSTM, of_lstm),
         ):
             step = torch_models.train_step(model(*sizes), tokens, precision)
-            steps[name] = step, flops
-    seconds = interleave({name: step for name, (step, _) in steps.items()}, rounds)
+            steps[name] = Step(step), flops
+    calls = {name: step.call for name, (step, _) in steps.items()}
+    seconds = interleave(calls, rounds)
     product_rate = square_flops / statistics.median(seconds[f"product {SQUARE}^3"])
     return [
-        _row(name, shape, precision, seconds, flops, product_rate)
-        for name, (_, flops) in steps.items()
+        _row(name, shape, precision, seconds, step.memory_bytes, flops, product_rate)
+        for name, (step, flops) in steps.items()
     ]
 
 
-def _row(name, shape, precision, seconds, flops, product_rate) -> Row:
+def _row(name, shape, precision, seconds, memory, flops, product_rate) -> Row:
     middle, low, high = spread(seconds[name])
     a_product = name.startswith("product")
     times, slower, faster = ratio(seconds[name], seconds["sdjax"])
@@ -111,6 +130,7 @@ def _row(name, shape, precision, seconds, flops, product_rate) -> Row:
         seconds=middle,
         seconds_quartiles=(low, high),
         chars_per_second=None if a_product else shape.characters / middle,
+        memory_bytes=memory,
         flops_per_second=flops / middle,
         fraction_of_product_rate=flops / middle / product_rate,
         ratio=times if compared else None,
@@ -128,7 +148,7 @@ def _batch(shape: Shape) -> Batch:
     )
 
 
-def sdjax_step(shape: Shape, precision: str) -> Callable[[], None]:
+def sdjax_step(shape: Shape, precision: str) -> Step:
     """Return the step of train.py on one device, its state donated and kept."""
     model = LanguageModel(
         "mlstm", shape.hidden_size, EMBEDDING, VOCABULARY, precision=precision
@@ -148,30 +168,32 @@ def sdjax_step(shape: Shape, precision: str) -> Callable[[], None]:
         donate_argnums=(0, 1),
         devices=devices,
     )
+    compiled = p_train_step.lower(state, carry, batch).compile()
+    planned = compiled.memory_analysis()
     kept = [state, carry]
 
     def step():
-        *kept[:], metrics = p_train_step(*kept, batch)
+        *kept[:], metrics = compiled(*kept, batch)
         jax.block_until_ready((kept, metrics))
 
-    step()  # traced now, so that a caller can decide what it is traced with
-    return step
+    memory = planned.argument_size_in_bytes + planned.temp_size_in_bytes
+    return Step(step, memory)
 
 
-def scan_step(shape: Shape, precision: str) -> Callable[[], None]:
+def scan_step(shape: Shape, precision: str) -> Step:
     """Return the same step around `recurrence.scan_reference` and autodiff."""
     with mock.patch.object(recurrence, "run", recurrence.scan_reference):
         return sdjax_step(shape, precision)
 
 
-def square_product(precision: str) -> Callable[[], None]:
+def square_product(precision: str) -> Step:
     """Return a product of two square matrices in the compute dtype."""
     a = jnp.full((SQUARE, SQUARE), 0.5, policy(precision).compute_dtype)
     product = jax.jit(dot)
-    return lambda: product(a, a).block_until_ready()
+    return Step(lambda: product(a, a).block_until_ready())
 
 
-def products(shape: Shape, precision: str) -> Callable[[], None]:
+def products(shape: Shape, precision: str) -> Step:
     """Return the matrix products of one step in their orientation, and nothing else."""
     width, rows, length = shape
     dtype = policy(precision).compute_dtype
@@ -208,7 +230,7 @@ def products(shape: Shape, precision: str) -> Callable[[], None]:
         )
 
     hidden = normal(width, rows)
-    return lambda: jax.block_until_ready(run(hidden, operand, gradient))
+    return Step(lambda: jax.block_until_ready(run(hidden, operand, gradient)))
 
 
 def memory_bandwidth(megabytes: int = 512) -> float:

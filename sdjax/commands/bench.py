@@ -25,6 +25,9 @@ def add_arguments(parser) -> None:
     )
     sub.add_argument("--window", type=int, default=128, help="bytes per row and step")
     sub.add_argument(
+        "--ours-only", action="store_true", help="no baselines: how cost grows"
+    )
+    sub.add_argument(
         "--figure", type=Path, metavar="FILE.png", help="draw the roofline"
     )
 
@@ -109,8 +112,13 @@ def _train(arguments):
     if arguments.figure and arguments.figure.suffix != ".png":
         raise InputError(f"--figure {arguments.figure}: give a name that ends in .png")
     shapes = [train.Shape(h, b, arguments.window) for h, b in arguments.shapes]
+    baselines = not arguments.ours_only
     rows = train.measure(
-        shapes, arguments.precision, arguments.rounds, with_torch=_torch_is_here()
+        shapes,
+        arguments.precision,
+        arguments.rounds,
+        with_baselines=baselines,
+        with_torch=baselines and _torch_is_here(),
     )
     if arguments.figure:
         bandwidth = train.memory_bandwidth()
@@ -208,6 +216,8 @@ def _cell(row, name: str) -> str:
 def _number(name: str, value) -> str:
     if isinstance(value, str):
         return value
+    if name == "memory_bytes":
+        return f"{value / 1e9:,.2f} GB"
     if name == "flops_per_second":
         return f"{value / 1e9:,.1f} G"
     if isinstance(value, int) or value >= 1000:
