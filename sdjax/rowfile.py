@@ -39,6 +39,18 @@ def whole(path: Path) -> Iterator[TextIO]:
         temporary.unlink(missing_ok=True)
 
 
+def check_path(path: Path) -> None:
+    """Refuse, before any work, a path that `row_file` cannot write to.
+
+    Raises:
+        InputError: another ending than .csv or .jsonl, or the path is a folder.
+    """
+    if path.suffix not in FORMATS:
+        raise InputError(f"{path}: write to a file in {' or '.join(FORMATS)}")
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file")
+
+
 @contextmanager
 def row_file(path: Path) -> Iterator[Callable[[Iterable[dict]], None]]:
     """Open a file of rows; gives a function that appends some, all with the same keys.
@@ -47,11 +59,10 @@ def row_file(path: Path) -> Iterator[Callable[[Iterable[dict]], None]]:
         path: ends in .csv (a header, then a line for each row) or .jsonl.
 
     Raises:
-        InputError: another ending, or the path is a folder.
+        InputError: as `check_path`.
         OSError: names `path`; it could not be written.
     """
-    if path.suffix not in FORMATS:
-        raise InputError(f"{path}: write to a file in {' or '.join(FORMATS)}")
+    check_path(path)
     with whole(path) as file:
         table = None
 

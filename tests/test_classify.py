@@ -197,3 +197,4 @@ def test_generate_refuses_what_it_cannot_hold(made, tiny_run, command):
     known = "--classifier", made.folder
     assert_refused(refused(*known, "--contrast", "--unit", "3=1"), "--contrast")
     assert_refused(refused("--samples", 0), "at least 1")
+    assert_refused(refused("--out", "samples.txt"), "samples.txt", ".jsonl")

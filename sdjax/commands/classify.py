@@ -19,7 +19,7 @@ def add_arguments(parser) -> None:
         help="what sdjax probe (<report>/classifier) or finetune wrote",
     )
     parser.add_argument(
-        "texts", nargs="*", help="by default standard input, one text a line"
+        "texts", nargs="*", help="right after it; default: standard input, a line each"
     )
     parser.add_argument(
         "--input", metavar="FILE", help="any file that sdjax prepare reads"

@@ -53,7 +53,7 @@ def run(arguments) -> None:
     from sdjax.checkpoint import load_model
     from sdjax.classifier import Classifier
     from sdjax.generate import Sampling, generate
-    from sdjax.rowfile import row_file
+    from sdjax.rowfile import check_path, row_file
     from sdjax.scoring import Scorer
     from sdjax.text import Normalisation
 
@@ -66,6 +66,8 @@ def run(arguments) -> None:
     )
     if arguments.contrast and arguments.classifier is None:
         raise InputError("--contrast holds the top unit of a classifier: --classifier")
+    if arguments.out is not None:
+        check_path(arguments.out)  # before the work
     classifier = arguments.classifier and Classifier.load(arguments.classifier)
     hold = steer.conditions(arguments.unit, classifier, arguments.contrast)
     loaded = load_model(arguments.checkpoint, arguments.precision)
