@@ -29,7 +29,7 @@ ELLIPSIS, MISSING = "\u2026", "\u25a1"
 
 def coloured_texts(
     examples: Sequence[tuple[str, TracedText]],
-    unit: int,
+    unit: int | str,
     threshold: float,
     sign: int,
     path: FilePath,
@@ -42,7 +42,7 @@ def coloured_texts(
 
     Args:
         examples: (heading, traced text), in the order in which to draw them.
-        unit: index of the unit.
+        unit: index or name of the unit.
         threshold: of its own logistic regression; the scale is symmetric about it.
         sign: +1 when larger values mean positive, else -1.
         path: of the PNG.

@@ -12,7 +12,11 @@ from sdjax.linear import fit_few, fit_l1
 from sdjax.sweep import STRENGTHS, Split, classifier_of
 from sdjax.targets import Targets
 
-_STRENGTHS = STRENGTHS[::2]  # half the work, and hardly another accuracy
+# A tenth of the work of the sweep's own settings. On SST (512 units, 3,000 texts) the
+# looser tolerance alone is five times faster and moves test accuracy by 0.1 to 0.4
+# points, less than the draws do.
+_STRENGTHS = STRENGTHS[::2]
+_TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,7 @@ def data_efficiency(
     targets: Targets,
     data: Mapping[str, Split],
     unit: int,
+    reached: float,
     *,
     counts: Mapping[str, csr_matrix] | None = None,
     draws: int = 5,
@@ -56,6 +61,7 @@ def data_efficiency(
         data: train, valid and test.
         unit: the top unit, found with all labels; its curve says how few labels it
             needs to be read, not to be found.
+        reached: test accuracy of all units with all texts, which is known already.
         counts: of words, by split; with them a curve of the bag of words is added.
         draws: how often each size is drawn.
         seed: of the draws.
@@ -79,13 +85,13 @@ def data_efficiency(
         (kind, size, draw)
         for size in reversed(sizes)  # the longest first
         for kind in kinds
-        for draw in range(draws if size < count else 1)
+        for draw in range(draws if size < count else kind != "all units")
     ]
     found = Parallel(n_jobs=n_jobs, backend="loky")(
         delayed(kinds[kind][0])(*kinds[kind][1], orders[draw][:size])
         for kind, size, draw in jobs
     )
-    by_size: dict = {}
+    by_size: dict = {("all units", count): [[(1.0, reached)]]}
     for (kind, size, _), measured in zip(jobs, found, strict=True):
         by_size.setdefault((kind, size), []).append(measured)
     curves = {
@@ -138,7 +144,9 @@ def _all_units(targets: Targets, data: Mapping, rows: np.ndarray) -> list:
     train = data["train"].features[rows]
     columns = data["train"].columns[rows].T
     return [
-        _measure(targets, data, [fit_l1(train, y, strength) for y in columns])
+        _measure(
+            targets, data, [fit_l1(train, y, strength, _TOLERANCE) for y in columns]
+        )
         for strength in _STRENGTHS
     ]
 

@@ -30,13 +30,16 @@ from sdjax.look import (
 _CURVES = {"all units": ACCENT, "top unit": POSITIVE, "bag of words": OCHRE}
 
 
-def unit_weights(effects: np.ndarray, top_unit: int, path: Path) -> None:
+def unit_weights(
+    effects: np.ndarray, top_unit: int, path: Path, name: str = ""
+) -> None:
     """Draw what every unit adds to the classifier, the top one marked.
 
     Args:
         effects: float64[H], L1 weight times standard deviation.
         top_unit: index of the unit to mark.
         path: of the PNG.
+        name: of that unit, where its index is not.
     """
 
     def draw(figure: Figure) -> None:
@@ -51,7 +54,7 @@ def unit_weights(effects: np.ndarray, top_unit: int, path: Path) -> None:
         axes.plot(top_unit, top, "o", color=colour, markersize=6)
         left_half = top_unit < len(effects) / 2
         axes.annotate(
-            f"unit {top_unit}: {top:+.3g}".replace("-", "\u2212"),
+            f"unit {name or top_unit}: {top:+.3g}".replace("-", "\u2212"),
             (top_unit, top),
             xytext=(9 if left_half else -9, 0),
             textcoords="offset points",
@@ -75,7 +78,7 @@ def unit_histogram(
     values: np.ndarray,
     labels: np.ndarray,
     threshold: float,
-    unit: int,
+    unit: int | str,
     path: Path,
     sides: tuple[str, str] = ("negative", "positive"),
 ) -> None:
@@ -85,7 +88,7 @@ def unit_histogram(
         values: float32[N], the unit's value for each text.
         labels: {0, 1}[N].
         threshold: of the unit's own logistic regression.
-        unit: its index.
+        unit: its index or name.
         path: of the PNG.
         sides: what 0 and 1 stand for.
     """
@@ -252,7 +255,7 @@ def data_efficiency(
             style = {"color": colour, "marker": "o", "markersize": 4, "linewidth": 1.8}
             axes.plot(sizes, mean, label=name, **style)
         _floor(axes, majority)
-        _log_axis(axes, sizes, [_short(size) for size in sizes])
+        _log_axis(axes, sizes, _spaced(sizes))
         _percent(axes)
         axes.margins(y=0.1)
         axes.set(
@@ -290,6 +293,12 @@ def _percent(axes: Axes) -> None:
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:.4g}%"))
 
 
+def _spaced(sizes: Sequence[int]) -> list[str]:
+    """Labels of sizes on a logarithmic axis; where two are too near, only the last."""
+    near = len(sizes) > 1 and sizes[-1] < 1.7 * sizes[-2]
+    return ["" if near and size == sizes[-2] else _short(size) for size in sizes]
+
+
 def _short(size: int) -> str:
     return f"{size / 1000:g}k" if size >= 10_000 and size % 100 == 0 else f"{size:,}"
 
@@ -301,10 +310,10 @@ def _floor(axes: Axes, majority: float) -> None:
         f"majority class {majority:.1%}",
         (1, majority),
         xycoords=axes.get_yaxis_transform(),
-        xytext=(-2, 4),
+        xytext=(-2, -3),
         textcoords="offset points",
         ha="right",
-        va="bottom",
+        va="top",
         size=9,
         color=GREY,
     )

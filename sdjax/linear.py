@@ -21,13 +21,19 @@ class LinearFit:
     converged: bool = True
 
 
-def fit_l1(features: np.ndarray, labels: np.ndarray, strength: float) -> LinearFit:
+def fit_l1(
+    features: np.ndarray,
+    labels: np.ndarray,
+    strength: float,
+    tolerance: float = 1e-4,
+) -> LinearFit:
     """Fit L1 logistic regression on raw features, the same in every process.
 
     Args:
         features: float32[N, H], or sparse.
         labels: {0, 1}[N]. Where all are equal the fit is a constant.
         strength: C, the inverse of the weight of the penalty.
+        tolerance: when to stop; scikit-learn's default.
 
     Returns:
         The fit; it says whether it converged, and the report passes that on.
@@ -36,6 +42,7 @@ def fit_l1(features: np.ndarray, labels: np.ndarray, strength: float) -> LinearF
         l1_ratio=1,
         solver="liblinear",
         C=strength,
+        tol=tolerance,
         max_iter=_MAX_ITERATIONS,
         random_state=_SEED,
     )

@@ -59,7 +59,7 @@ def headline(
         )
     against = "" if targets.task == "binary" else f" for {top.target!r} against others"
     lines.append(
-        f"top unit: {top.index}, sign {'+' if top.sign > 0 else '-'}, alone{against} "
+        f"top unit: {top.name}, sign {'+' if top.sign > 0 else '-'}, alone{against} "
         f"(test): {top.accuracy['test']:.1%}"
     )
     if words is not None:
@@ -101,12 +101,12 @@ def compose(
         keep_trailing_newline=True,
     )
     return environment.get_template("report.html").render(
-        title=f"Unit {top.index} and what the model knows",
+        title=f"Unit {top.name} and what the model knows",
         subtitle=_subtitle(result, splits),
         cards=_cards(result, bits_per_character, words),
         summary=_summary(result, words),
         cautions=_cautions(result),
-        unit=top.index,
+        unit=top.name,
         unit_words=_unit_words(result),
         sides=sides,
         quantiles=tables.quantiles(result),
@@ -173,7 +173,7 @@ def _summary(result: ProbeResult, words: BagOfWords | None) -> list[str]:
         f"is right for {floor:.1%}."
     )
     unit = (
-        f"The unit that moves this classifier most is {top.index}: above "
+        f"The unit that moves this classifier most is {top.name}: above "
         f"{top.threshold:.3g} it says {high}, below {low}, and this alone is right for "
         f"{top.accuracy['test']:.1%} of the test texts."
     )
@@ -189,7 +189,7 @@ def _unit_words(result: ProbeResult) -> str:
     top = result.top_unit
     smaller, larger = list(top.quantiles)[:: top.sign]
     text = (
-        f"Larger values of unit {top.index} mean {larger}, smaller ones {smaller}: "
+        f"Larger values of unit {top.name} mean {larger}, smaller ones {smaller}: "
         f"above {top.threshold:.4g} its own logistic regression says {larger}. Its "
         f"weight there is {top.weight:.4g}, and {top.l1_weight:.4g} in the L1 "
         "classifier of all units."

@@ -22,7 +22,7 @@ from sdjax.sweep import (
 from sdjax.targets import Targets, read_targets, squeezed
 from sdjax.topunit import TopUnit, describe_unit
 
-_MAX_DROPPED = 256  # units left out at once by the ablation
+_DROPPED = (1, 4, 16, 64)  # units left out by the ablation; each takes a whole fit
 
 
 @dataclass(frozen=True)
@@ -163,13 +163,17 @@ def run_probe(
         nonzero=sweep[best].nonzero,
         order=order,
         scores=_scores(targets, classifier, data),
-        top_unit=describe_unit(int(order[0]), column, targets, fits, data),
+        top_unit=describe_unit(
+            int(order[0]), column, targets, fits, data, train.metadata
+        ),
         class_units=tuple(
-            describe_unit(int(unit), c, targets, fits, data)
+            describe_unit(int(unit), c, targets, fits, data, train.metadata)
             for c, unit in enumerate(own)
         ),
         top_k=tuple(_alone(targets, order[:k], data) for k in ks),
-        without_top_k=_without(targets, order, ks, data, strength, n_jobs),
+        without_top_k=_without(
+            targets, order, sweep[best].nonzero, data, strength, n_jobs
+        ),
         majority={n: targets.majority(s.positions) for n, s in data.items()},
         counts={n: targets.counts(s.positions) for n, s in data.items()},
     )
@@ -270,13 +274,13 @@ def _alone(targets: Targets, units: np.ndarray, data: Mapping) -> Units:
 def _without(
     targets: Targets,
     order: np.ndarray,
-    ks: Sequence[int],
+    nonzero: int,
     data: Mapping,
     strength: float,
     n_jobs: int,
 ) -> tuple[Units, ...]:
     """The ablation: leave the k strongest units out and fit the others again."""
-    ks = [k for k in ks if k <= _MAX_DROPPED and k < len(order)]
+    ks = [k for k in _DROPPED if k <= max(nonzero, 1) and k < len(order)]
     jobs = [(k, y) for k in ks for y in data["train"].columns.T]
     fits = Parallel(n_jobs=n_jobs, backend="loky")(
         delayed(_fit_others)(data["train"].features, y, strength, order[:k])

@@ -164,12 +164,14 @@ def _draw(
     paths = {name: folder / f"{name}.png" for name in HOW_TO_READ}
     sides = tuple(top.quantiles)
     column = [side for _, side in targets.sides].index(top.target)
-    figures.unit_weights(result.effects[column], top.index, paths["unit_weights"])
+    figures.unit_weights(
+        result.effects[column], top.index, paths["unit_weights"], top.name
+    )
     figures.unit_histogram(
         test.features[:, top.index],
         targets.columns(targets.positions(squeezed(test)))[:, column],
         top.threshold,
-        top.index,
+        top.name,
         paths["unit_histogram"],
         sides,
     )
@@ -198,7 +200,7 @@ def _draw(
         )
     if headed:
         coloured_texts(
-            headed, top.index, top.threshold, top.sign, paths["coloured_texts"], sides
+            headed, top.name, top.threshold, top.sign, paths["coloured_texts"], sides
         )
 
 

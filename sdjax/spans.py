@@ -9,6 +9,7 @@ from sdjax.coloured_text import MISSING, TracedText, characters
 
 LEVELS = 10  # shades of each side; the page's style has a class for each
 MOST = 700  # characters of one text
+_JOINERS = "\u200c\u200d"  # shape their neighbours, in emoji and in many scripts
 
 
 def reach(texts: list[TracedText], threshold: float) -> float:
@@ -49,7 +50,8 @@ def coloured(traced: TracedText, threshold: float, sign: int, reach: float) -> M
 
 
 def _shown(character: str) -> str:
-    """White space as one blank; what no browser shows as a box."""
+    """White space as one blank; what no browser shows, or what turns text, as a box."""
     if character.isspace():
         return " "
-    return MISSING if unicodedata.category(character) in ("Cc", "Cs") else character
+    hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs")
+    return MISSING if hidden and character not in _JOINERS else character

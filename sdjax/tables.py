@@ -86,7 +86,7 @@ def classes(result: ProbeResult) -> dict | None:
                 f"{result.counts['train'][unit.target]:,}",
                 f"{result.counts['test'][unit.target]:,}",
                 f"{f1['test'][unit.target]:.3f}",
-                f"{unit.index} ({_SIGNS[unit.sign]})",
+                f"{unit.name} ({_SIGNS[unit.sign]})",
                 f"{unit.accuracy['test']:.1%}",
             )
             for unit in result.class_units

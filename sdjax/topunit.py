@@ -15,7 +15,8 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 class TopUnit:
     """A unit alone, deciding between one class and the other, or all others."""
 
-    index: int
+    index: int  # among the features
+    name: str  # of the unit: its number in the model, and of several poolings which
     target: str  # the class that it is about: of two, the positive one
     l1_weight: float  # among all units, at the chosen strength
     weight: float  # of its own logistic regression
@@ -27,7 +28,12 @@ class TopUnit:
 
 
 def describe_unit(
-    unit: int, column: int, targets: Targets, fits: Sequence[LinearFit], data: Mapping
+    unit: int,
+    column: int,
+    targets: Targets,
+    fits: Sequence[LinearFit],
+    data: Mapping,
+    metadata: Mapping,
 ) -> TopUnit:
     """Fit one unit on train, for one column of the labels, and measure every split.
 
@@ -37,6 +43,7 @@ def describe_unit(
         targets: the task.
         fits: the L1 fits of all units, by column.
         data: a `Split` by name.
+        metadata: of the features.
     """
     values = {n: (s.features[:, [unit]], s.columns[:, column]) for n, s in data.items()}
     fit = fit_few(*values["train"])
@@ -44,6 +51,7 @@ def describe_unit(
     measured, labels = values["test"]
     return TopUnit(
         index=unit,
+        name=unit_name(unit, data["train"].features.shape[1], metadata),
         target=sides[1],
         l1_weight=float(fits[column].weights[unit]),
         weight=weight,
@@ -63,3 +71,11 @@ def describe_unit(
             for label, side in enumerate(sides)
         },
     )
+
+
+def unit_name(index: int, width: int, metadata: Mapping) -> str:
+    """Name a feature by its unit, such as `88`, or `88 (mean)` of several poolings."""
+    units, pooling = metadata.get("units", width), metadata.get("pooling")
+    if not isinstance(pooling, list) or units * len(pooling) != width:
+        return str(index)
+    return f"{index % units} ({pooling[index // units]})"

@@ -62,7 +62,9 @@ def test_several_labels_at_once_are_drawn_by_their_combination():
 @pytest.mark.parametrize("targets", [TWO, THREE])
 def test_each_point_is_the_accuracy_of_its_draws(targets):
     given = data(targets)
-    found = efficiency.data_efficiency(targets, given, 1, draws=3, seed=4, n_jobs=1)
+    found = efficiency.data_efficiency(
+        targets, given, 1, 0.75, draws=3, seed=4, n_jobs=1
+    )
     points = found.curves["top unit"]
     assert [(p.texts, len(p.accuracy)) for p in points] == [(10, 3), (30, 3), (40, 1)]
     test = given["test"]
@@ -75,7 +77,8 @@ def test_each_point_is_the_accuracy_of_its_draws(targets):
         said = np.argmax(scores, 0) if targets is THREE else scores[0] > 0
         assert points[1].accuracy[draw] == np.mean(said == test.positions)
     assert points[2].accuracy[0] > 0.7
-    assert found.curves["all units"][2].accuracy[0] > 0.7
+    assert found.curves["all units"][2].accuracy == (0.75,)
+    assert np.mean(found.curves["all units"][1].accuracy) > 0.7
 
 
 def test_result_does_not_depend_on_the_number_of_processes():
@@ -84,7 +87,7 @@ def test_result_does_not_depend_on_the_number_of_processes():
         {n: ["a b", "c"] * (len(s.positions) // 2) for n, s in given.items()}
     )
     one, two = (
-        efficiency.data_efficiency(TWO, given, 1, counts=counts, draws=2, n_jobs=n)
+        efficiency.data_efficiency(TWO, given, 1, 0.9, counts=counts, draws=2, n_jobs=n)
         for n in (1, 2)
     )
     assert one == two and set(one.curves) == {"all units", "top unit", "bag of words"}

@@ -163,8 +163,9 @@ def test_the_ablation_fits_all_but_the_strongest_again():
     train, valid, test = splits()
     result = probe.run_probe(train, valid, test, strengths=[0.25], n_jobs=1)
     assert [p.k for p in result.without_top_k] == [
-        p.k for p in result.top_k if p.k < WIDTH
+        k for k in (1, 4, 16) if k <= result.nonzero
     ]
+    assert len(result.without_top_k) >= 2
     for point in result.without_top_k[:2]:
         kept = np.sort(result.order[point.k :])
         without = [
@@ -263,6 +264,16 @@ def test_the_threshold_of_best_f1_is_what_brute_force_finds():
     scores = [f1_score(labels, probabilities > cut, zero_division=0) for cut in cuts]
     assert f1_score(labels, probabilities > chosen) == max(scores)
     assert 0 <= chosen <= 1
+
+
+def test_a_unit_of_several_poolings_is_named_by_both():
+    metadata = {**METADATA, "units": WIDTH // 2, "pooling": ["last", "mean"]}
+    data = [replace(split, metadata=metadata) for split in splits()]
+    result = probe.run_probe(*data, strengths=[0.25], n_jobs=1)
+    assert (result.top_unit.index, result.top_unit.name) == (UNIT, "11 (last)")
+    moved = [replace(s, features=np.roll(s.features, 4, axis=1)) for s in data]
+    top = probe.run_probe(*moved, strengths=[0.25], n_jobs=1).top_unit
+    assert (top.index, top.name) == (UNIT + 4, "3 (mean)")
 
 
 def test_result_is_json():

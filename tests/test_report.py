@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from sdjax import bagofwords, efficiency, figures, look, page, probe, report
+from sdjax import bagofwords, efficiency, figures, look, page, probe, report, spans
 from sdjax.coloured_text import TracedText
 from sdjax.errors import InputError
 from sdjax.featurefile import FeatureSet
@@ -60,7 +60,7 @@ def baselines(splits, result):
     return {
         "words": bagofwords.bag_of_words(targets, data, counts),
         "efficiency": efficiency.data_efficiency(
-            targets, data, UNIT, draws=2, n_jobs=1
+            targets, data, UNIT, 0.9, draws=2, n_jobs=1
         ),
     }
 
@@ -158,6 +158,24 @@ def test_every_character_of_a_text_is_a_span_with_its_value(written):
     assert spans[-1][1] == "\u22122.00"  # the last value; larger ones mean negative
     assert spans[-1][0].startswith("p")
     assert "<b>" not in block and "&lt;" in block
+
+
+def test_characters_that_would_hide_or_turn_text_are_boxes():
+    text = "a\u202eb\x07\n\u200dc"
+    values = np.zeros(len(text.encode()), np.float32)
+    shown = spans.coloured(TracedText(text, values), 0.0, 1, 1.0)
+    assert re.findall(r">([^<]+)</span>", shown) == [
+        "a",
+        "\u25a1",
+        "b",
+        "\u25a1",
+        " ",
+        "\u200d",
+        "c",
+    ]
+    long = TracedText("x" * (spans.MOST + 5), np.zeros(spans.MOST + 5))
+    assert spans.coloured(long, 0.0, 1, 1.0).endswith("\u2026 (5 more characters)")
+    assert spans.reach([], 0.0) == spans.reach([long], 0.0) == 1.0
 
 
 def test_every_accuracy_is_in_the_table(written, result, baselines):

@@ -62,6 +62,7 @@ def run(arguments) -> None:
             targets,
             data,
             result.top_unit.index,
+            result.accuracy["test"],
             counts=counts,
             draws=arguments.draws,
             seed=arguments.seed,
@@ -79,7 +80,6 @@ def _of_the_model(splits, result, absent: dict) -> dict:
     """What takes the checkpoint; without one, `absent` says why it is not there."""
     from sdjax import analysis, probe
     from sdjax.checkpoint import load_model
-    from sdjax.features import TextFeaturizer
     from sdjax.metrics import read_metrics
 
     checkpoint = Path(splits["test"].metadata.get("checkpoint", ""))
@@ -89,7 +89,7 @@ def _of_the_model(splits, result, absent: dict) -> dict:
         reason = f"the checkpoint of the features is not there ({error})"
         absent.update(dict.fromkeys(_NEED_CHECKPOINT, reason))
         return {}
-    featurizer = TextFeaturizer.from_loaded(loaded)
+    featurizer = analysis.featurizer_like(splits["test"], loaded)
     top, run = result.top_unit, analysis.run_of(checkpoint)
     extremes = probe.extreme_examples(splits["test"], top.index, top.sign)
     return {
