@@ -182,7 +182,10 @@ class Folder:
             for w, b in zip(classifier.coef, classifier.intercept, strict=True)
         ]
         named = {"train": data["valid"], "test": data["test"]}
-        top = asdict(describe_unit(int(unit), int(column), self._targets, fits, named))
+        # Of cells after the last byte, which need no name but their number.
+        read = {"state": "cell", "pooling": "last"}
+        about = int(unit), int(column), self._targets, fits, named, read
+        top = asdict(describe_unit(*about))
         top["accuracy"] = {"valid": top["accuracy"]["train"], **top["accuracy"]}
         del top["accuracy"]["train"]
         return top | {"classes": list(self._targets.sides[column])}
