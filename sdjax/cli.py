@@ -7,7 +7,17 @@ from sdjax import errors
 
 # One module of sdjax.commands each. They import what they need when they run:
 # `sdjax prepare` must not wait for jax.
-COMMANDS = ("prepare", "labelled", "evaluate", "probe", "figures", "bench")
+COMMANDS = (
+    "prepare",
+    "labelled",
+    "evaluate",
+    "probe",
+    "figures",
+    "generate",
+    "classify",
+    "finetune",
+    "bench",
+)
 
 
 def main() -> None:

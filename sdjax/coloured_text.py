@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path as FilePath
-from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
@@ -17,31 +16,15 @@ from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
 from sdjax.look import INK, SIDES, write_png
+from sdjax.tracing import STOPS, TracedText, characters
 
-# Ends lighter than the class colours: text stays readable on them.
-SENTIMENT = LinearSegmentedColormap.from_list(
-    "sentiment", ["#db7d68", "#f3cfc5", "#ffffff", "#c0dde9", "#5aa3c4"]
-)
+SENTIMENT = LinearSegmentedColormap.from_list("sentiment", STOPS)
 WIDTH = 8.0  # inches
 COLUMNS = 92  # characters in a line of coloured text
 LINES = 5  # of one text; what is longer is cut
 _MARGIN, _LINE_HEIGHT = 0.12, 0.205  # inches, of the coloured texts
 _ADVANCE = 0.602  # em, the width of every character of DejaVu Sans Mono
 ELLIPSIS, MISSING = "\u2026", "\u25a1"
-
-
-class TracedText(NamedTuple):
-    """A text and what one unit held after each of its bytes.
-
-    Args:
-        text: the text as the model read it.
-        values: float32[bytes of `text` in UTF-8].
-        label: its name, as given; None when the text has none.
-    """
-
-    text: str
-    values: np.ndarray
-    label: str | None = None
 
 
 def coloured_texts(
@@ -121,23 +104,6 @@ def _draw_cells(
     if glyphs:
         outlines = Path.make_compound_path(*glyphs)
         axes.add_patch(PathPatch(outlines, facecolor=INK, linewidth=0))
-
-
-def characters(traced: TracedText) -> tuple[str, np.ndarray]:
-    """Give each character of a text one value: the one at its last byte.
-
-    Args:
-        traced: a text of C characters and one value per byte.
-
-    Returns:
-        The text without the white space that frames its start, and float[characters].
-    """
-    sizes = [len(c.encode("utf-8", "surrogatepass")) for c in traced.text]
-    if sum(sizes) != len(traced.values):
-        raise ValueError(f"{len(traced.values)} values for {sum(sizes)} bytes of text")
-    start = len(traced.text) - len(traced.text.lstrip())
-    last = np.cumsum(sizes, dtype=int) - 1
-    return traced.text[start:], np.asarray(traced.values, float)[last[start:]]
 
 
 def wrap(text: str, values: np.ndarray) -> list[list[tuple[str, float]]]:

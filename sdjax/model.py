@@ -225,6 +225,10 @@ class LanguageModel(nn.Module):
         )
         return hidden.astype(jnp.float32), state
 
+    def weights(self) -> Weights:
+        """Return the effective recurrent weights, float32, for a loop of one's own."""
+        return self.recurrent()
+
     def zero_state(self, batch_size: int) -> RecurrentState:
         """Return the state at the start of a text, for `batch_size` rows."""
         dtype = policy(self.precision).compute_dtype

@@ -1,0 +1,131 @@
+"""Score texts with a classifier, and show what its sentiment unit does in them."""
+
+import sys
+from collections.abc import Iterator
+from contextlib import nullcontext
+from itertools import islice
+from pathlib import Path
+
+from sdjax.errors import InputError
+
+_AT_ONCE = 4096  # texts in memory
+_ON_A_PAGE = 1000  # texts
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument(
+        "classifier",
+        type=Path,
+        help="what sdjax probe (<report>/classifier) or finetune wrote",
+    )
+    parser.add_argument(
+        "texts", nargs="*", help="right after it; default: standard input, a line each"
+    )
+    parser.add_argument(
+        "--input", metavar="FILE", help="any file that sdjax prepare reads"
+    )
+    parser.add_argument("--text-key", help="column or key of the text in --input")
+    parser.add_argument(
+        "--output", type=Path, metavar="FILE", help=".csv or .jsonl instead of lines"
+    )
+    parser.add_argument(
+        "--explain", action="store_true", help="colour characters by the unit's value"
+    )
+    parser.add_argument(
+        "--html", type=Path, metavar="FILE", help="the coloured texts as a page"
+    )
+    parser.add_argument(
+        "--color",
+        choices=("auto", "always", "never"),
+        default="auto",
+        help="auto: on a terminal, unless NO_COLOR is set",
+    )
+    parser.add_argument(
+        "--checkpoint", type=Path, help="if it is not where the classifier says"
+    )
+    parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
+    parser.add_argument("--batch-size", type=int, default=64, help="texts at once")
+
+
+def run(arguments) -> None:
+    if arguments.texts and arguments.input:
+        raise InputError("give texts or --input FILE, not both")
+    if not arguments.texts and not arguments.input and sys.stdin.isatty():
+        raise InputError("no texts: give some, --input FILE, or a pipe")
+    if arguments.batch_size < 1:
+        raise InputError(f"--batch-size {arguments.batch_size} must be at least 1")
+
+    from tqdm import tqdm
+
+    from sdjax import explain, scoring
+    from sdjax.checkpoint import load_model
+    from sdjax.classifier import Classifier
+    from sdjax.readreport import ReadReport
+    from sdjax.rowfile import row_file, whole
+    from sdjax.terminal import wants_colour
+
+    classifier = Classifier.load(arguments.classifier)
+    if arguments.explain or arguments.html:
+        scoring.top_unit(classifier)
+    report = ReadReport()
+    examples = _examples(arguments, report)
+    checkpoint = arguments.checkpoint or scoring.checkpoint_of(classifier)
+    loaded = load_model(checkpoint, arguments.precision)
+    # A sentence does not need the room, and the time, of a whole batch.
+    at_once = min(len(arguments.texts) or 64, arguments.batch_size)
+    scorer = scoring.Scorer(classifier, loaded, batch_size=at_once)
+    colour = wants_colour(arguments.color, sys.stdout)
+    on_page = []
+    output = arguments.output
+    with row_file(output) if output else nullcontext() as write:
+        while chunk := list(islice(examples, _AT_ONCE)):
+            bar = len(chunk) == _AT_ONCE
+            scores = scorer.score([text for _, text in chunk], progress=bar)
+            if write:
+                write(map(scoring.as_row, scores, [row for row, _ in chunk]))
+            elif arguments.explain:
+                for score in scores:
+                    print(f"\n{scoring.verdict(scorer.unit, score)}")
+                    traced = scorer.trace(score.text)
+                    print(explain.in_terminal(traced, scorer.scale, colour))
+            else:
+                print(scoring.table(classifier, scores))
+            on_page += scores[: _ON_A_PAGE - len(on_page)]
+        if not report.kept:
+            raise InputError(f"no usable text: {report.summary()}")
+    if arguments.html:
+        explained = [
+            explain.Explained(scorer.trace(s.text), scoring.verdict(scorer.unit, s))
+            for s in tqdm(on_page, "trace", disable=None, leave=False)
+        ]
+        with whole(arguments.html) as file:
+            file.write(explain.page(classifier, explained))
+        print(f"{arguments.html}: {len(on_page):,} of {report.kept:,} texts")
+    if output:
+        print(f"{arguments.output}: {report.kept:,} texts")
+    if report.skipped:
+        print(report.summary(), file=sys.stderr)
+
+
+def _examples(arguments, report) -> Iterator[tuple[int, str]]:
+    """Yield row number and text; count those that hold no text."""
+    from sdjax.sources import read_examples
+
+    if arguments.input:
+        key = arguments.text_key
+        for e in read_examples(arguments.input, report=report, text_key=key):
+            yield e.row, e.text
+        return
+    lines = arguments.texts or sys.stdin.buffer
+    place = "argument" if arguments.texts else "standard input"
+    for row, text in enumerate(lines):
+        report.read += 1
+        try:
+            text = text if isinstance(text, str) else text.decode()
+        except UnicodeDecodeError:
+            report.skip("non-UTF-8 bytes", f"{place}:{row + 1}")
+            continue
+        if text.strip():
+            yield row, text.rstrip("\r\n")
+        else:
+            report.skip("empty text", f"{place}:{row + 1}")

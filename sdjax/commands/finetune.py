@@ -1,0 +1,85 @@
+"""Train a classifier and the language model under it on labelled texts."""
+
+import sys
+from pathlib import Path
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument(
+        "checkpoint", type=Path, help="a run's folder or one checkpoint"
+    )
+    for split in ("train", "valid", "test"):
+        parser.add_argument(f"--{split}", required=True, metavar="FILE")
+    parser.add_argument("--text-key", help="column or key of the text")
+    parser.add_argument(
+        "--label-key",
+        required=True,
+        metavar="KEY[,KEY...]",
+        help="of the label, a number; several, each 0 or 1: any of them may apply",
+    )
+    parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument("--epochs", type=int, default=3)
+    parser.add_argument(
+        "--patience", type=int, default=2, help="epochs without a better score on valid"
+    )
+    parser.add_argument("--batch-size", type=int, default=32, help="texts per update")
+    parser.add_argument(
+        "--max-bytes",
+        type=int,
+        default=512,
+        help="last bytes of each text that have a gradient; all are read",
+    )
+    parser.add_argument("--learning-rate", type=float, default=1e-3, help="the head's")
+    parser.add_argument(
+        "--body-ratio", type=float, default=0.3, help="the model's rate by the head's"
+    )
+    parser.add_argument(
+        "--lm-weight", type=float, default=0.1, help="of the language model's loss"
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the order of texts")
+    parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
+    parser.add_argument("--max-bad-fraction", type=float, default=0.01)
+
+
+def run(arguments) -> None:
+    from sdjax import finetune, finetuned
+    from sdjax.checkpoint import load_model
+    from sdjax.interrupt import StopSignal
+
+    settings = finetune.Settings(
+        epochs=arguments.epochs,
+        patience=arguments.patience,
+        batch_size=arguments.batch_size,
+        max_bytes=arguments.max_bytes,
+        learning_rate=arguments.learning_rate,
+        body_ratio=arguments.body_ratio,
+        lm_weight=arguments.lm_weight,
+        seed=arguments.seed,
+    )
+    loaded = load_model(arguments.checkpoint, arguments.precision)
+    keys = arguments.label_key.split(",")
+    paths = {s: getattr(arguments, s) for s in ("train", "valid", "test")}
+    targets, splits, reports = finetuned.read_splits(
+        paths, arguments.text_key, keys if len(keys) > 1 else keys[0]
+    )
+    for name, report in reports.items():
+        print(f"{name}: {report.summary()}", file=sys.stderr)
+        report.check(arguments.max_bad_fraction)
+    with (
+        finetuned.Folder(arguments.out, loaded, targets, settings) as folder,
+        StopSignal() as stop,
+    ):
+        best = finetune.finetune(
+            loaded,
+            targets,
+            splits["train"],
+            splits["valid"],
+            settings,
+            keep=folder.keep,
+            log=lambda record: print(finetuned.line(record, targets), flush=True),
+            stopping=lambda: bool(stop.requested),
+        )
+    if stop.requested:
+        print(f"stopped; {arguments.out} has epoch {best.epoch}, the best on valid")
+        sys.exit(128 + stop.requested)
+    print(folder.finish(best, splits))

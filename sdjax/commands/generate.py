@@ -1,0 +1,135 @@
+"""Let the model write, with units held at a value if you like."""
+
+import shutil
+import sys
+import time
+from pathlib import Path
+
+from sdjax.errors import InputError
+
+
+def add_arguments(parser) -> None:
+    parser.add_argument(
+        "checkpoint", type=Path, help="a run's folder or one checkpoint"
+    )
+    parser.add_argument("--prefix", default="", help="what each sample starts with")
+    parser.add_argument("--samples", type=int, default=1, metavar="N")
+    parser.add_argument(
+        "--length", type=int, default=500, metavar="N", help="characters at most"
+    )
+    parser.add_argument(
+        "--whole-length",
+        action="store_true",
+        help="go on where a review ends, up to --length",
+    )
+    parser.add_argument("--temperature", type=float, default=0.8, help="0: likeliest")
+    parser.add_argument("--top-p", type=float, default=1.0, metavar="P")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument(
+        "--unit",
+        action="append",
+        default=[],
+        metavar="N=VALUE",
+        help="hold a unit's cell; several allowed; top=+ or top=- with --classifier",
+    )
+    parser.add_argument(
+        "--classifier",
+        type=Path,
+        metavar="DIR",
+        help="of sdjax probe or finetune: scores the samples, knows the top unit",
+    )
+    parser.add_argument(
+        "--contrast",
+        action="store_true",
+        help="hold the classifier's top unit at + and at -, side by side",
+    )
+    parser.add_argument("--batch-size", type=int, default=64, help="samples at once")
+    parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
+    parser.add_argument("--out", type=Path, metavar="FILE.jsonl")
+
+
+def run(arguments) -> None:
+    from sdjax import steer
+    from sdjax.checkpoint import load_model
+    from sdjax.classifier import Classifier
+    from sdjax.generate import Sampling, generate
+    from sdjax.rowfile import check_path, row_file
+    from sdjax.scoring import Scorer
+    from sdjax.text import Normalisation
+
+    sampling = Sampling(
+        length=arguments.length,
+        temperature=arguments.temperature,
+        top_p=arguments.top_p,
+        seed=arguments.seed,
+        whole_length=arguments.whole_length,
+    )
+    if arguments.contrast and arguments.classifier is None:
+        raise InputError("--contrast holds the top unit of a classifier: --classifier")
+    if arguments.out is not None:
+        check_path(arguments.out)  # before the work
+    classifier = arguments.classifier and Classifier.load(arguments.classifier)
+    hold = steer.conditions(arguments.unit, classifier, arguments.contrast)
+    loaded = load_model(arguments.checkpoint, arguments.precision)
+    scorer = classifier and Scorer(classifier, loaded)
+
+    start = time.perf_counter()
+    written = generate(
+        loaded.model,
+        loaded.params,
+        Normalisation.from_json(loaded.meta["normalisation"]),
+        prefix=arguments.prefix,
+        samples=arguments.samples,
+        hold=hold,
+        sampling=sampling,
+        batch_size=arguments.batch_size,
+        progress=sys.stderr.isatty(),
+    )
+    seconds = time.perf_counter() - start
+    rows = [
+        {"sample": number, "held": held, "text": arguments.prefix + text}
+        for held, texts in zip(hold, written, strict=True)
+        for number, text in enumerate(texts)
+    ]
+    if scorer:
+        scores = scorer.score([row["text"] for row in rows])
+        for row, score in zip(rows, scores, strict=True):
+            row["called"] = list(score.called)
+            row["probabilities"] = score.probabilities
+    if arguments.out is not None:
+        with row_file(arguments.out) as write:
+            write(rows)
+        print(f"{arguments.out}: {len(rows):,} samples")
+    elif arguments.contrast:
+        _print_pairs(steer.headings(classifier, hold), rows)
+    else:
+        _print_all(rows)
+    if scorer:
+        for line in steer.shares(classifier, hold, scores):
+            print(line)
+    count = sum(len(text.encode()) for texts in written for text in texts)
+    print(
+        f"{len(rows):,} samples, {count:,} characters in {seconds:.1f} s:"
+        f" {count / seconds:,.0f} ch/s, compilation included",
+        file=sys.stderr,
+    )
+
+
+def _print_all(rows: list[dict]) -> None:
+    from sdjax.terminal import printable
+
+    for row in rows:
+        for line in row["text"].split("\n"):
+            print(printable(line))
+        print(f"({', '.join(row['called'])})\n" if "called" in row else "")
+
+
+def _print_pairs(headings: list[str], rows: list[dict]) -> None:
+    from sdjax.terminal import side_by_side
+
+    half = len(rows) // 2
+    texts = [row["text"] for row in rows]
+    pairs = zip(texts[:half], texts[half:], strict=True)
+    columns = shutil.get_terminal_size((100, 24)).columns
+    for line in side_by_side(headings, list(pairs), columns):
+        print(line)

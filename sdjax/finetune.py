@@ -1,0 +1,385 @@
+"""Fine-tuning: a classifier's head and the language model under it, end to end.
+
+The head starts as a logistic regression on the features of the model as it is (Kumar
+et al. 2022, "LP-FT"), so the first epoch starts from what a probe knows, and the best
+epoch is never worse on valid than that.
+"""
+
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from sklearn.linear_model import LogisticRegression
+from tqdm import tqdm
+
+from sdjax.cell import RecurrentState
+from sdjax.checkpoint import Loaded
+from sdjax.classifier import Classifier
+from sdjax.devices import devices_for, replicate, split_rows, zero_carry
+from sdjax.errors import InputError
+from sdjax.features import TextFeaturizer
+from sdjax.headstep import Standard, head_optimizer, head_step
+from sdjax.metrics import bits_per_character
+from sdjax.precision import loss_scale
+from sdjax.step import AXIS, TrainState, create_train_state
+from sdjax.sweep import Split, tuned
+from sdjax.targets import Targets
+from sdjax.text import Normalisation
+from sdjax.textbatches import TextBatch, batches_per_epoch, text_batches
+
+_CHUNK = 256  # bytes read at once of what comes before the last `max_bytes`
+_STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # of the first head, inverse L2 penalties
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to fine-tune.
+
+    Args:
+        epochs: over the training texts at most.
+        patience: epochs without a better score on valid before it stops.
+        batch_size: texts per update, over all devices.
+        max_bytes: of the end of each text that the gradient goes back through; what
+            comes before is read without a gradient.
+        learning_rate: peak rate of the head.
+        body_ratio: the language model's rate is this part of it.
+        warmup: part of all updates in which the rate grows.
+        lm_weight: of the language model's loss (nats per byte) beside the head's.
+        seed: of the order of texts.
+
+    Raises:
+        InputError: a value that nothing can be trained with.
+    """
+
+    epochs: int = 3
+    patience: int = 2
+    batch_size: int = 32
+    max_bytes: int = 512
+    learning_rate: float = 1e-3
+    body_ratio: float = 0.3
+    warmup: float = 0.1
+    lm_weight: float = 0.1
+    seed: int = 0
+
+    def __post_init__(self):
+        for name in ("epochs", "patience", "batch_size", "learning_rate"):
+            if not (value := getattr(self, name)) > 0:
+                raise InputError(f"{name} is {value}: it must be above 0")
+        for name in ("body_ratio", "lm_weight", "seed"):
+            if not (value := getattr(self, name)) >= 0:
+                raise InputError(f"{name} is {value}: it must be 0 or above")
+        if self.max_bytes < 2:
+            raise InputError(f"max_bytes is {self.max_bytes}: it must be 2 or above")
+        if not 0 <= self.warmup < 1:
+            raise InputError(f"warmup is {self.warmup}: it must be from 0 to below 1")
+
+
+class Labelled(NamedTuple):
+    """Texts with labels as positions (`Targets.positions`), int64[N] or [N, K]."""
+
+    texts: list[str]
+    positions: np.ndarray
+
+
+class Tuned(NamedTuple):
+    """A model, its classifier, and what they reach on valid.
+
+    updates: optimizer updates behind it; 0 is the head alone on the model as it was.
+    """
+
+    params: dict
+    classifier: Classifier
+    epoch: int
+    updates: int
+    score: float  # by the targets' criterion
+    loss: float  # of the head, nats per text
+
+
+def finetune(
+    loaded: Loaded,
+    targets: Targets,
+    train: Labelled,
+    valid: Labelled,
+    settings: Settings,
+    *,
+    keep: Callable[[Tuned], None],
+    log: Callable[[dict], None],
+    stopping: Callable[[], bool],
+    progress: bool = True,
+) -> Tuned:
+    """Train head and model; return the best epoch on valid.
+
+    Args:
+        loaded: the language model.
+        targets: the task.
+        train, valid: labelled texts; valid chooses the epoch and the thresholds.
+        settings: how.
+        keep: called with each new best; what it saves survives whatever comes next.
+        log: called with one record an epoch.
+        stopping: whether to stop after the update under way.
+        progress: show progress bars on standard error.
+
+    Raises:
+        InputError: the features are not finite.
+    """
+    run = _Run(loaded, targets, settings, progress)
+    best = run.start(train, valid)
+    keep(best)
+    log(_record(best, {}))
+    encode = run.normalisation.encode
+    encoded = [encode(text) for text in train.texts]
+    goals = targets.columns(train.positions).astype(np.float32)
+    for epoch in range(1, settings.epochs + 1):
+        sums = run.train_epoch(encoded, goals, epoch, stopping)
+        if stopping():
+            break
+        tuned_now = run.measure(valid, epoch)
+        log(_record(tuned_now, sums))
+        if (tuned_now.score, -tuned_now.loss) > (best.score, -best.loss):
+            best = tuned_now
+            keep(best)
+        if epoch - best.epoch >= settings.patience:
+            break
+    return best
+
+
+def _record(found: Tuned, sums: Mapping) -> dict:
+    return {
+        "epoch": found.epoch,
+        "updates": found.updates,
+        **sums,
+        "valid_score": found.score,
+        "valid_loss": found.loss,
+    }
+
+
+class _Run:
+    """The parts that stay the same from epoch to epoch, and the state that does not."""
+
+    def __init__(self, loaded, targets: Targets, settings: Settings, progress: bool):
+        self.loaded, self.targets, self.settings = loaded, targets, settings
+        self.progress = progress
+        self.normalisation = Normalisation.from_json(loaded.meta["normalisation"])
+        self.devices = devices_for(settings.batch_size)
+        link = "softmax" if targets.task == "multiclass" else "sigmoid"
+        self.link = link
+        options = {"axis_name": AXIS, "devices": self.devices}
+        self._step = jax.pmap(
+            partial(head_step, link=link, lm_weight=settings.lm_weight),
+            in_axes=(None, None, 0, 0, 0, 0),
+            out_axes=(None, None),
+            donate_argnums=0,
+            **options,
+        )
+        self._read = jax.pmap(
+            self._read_on, in_axes=(None, 0, 0, 0), donate_argnums=2, **options
+        )
+
+    def _read_on(self, params, tokens, carry, lengths) -> RecurrentState:
+        arguments = tokens, carry, lengths
+        return self.loaded.model.apply({"params": params}, *arguments, method="encode")
+
+    def start(self, train: Labelled, valid: Labelled) -> Tuned:
+        """Fit the first head; make the train state."""
+        goals = self.targets.columns(train.positions)
+        features = self.features(self.loaded.params, train.texts)
+        mean, scale = features.mean(axis=0), features.std(axis=0)
+        self.standard = Standard(mean, np.where(scale > 0, scale, 1).astype("f4"))
+        found = self.features(self.loaded.params, valid.texts)
+        scaled = [(x - mean) / self.standard.scale for x in (features, found)]
+        judged = self.targets.columns(valid.positions)
+        head = first_head(scaled[0], goals, scaled[1], judged, self.link)
+        encode = self.normalisation.encode
+        steps = self.settings.epochs * batches_per_epoch(
+            [encode(text) for text in train.texts],
+            self.settings.batch_size,
+            self.settings.max_bytes,
+        )
+        state = create_train_state(
+            self.loaded.model,
+            head_optimizer(
+                self.settings.learning_rate,
+                self.settings.body_ratio,
+                int(self.settings.warmup * steps),
+                steps,
+            ),
+            loss_scale(
+                self.loaded.model.precision, initial=2.0**15, growth_interval=500
+            ),
+            {"body": self.loaded.params, "head": head},
+        )
+        self.updates, self.skipped = 0, 0
+        self.state: TrainState = replicate(state, self.devices)
+        self.standard = replicate(self.standard, self.devices)
+        return self.measure(valid, 0, found)
+
+    def train_epoch(self, encoded, goals, epoch: int, stopping) -> dict:
+        """Take one update per batch; return the epoch's sums."""
+        settings, pending, losses, nats, predicted = self.settings, [], [], 0.0, 0
+        batches = text_batches(
+            encoded, settings.batch_size, settings.max_bytes, settings.seed, epoch
+        )
+        with tqdm(
+            total=sum(map(len, encoded)),
+            desc=f"epoch {epoch} of {settings.epochs}",
+            unit="ch",
+            unit_scale=True,
+            disable=not self.progress,
+        ) as bar:
+            for batch in batches:
+                pending.append((batch, self.update(batch, goals[batch.rows])))
+                if stopping():
+                    break
+                if len(pending) > 2:
+                    self._collect(pending, encoded, bar, losses)
+            while pending:
+                self._collect(pending, encoded, bar, losses)
+        for metrics in losses:
+            nats, predicted = nats + metrics.nats, predicted + int(metrics.predicted)
+        finite = [m.loss for m in losses if math.isfinite(m.loss)]
+        return {
+            "train_loss": float(np.mean(finite)) if finite else math.nan,
+            "train_bpc": bits_per_character(float(nats), predicted),
+            "skipped": self.skipped,
+        }
+
+    def _collect(self, pending: list, encoded, bar, losses: list) -> None:
+        """Wait for the oldest update; show its loss."""
+        batch, metrics = pending.pop(0)
+        metrics = jax.device_get(metrics)
+        losses.append(metrics)
+        self.skipped += int(metrics.skipped)
+        bar.set_postfix(loss=f"{metrics.loss:.3f}", refresh=False)
+        counted = batch.rows[batch.weights > 0]
+        bar.update(sum(len(encoded[row]) for row in counted))
+
+    def update(self, batch: TextBatch, goals: np.ndarray):
+        """Read what comes before, then take one update on the last bytes."""
+        count = len(self.devices)
+        carry = zero_carry(self.loaded.model, len(batch.rows), count)
+        for start in range(0, max(map(len, batch.before)), _CHUNK):
+            tokens = np.zeros((_CHUNK, len(batch.rows)), np.uint8)
+            lengths = np.zeros(len(batch.rows), np.int32)
+            for row, data in enumerate(batch.before):
+                piece = np.frombuffer(data[start : start + _CHUNK], np.uint8)
+                tokens[: len(piece), row], lengths[row] = piece, len(piece)
+            rows = split_rows(tokens, count), carry, split_rows(lengths, count)
+            carry = self._read(self.state.params["body"], *rows)
+        self.state, metrics = self._step(
+            self.state,
+            self.standard,
+            carry,
+            split_rows(batch.tokens, count),
+            goals.reshape(count, -1, goals.shape[1]),
+            split_rows(batch.weights, count),
+        )
+        self.updates += 1
+        return metrics
+
+    def features(self, params: dict, texts: list[str]) -> np.ndarray:
+        """Return float32[N, H]: the cell after the last byte, as `sdjax classify`."""
+        featurizer = TextFeaturizer.from_loaded(
+            self.loaded._replace(params=params), progress=self.progress
+        )
+        found = featurizer.transform(texts)
+        if not np.isfinite(found).all():
+            raise InputError(
+                "the features are not finite: did training diverge? Use a lower"
+                " learning rate, or another precision"
+            )
+        return found
+
+    def measure(self, valid: Labelled, epoch: int, features=None) -> Tuned:
+        """Judge the state as it is on valid."""
+        params = jax.device_get(self.state.params)
+        if features is None:
+            features = self.features(params["body"], valid.texts)
+        columns = self.targets.columns(valid.positions)
+        mean, scale = (np.asarray(x, np.float64) for x in self.standard)
+        coef = params["head"]["coef"].astype(np.float64) / scale
+        plain = Classifier(
+            task=self.targets.task,
+            classes=self.targets.classes,
+            coef=coef,
+            intercept=params["head"]["intercept"].astype(np.float64) - coef @ mean,
+            thresholds=np.full(len(coef), 0.5),
+            link=self.link,
+        )
+        split = Split(features, valid.positions, columns)
+        scores = self.targets.scores(valid.positions, plain.predict(features))
+        return Tuned(
+            params["body"],
+            with_thresholds(plain, split),
+            epoch,
+            self.updates - self.skipped,
+            scores[self.targets.criterion],
+            log_loss(plain, split),
+        )
+
+
+def first_head(
+    train: np.ndarray,
+    goals: np.ndarray,
+    valid: np.ndarray,
+    valid_goals: np.ndarray,
+    link: str,
+) -> dict:
+    """Fit logistic regression at a few strengths; keep what valid finds likeliest.
+
+    Args:
+        train, valid: standardised features float32[N, F].
+        goals, valid_goals: {0, 1}, int64[N, K].
+        link: "sigmoid" or "softmax".
+
+    Returns:
+        {"coef": float32[K, F], "intercept": float32[K]}.
+    """
+    fits = []
+    for strength in _STRENGTHS:
+        model = LogisticRegression(C=strength, max_iter=1000)
+        if link == "softmax":
+            model.fit(train, goals.argmax(axis=1))
+            parts = [(model.coef_, model.intercept_)]
+        else:
+            parts = [
+                (m.coef_, m.intercept_) for m in (model.fit(train, y) for y in goals.T)
+            ]
+        coef, intercept = map(np.concatenate, zip(*parts, strict=True))
+        loss = _cross_entropy(valid @ coef.T + intercept, valid_goals, link)
+        fits.append((loss, coef, intercept))
+    _, coef, intercept = min(fits, key=lambda fit: fit[0])
+    return {"coef": coef.astype("f4"), "intercept": intercept.astype("f4")}
+
+
+def _cross_entropy(scores: np.ndarray, goals: np.ndarray, link: str) -> float:
+    """Nats per text, as `headstep.head_loss`."""
+    if link == "softmax":
+        return float(np.mean(np.logaddexp.reduce(scores, axis=1) - scores[goals == 1]))
+    return float(np.mean((np.logaddexp(0, scores) - goals * scores).sum(axis=1)))
+
+
+def log_loss(classifier: Classifier, split: Split) -> float:
+    """Return the head's loss on a split, nats per text."""
+    scores = split.features @ classifier.coef.T + classifier.intercept
+    return _cross_entropy(scores, split.columns, classifier.link)
+
+
+def with_thresholds(classifier: Classifier, valid: Split) -> Classifier:
+    """Choose thresholds on valid: of best accuracy for two classes, F1 for labels."""
+    if classifier.task != "binary":
+        return tuned(classifier, valid)
+    probabilities = classifier.predict_proba(valid.features)[:, 0]
+    order = np.argsort(probabilities)
+    ranked, positive = probabilities[order], valid.positions[order] == 1
+    # A cut behind place i calls what comes before it negative, the rest positive.
+    right = np.cumsum(~positive) + positive.sum() - np.cumsum(positive)
+    places = np.flatnonzero(np.diff(ranked) > 0)
+    middles = (ranked[places] + ranked[places + 1]) / 2
+    cuts = np.concatenate([[0.5], middles])
+    scores = np.concatenate([[np.sum((ranked > 0.5) == positive)], right[places]])
+    best = np.lexsort((np.abs(cuts - 0.5), -scores))[0]  # of equal ones nearest 1/2
+    return replace(classifier, thresholds=cuts[[best]])

@@ -1,0 +1,222 @@
+"""Around fine-tuning: labelled files in, a checkpoint with its classifier out."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, replace
+from pathlib import Path
+
+import numpy as np
+import optax
+from sklearn import metrics
+
+from sdjax.checkpoint import Checkpoints, Loaded, checkpoint_steps, model_config
+from sdjax.classifier import Classifier
+from sdjax.devices import zero_carry
+from sdjax.errors import InputError, naming
+from sdjax.featurefile import FeatureSet
+from sdjax.features import TextFeaturizer
+from sdjax.finetune import Labelled, Settings, Tuned
+from sdjax.linear import LinearFit
+from sdjax.precision import loss_scale
+from sdjax.readreport import ReadReport
+from sdjax.sources import read_examples
+from sdjax.step import create_train_state
+from sdjax.sweep import Split
+from sdjax.targets import Targets, read_targets
+from sdjax.topunit import describe_unit
+
+
+def read_splits(
+    paths: Mapping[str, str], text_key: str | None, label_key: str | Sequence[str]
+) -> tuple[Targets, dict[str, Labelled], dict[str, ReadReport]]:
+    """Read labelled files and learn the task from the labels of the first.
+
+    Args:
+        paths: by split, as `read_examples` takes them.
+        text_key: of the text; by default a usual one.
+        label_key: of the label, or several.
+
+    Returns:
+        The task; texts and labels by split; what was read and what skipped, by split.
+
+    Raises:
+        InputError: as `read_examples` and `read_targets`.
+    """
+    reports = {name: ReadReport() for name in paths}
+    sets = {}
+    for name, path in paths.items():
+        report = reports[name]
+        keys = {"text_key": text_key, "label_key": label_key}
+        examples = list(read_examples(path, report=report, **keys))
+        if not examples:
+            raise InputError(f"{path}: no labelled text; {report.summary()}")
+        rows = np.array([e.row for e in examples], np.int64)
+        sets[name] = FeatureSet(
+            # The labels are checked before minutes of reading: no features yet.
+            features=rows[:, None].astype(np.float32),
+            labels=np.array([e.label for e in examples], np.float32),
+            ids=rows,
+            texts=[e.text for e in examples],
+            metadata={"label_keys": label_key},
+        )
+    targets = read_targets(sets)
+    splits = {
+        name: Labelled(given.texts, targets.positions(given.labels))
+        for name, given in sets.items()
+    }
+    return targets, splits, reports
+
+
+def line(record: Mapping, targets: Targets) -> str:
+    """Say in a line what an epoch came to."""
+    if not record["epoch"]:
+        start = "head alone     "
+    else:
+        start = f"epoch {record['epoch']}: loss {record['train_loss']:.3f}"
+        start += f", {record['train_bpc']:.3f} bits per character"
+        if record["skipped"]:
+            start += f", {record['skipped']} updates skipped so far"
+    return (
+        f"{start}; valid {targets.criterion} {record['valid_score']:.2%},"
+        f" loss {record['valid_loss']:.3f}"
+    )
+
+
+class Folder:
+    """The folder of a fine-tuned model: `checkpoints/<updates>/` and `classifier/`.
+
+    The classifier names its own checkpoint, and the one before it stays until the next
+    is written, so what is in the folder fits together at any moment.
+
+    Args:
+        path: of the folder, without an earlier model.
+        loaded: the model that is fine-tuned.
+        targets, settings: noted in the checkpoint and the classifier.
+
+    Raises:
+        InputError: the folder holds a model already.
+    """
+
+    def __init__(
+        self, path: Path, loaded: Loaded, targets: Targets, settings: Settings
+    ):
+        if checkpoint_steps(path):
+            raise InputError(f"--out {path} holds a model already: use another folder")
+        with naming(path):
+            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+        self.path, self._loaded, self._targets = path, loaded, targets
+        self._settings = settings
+
+    def __enter__(self):
+        self._checkpoints = Checkpoints(self.path / "checkpoints", keep_last=2)
+        self._checkpoints.__enter__()
+        return self
+
+    def __exit__(self, *problem):
+        self._checkpoints.__exit__(*problem)
+
+    def keep(self, best: Tuned) -> None:
+        """Save a model that was better on valid than all before."""
+        model = self._loaded.model
+        scale = loss_scale(model.precision, initial=1.0, growth_interval=1)
+        # Without Adam's moments: nothing goes on from here but features.
+        state = create_train_state(model, optax.identity(), scale, best.params)
+        meta = self._loaded.meta | {
+            "step": best.updates,
+            "model": model_config(model),
+            "valid_bpc": None,
+            # Another than any corpus has, so that train.py does not resume from it.
+            "corpus": {"fingerprint": "fine-tuned"},
+            "finetuned": {
+                "from": str(self._loaded.path),
+                "settings": asdict(self._settings),
+                "epoch": best.epoch,
+            },
+        }
+        self._checkpoints.save(state, zero_carry(model, 1, 1), meta, None)
+        self._checkpoints.wait()
+        self._write(best.classifier, best, {})
+
+    def _write(self, classifier: Classifier, best: Tuned, found: dict) -> None:
+        featurizer = TextFeaturizer.from_loaded(self._final(best))
+        figures = {"valid": {self._targets.criterion: best.score, "loss": best.loss}}
+        metadata = {
+            **featurizer.metadata(),
+            "finetuned_from": str(self._loaded.path),
+            "figures": figures,
+            **found,
+        }
+        replace(classifier, metadata=metadata).save(self.path / "classifier")
+
+    def _final(self, best: Tuned) -> Loaded:
+        return self._loaded._replace(
+            params=best.params,
+            meta=self._loaded.meta | {"step": best.updates},
+            path=self.path / "checkpoints" / str(best.updates),
+        )
+
+    def finish(self, best: Tuned, splits: Mapping[str, Labelled]) -> str:
+        """Measure test, describe the strongest unit, write both; return the figures."""
+        featurizer = TextFeaturizer.from_loaded(self._final(best), progress=True)
+        data = {}
+        for name in ("valid", "test"):
+            texts, positions = splits[name]
+            columns = self._targets.columns(positions)
+            data[name] = Split(featurizer.transform(texts), positions, columns)
+        predicted = best.classifier.predict(data["test"].features)
+        scores = self._targets.scores(data["test"].positions, predicted)
+        majority = self._targets.majority(data["test"].positions)
+        found = {
+            "top_unit": self._strongest(best.classifier, data),
+            "figures": {"test": scores, "majority": {"test": majority}},
+        }
+        self._write(best.classifier, best, found)
+        table = report(self._targets, data["test"].positions, predicted, majority)
+        return f"{table}\nclassifier: {self.path / 'classifier'}"
+
+    def _strongest(self, classifier: Classifier, data: Mapping[str, Split]) -> dict:
+        """Describe the unit whose weight times spread is largest; fitted on valid."""
+        effects = np.abs(classifier.coef * data["valid"].features.std(axis=0))
+        column, unit = np.unravel_index(effects.argmax(), effects.shape)
+        fits = [
+            LinearFit(w, float(b))
+            for w, b in zip(classifier.coef, classifier.intercept, strict=True)
+        ]
+        named = {"train": data["valid"], "test": data["test"]}
+        # Of cells after the last byte, which need no name but their number.
+        read = {"state": "cell", "pooling": "last"}
+        about = int(unit), int(column), self._targets, fits, named, read
+        top = asdict(describe_unit(*about))
+        top["accuracy"] = {"valid": top["accuracy"]["train"], **top["accuracy"]}
+        del top["accuracy"]["train"]
+        return top | {"classes": list(self._targets.sides[column])}
+
+
+def report(
+    targets: Targets, true: np.ndarray, predicted: np.ndarray, majority: float
+) -> str:
+    """Lay out what was reached on test, in all and by class.
+
+    Args:
+        targets: the task.
+        true, predicted: positions, as of `Targets`.
+        majority: accuracy of always naming the most frequent label.
+    """
+    scores = targets.scores(true, predicted)
+    named = targets.task == "multilabel"
+    rows = [
+        ("accuracy", scores["accuracy"]),
+        ("majority class", majority),
+        ("F1, mean over classes", scores["f1_macro"]),
+        ("Jaccard, mean over classes", scores["jaccard"]),
+        ("Matthews" + (", mean over classes" if named else ""), scores["matthews"]),
+    ]
+    width = max(len(name) for name, _ in rows) + 2
+    lines = ["test", *(f"{name:<{width}}{value:.4f}" for name, value in rows)]
+    lines.append(f"{'by class':<{width}}{'F1':>8}{'Jaccard':>9}{'Matthews':>10}")
+    for k, name in enumerate(targets.classes):
+        pair = [x[:, k] if named else x == k for x in (true, predicted)]
+        f1 = metrics.f1_score(*pair, zero_division=0.0)
+        jaccard = metrics.jaccard_score(*pair, zero_division=0.0)
+        matthews = metrics.matthews_corrcoef(*pair)
+        lines.append(f"{name:<{width}}{f1:>8.4f}{jaccard:>9.4f}{matthews:>10.4f}")
+    return "\n".join(lines)

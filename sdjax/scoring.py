@@ -1,0 +1,158 @@
+"""Texts -> probabilities and the sentiment unit's value, by a saved classifier."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sdjax.checkpoint import Loaded
+from sdjax.classifier import Classifier
+from sdjax.errors import InputError
+from sdjax.features import TextFeaturizer
+from sdjax.terminal import printable
+from sdjax.tracing import Scale, TracedText
+
+
+class Score(NamedTuple):
+    """What a classifier says of one text.
+
+    probabilities: by class; for two classes only that of the second one.
+    called: the class that is predicted; of several labels all that apply.
+    unit: the top unit after the last byte; None where the classifier names none.
+    """
+
+    text: str
+    probabilities: dict[str, float]
+    called: tuple[str, ...]
+    unit: float | None
+
+
+class Scorer:
+    """A classifier together with the language model whose features it reads.
+
+    Args:
+        classifier: as loaded.
+        loaded: the language model.
+        batch_size: texts read at once.
+
+    Raises:
+        InputError: the classifier was fitted on another model's features.
+    """
+
+    def __init__(self, classifier: Classifier, loaded: Loaded, *, batch_size: int = 64):
+        read = {k: v for k in ("state", "pooling") if (v := classifier.metadata.get(k))}
+        self._featurizer = TextFeaturizer.from_loaded(
+            loaded, batch_size=batch_size, **read
+        )
+        classifier.check_source(self._featurizer.metadata(), loaded.path)
+        self.classifier = classifier
+        top = classifier.metadata.get("top_unit")
+        self.unit = top["index"] if top else None
+
+    def score(self, texts: Sequence[str], progress: bool = False) -> list[Score]:
+        """Score texts, in their order; each on its own."""
+        self._featurizer.progress = progress
+        features = self._featurizer.transform(texts)
+        probabilities = self.classifier.predict_proba(features)
+        names = self.classifier.classes[-probabilities.shape[1] :]
+        called = self._called(self.classifier.decide(probabilities))
+        units = [None] * len(texts)
+        if self.unit is not None:
+            units = features[:, self.unit].tolist()
+        by_class = (dict(zip(names, p, strict=True)) for p in probabilities.tolist())
+        return list(map(Score, texts, by_class, called, units))
+
+    def _called(self, predicted: np.ndarray) -> list[tuple[str, ...]]:
+        names = np.array(self.classifier.classes)
+        if self.classifier.task == "multilabel":
+            return [tuple(names[row == 1].tolist()) for row in predicted]
+        return [(name,) for name in names[predicted].tolist()]
+
+    @property
+    def scale(self) -> Scale:
+        """The colours for the top unit's values."""
+        return Scale.of(top_unit(self.classifier))
+
+    def trace(self, text: str) -> TracedText:
+        """Follow the top unit through a text."""
+        normalisation = self._featurizer.normalisation
+        return TracedText(
+            normalisation.encode(text).decode(),
+            self._featurizer.trace(text, [self.unit])[:, 0],
+        )
+
+
+def top_unit(classifier: Classifier) -> dict:
+    """Return the classifier's top unit: index, sign, threshold, quantiles by class.
+
+    Raises:
+        InputError: it names none.
+    """
+    found = classifier.metadata.get("top_unit")
+    if not found:
+        raise InputError(
+            f"this {classifier.task} classifier names no top unit: use one that sdjax"
+            " probe or finetune wrote, or give a unit's number"
+        )
+    if (pooling := classifier.metadata.get("pooling", "last")) != "last":
+        raise InputError(
+            f"this classifier reads the {pooling} over each text, which no unit holds"
+            " while a text is read: use one with pooling last"
+        )
+    return found
+
+
+def sides(classifier: Classifier) -> tuple[str, str]:
+    """Return what the top unit tells apart: of two classes, negative and positive."""
+    first, second = top_unit(classifier).get("classes", classifier.classes)
+    return first, second
+
+
+def checkpoint_of(classifier: Classifier) -> Path:
+    """Return the checkpoint that a classifier names.
+
+    Raises:
+        InputError: it names none.
+    """
+    path = classifier.metadata.get("checkpoint")
+    if not path:
+        raise InputError("the classifier names no checkpoint: give --checkpoint")
+    return Path(path)
+
+
+def as_row(score: Score, row: int) -> dict:
+    """Return a score as a row of a results file."""
+    unit = {} if score.unit is None else {"unit": score.unit}
+    texts = {"row": row, "text": score.text, "called": "|".join(score.called)}
+    return texts | {f"p_{name}": p for name, p in score.probabilities.items()} | unit
+
+
+def verdict(unit: int | None, score: Score) -> str:
+    """Say in a line what was found in a text, the text itself left out."""
+    parts = [f"p({name}) = {p:.3f}" for name, p in score.probabilities.items()]
+    line = f"{_named(score)}: {', '.join(parts)}"
+    return line if score.unit is None else f"{line}, unit {unit} at {score.unit:+.2f}"
+
+
+def table(classifier: Classifier, scores: Sequence[Score]) -> str:
+    """Lay scores out as lines: probabilities, what is called, the unit, the text."""
+    names = classifier.classes[-len(classifier.thresholds) :]
+    called = max(6, *map(len, classifier.classes))
+    unit = (classifier.metadata.get("top_unit") or {}).get("index")
+    heads = [*(f"p({name})" for name in names), "called".ljust(called)]
+    heads += [] if unit is None else [f"unit {unit}"]
+    lines = ["  ".join([*heads, "text"])]
+    for score in scores:
+        cells = [
+            *(f"{p:.4f}" for p in score.probabilities.values()),
+            _named(score).ljust(called),
+        ]
+        cells += [] if unit is None else [f"{score.unit:+.2f}"]
+        padded = (c.rjust(len(h)) for c, h in zip(cells, heads, strict=True))
+        lines.append("  ".join([*padded, printable(score.text)]))
+    return "\n".join(lines)
+
+
+def _named(score: Score) -> str:
+    return ", ".join(score.called) or "none"

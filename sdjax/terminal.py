@@ -1,0 +1,99 @@
+"""Text on a terminal: colours where they are wanted, columns, nothing that escapes."""
+
+import os
+import unicodedata
+from collections.abc import Iterator, Sequence
+from typing import TextIO
+
+_RESET = "\x1b[0m"
+_GAP = "  |  "
+
+
+def wants_colour(choice: str, stream: TextIO) -> bool:
+    """Whether to write colours to a stream.
+
+    Args:
+        choice: "always", "never" or "auto": on a terminal, unless NO_COLOR is set
+            (no-color.org) or the terminal is a dumb one.
+        stream: written to.
+    """
+    if choice != "auto":
+        return choice == "always"
+    dumb = os.environ.get("TERM") == "dumb"
+    return stream.isatty() and not os.environ.get("NO_COLOR") and not dumb
+
+
+def printable(text: str) -> str:
+    """Replace what would move the cursor or change colours; line ends become blanks."""
+    return "".join(
+        " " if c.isspace() else "\ufffd" if unicodedata.category(c) in _UNSAFE else c
+        for c in text
+    )
+
+
+_UNSAFE = {"Cc", "Cs", "Zl", "Zp"}
+
+
+def on_background(text: str, red: int, green: int, blue: int) -> str:
+    """Dark text on a 24-bit colour, 0 to 255 each."""
+    return f"\x1b[48;2;{red};{green};{blue}m\x1b[38;2;16;16;16m{text}{_RESET}"
+
+
+def width(text: str) -> int:
+    """How many cells of the terminal a text takes up."""
+    return sum(_cells(c) for c in text)
+
+
+def _cells(character: str) -> int:
+    if unicodedata.combining(character) or unicodedata.category(character) == "Cf":
+        return 0
+    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+
+
+def wrap(text: str, columns: int) -> list[str]:
+    """Break a text into lines of at most `columns` cells, at blanks where it can."""
+    lines, line = [], ""
+    for word in text.split():
+        if line and width(line) + 1 + width(word) <= columns:
+            line += " " + word
+            continue
+        if line:
+            lines.append(line)
+        *full, line = _pieces(word, columns)
+        lines += full
+    return [*lines, line] if line or not lines else lines
+
+
+def _pieces(word: str, columns: int) -> list[str]:
+    pieces, used = [""], 0
+    for character in word:
+        size = _cells(character)
+        if used + size > columns and pieces[-1]:
+            pieces.append("")
+            used = 0
+        pieces[-1] += character
+        used += size
+    return pieces
+
+
+def side_by_side(
+    headings: Sequence[str], rows: Sequence[Sequence[str]], columns: int
+) -> Iterator[str]:
+    """Lay texts out in columns, one row of texts below the other.
+
+    Args:
+        headings: one for each column.
+        rows: each as many texts as there are headings.
+        columns: cells that a line may take up.
+    """
+    each = max(12, (columns - len(_GAP) * (len(headings) - 1)) // len(headings))
+
+    def line(cells: Sequence[str]) -> str:
+        padded = (cell + " " * (each - width(cell)) for cell in cells)
+        return _GAP.join(padded).rstrip()
+
+    for number, row in enumerate([headings, *rows]):
+        blocks = [wrap(printable(text), each) for text in row]
+        for i in range(max(map(len, blocks))):
+            yield line([block[i] if i < len(block) else "" for block in blocks])
+        yield _GAP.strip().join(["-" * (each + 2)] * len(row)) if not number else ""
