@@ -164,7 +164,7 @@ def test_paths_that_cannot_be_read(tmp_path):
     for path, why in (
         (tmp_path / "none.csv", "no such file"),
         (tmp_path, "not a file"),
-        (write(tmp_path / "a.parquet", "x"), "unknown format '.parquet'"),
+        (write(tmp_path / "a.xml", "x"), "unknown format '.xml'"),
         (write(tmp_path / "empty.csv", ""), "empty"),
     ):
         # At once, before anything is read.
@@ -210,10 +210,10 @@ def test_a_csv_header_that_is_not_utf8(tmp_path):
 
 
 def test_lines_that_are_too_long_are_skipped(tmp_path, monkeypatch):
-    monkeypatch.setattr("sdjax.readers._MAX_LINE_BYTES", 100)
+    monkeypatch.setattr("sdjax.streams.MAX_LINE_BYTES", 100)
     path = write(tmp_path / "a.txt", "short\n" + "x" * 1000 + "\nlast\n")
     examples, report = read(path)
-    assert [e.text for e in examples] == ["short\n", "last\n"]
+    assert [e.text for e in examples] == ["short", "last"]
     assert report.first == {"line longer than 64 MiB": f"{path}:2"}
 
 
