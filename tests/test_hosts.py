@@ -66,8 +66,8 @@ def together(config, workdir, *, signalled: int = -1, step: int = -1):
         port = free.getsockname()[1]
     flat = {k: v for k, v in config.to_dict().items() if k != "model"}
     flat |= {f"model.{k}": v for k, v in config.model.to_dict().items()}
-    flags = [f"--config.{key}={value}" for key, value in flat.items()]
-    flags += ["--config=configs/default.py", f"--workdir={workdir}", "--distributed"]
+    flags = ["--config=configs/default.py", f"--workdir={workdir}", "--distributed"]
+    flags += [f"--config.{key}={value}" for key, value in flat.items()]
     flags += [f"--coordinator=127.0.0.1:{port}", "--num_processes=2"]
     device_flags = os.environ["XLA_FLAGS"].replace("count=8", "count=2")
     environment = os.environ | {"PYTHONPATH": str(ROOT), "XLA_FLAGS": device_flags}
