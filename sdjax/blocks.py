@@ -59,7 +59,7 @@ def blocks(sources: Iterable[File | Dataset], report: ReadReport) -> Iterator[Bl
         report.total, report.unit = sum(s.path.stat().st_size for s in sources), "B"
     for source in sources:
         if isinstance(source, File) and source.suffix in LINE_FORMATS:
-            yield from _of_lines(source, report)
+            yield from line_format_blocks(source, report)
         else:
             yield from _of_records(source, report)
 
@@ -71,9 +71,12 @@ def blocks_of(examples: Iterable[Example]) -> Iterator[Block]:
         yield ExampleBlock(keys, "", batch, ReadReport())
 
 
-def _of_lines(file: File, report: ReadReport) -> Iterator[Block]:
+def line_format_blocks(
+    file: File, report: ReadReport, span: tuple[int, int] | None = None
+) -> Iterator[Block]:
+    """Read a file of lines, or the lines that begin within a span of bytes of it."""
     content, size = [], 0
-    for first, lines in line_blocks(file.path, report):
+    for first, lines in line_blocks(file.path, report, span):
         content.append((first, lines))
         size += len(lines)
         if size >= BLOCK_BYTES:

@@ -57,8 +57,10 @@ class Checkpoints:
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             cleanup_tmp_directories=True,
             multiprocessing_options=_only_this_process(),
+            create=False,  # which orbax does for all processes together or not at all
         )
         with failures.naming_folder(folder):
+            folder.mkdir(parents=True, exist_ok=True)
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
     def __enter__(self):

@@ -88,7 +88,7 @@ def prepare_blocks(
     folder = Path(folder)
     plan.check()
     request = {"source": source, **plan.as_json()}
-    if _already_prepared(folder, request):
+    if already_prepared(folder, request):
         if progress:
             print(f"{folder}: already prepared, nothing to do", file=sys.stderr)
         return Corpus.open(folder)
@@ -275,7 +275,7 @@ def _check_filled(splits: dict[str, list[dict]], shards: tuple[int, int, int]) -
         )
 
 
-def _already_prepared(folder: Path, request: dict) -> bool:
+def already_prepared(folder: Path, request: dict) -> bool:
     """Tell whether `folder` holds the corpus asked for; refuse anything else in it."""
     if not folder.exists():
         return False

@@ -55,6 +55,16 @@ class Holdout(NamedTuple):
         """The layout of the segments of what is held out."""
         return spread_layout(sum(self.shards))
 
+    def split_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the split of rows of the input, int64[N]."""
+        return self.split[rows * len(self.split) // self.rows]
+
+    def shard_of(self, index: np.ndarray, split: np.ndarray) -> np.ndarray:
+        """Return to which shard of valid and test what is held out goes, [N]."""
+        valid, test = (np.uint64(count) for count in self.shards)
+        high = index["high"]
+        return np.where(split == 1, high % valid, high % test + valid)
+
 
 class Run(NamedTuple):
     """Some neighbouring shards, written by one call.
@@ -117,33 +127,28 @@ def write_run(run: Run) -> tuple[list[dict], int]:
     Returns:
         (the manifest entry of each shard, how many duplicates were dropped).
     """
-    writers = [_Shard(run.folder, name) for name in run.names]
+    writers = [ShardWriter(run.folder, name) for name in run.names]
     first, duplicates = run.cuts[0] // run.layout.parts, 0
     held_segments = iter(run.held_segments)
     for begin, end in pairwise(run.cuts):
         index, rows, data = _read(run, begin, end)
-        ends = np.cumsum(index["length"], dtype=np.int64)
         shard = index["shard"].astype(np.int64) - first
         # Of equal reviews the first stays: by label, or where rows count by row.
         tie = index["label"] if run.holdout is None else rows
-        order, copy = _sort(shard, index, tie)
-        if run.deduplicate:
-            duplicates += int((copy > 0).sum())
-            order = order[copy == 0]
-        elif copy.any():
-            order = order[_apart(shard[order], index[order], copy)]
+        order, dropped = arrange(shard, index, tie, run.deduplicate)
+        duplicates += dropped
         if run.holdout is not None:
-            split = _split_of(run.holdout, rows[order])
+            split = run.holdout.split_of(rows[order])
             held = order[split > 0]
-            reviews = _cut(data, ends, index, held)
-            _hold_out(
-                run.holdout, next(held_segments), split[split > 0], index[held], reviews
-            )
+            reviews, out = cut(data, index, held), index[held]
+            out["shard"] = run.holdout.shard_of(out, split[split > 0])
+            path, layout = next(held_segments), run.holdout.layout
+            write_segment(path, out, reviews, layout, ReadReport())
             order = order[split == 0]
         bounds = np.searchsorted(shard[order], np.arange(len(writers) + 1))
         for writer, (start, stop) in zip(writers, pairwise(bounds), strict=True):
             chosen = order[start:stop]
-            writer.add(_cut(data, ends, index, chosen), index[chosen])
+            writer.add(cut(data, index, chosen), index[chosen])
     done = {"entries": [w.finish() for w in writers], "duplicates": duplicates}
     write_whole(run.marker, json.dumps(done).encode())
     return done["entries"], duplicates
@@ -187,13 +192,33 @@ def _read(run: Run, begin: int, end: int) -> tuple[np.ndarray, np.ndarray, bytes
     return index, rows, data
 
 
-def _cut(
-    data: bytes, ends: np.ndarray, index: np.ndarray, chosen: np.ndarray
-) -> list[bytes]:
-    """Cut the chosen reviews out of the bytes."""
-    stops = ends[chosen]
+def cut(data: bytes, index: np.ndarray, chosen: np.ndarray) -> list[bytes]:
+    """Cut the chosen reviews out of the bytes that an index describes."""
+    stops = np.cumsum(index["length"], dtype=np.int64)[chosen]
     starts = (stops - index["length"][chosen]).tolist()
     return [data[i:j] for i, j in zip(starts, stops.tolist(), strict=True)]
+
+
+def arrange(
+    shard: np.ndarray, index: np.ndarray, tie: np.ndarray, deduplicate: bool
+) -> tuple[np.ndarray, int]:
+    """Put reviews in the order of their shards and, in each, of their digests.
+
+    Args:
+        shard: int64[N].
+        index: RECORD[N].
+        tie: [N]; of equal reviews the one with the least comes first and stays.
+        deduplicate: drop the others.
+
+    Returns:
+        (which review comes first, second ..., how many were dropped).
+    """
+    order, copy = _sort(shard, index, tie)
+    if deduplicate:
+        return order[copy == 0], int((copy > 0).sum())
+    if copy.any():
+        order = order[_apart(shard[order], index[order], copy)]
+    return order, 0
 
 
 def _sort(
@@ -223,25 +248,7 @@ def _apart(shard: np.ndarray, index: np.ndarray, copy: np.ndarray) -> np.ndarray
     return np.lexsort((copy, low, high, shard))
 
 
-def _split_of(holdout: Holdout, rows: np.ndarray) -> np.ndarray:
-    return holdout.split[rows * len(holdout.split) // holdout.rows]
-
-
-def _hold_out(
-    holdout: Holdout,
-    path: Path,
-    split: np.ndarray,
-    index: np.ndarray,
-    reviews: list[bytes],
-) -> None:
-    """Write the segment of what goes to valid and test."""
-    valid, test = (np.uint64(count) for count in holdout.shards)
-    of_valid, of_test = index["high"] % valid, index["high"] % test + valid
-    index["shard"] = np.where(split == 1, of_valid, of_test)
-    write_segment(path, index, reviews, holdout.layout, ReadReport())
-
-
-class _Shard:
+class ShardWriter:
     """A shard that is being written: its bytes, then its index."""
 
     def __init__(self, folder: Path, name: str):
@@ -253,6 +260,7 @@ class _Shard:
         return self._folder / f"{self._name}.{kind}"
 
     def add(self, reviews: list[bytes], index: np.ndarray) -> None:
+        """Append reviews; `index` is RECORD[N]."""
         content = b"".join(reviews)
         self._file.write(content)
         self._sha256.update(content)
