@@ -7,6 +7,7 @@ the segments. Memory holds a part of a shard, or several whole ones.
 import hashlib
 import io
 import json
+from contextlib import ExitStack
 from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
@@ -127,29 +128,32 @@ def write_run(run: Run) -> tuple[list[dict], int]:
     Returns:
         (the manifest entry of each shard, how many duplicates were dropped).
     """
-    writers = [ShardWriter(run.folder, name) for name in run.names]
-    first, duplicates = run.cuts[0] // run.layout.parts, 0
-    held_segments = iter(run.held_segments)
-    for begin, end in pairwise(run.cuts):
-        index, rows, data = _read(run, begin, end)
-        shard = index["shard"].astype(np.int64) - first
-        # Of equal reviews the first stays: by label, or where rows count by row.
-        tie = index["label"] if run.holdout is None else rows
-        order, dropped = arrange(shard, index, tie, run.deduplicate)
-        duplicates += dropped
-        if run.holdout is not None:
-            split = run.holdout.split_of(rows[order])
-            held = order[split > 0]
-            reviews, out = cut(data, index, held), index[held]
-            out["shard"] = run.holdout.shard_of(out, split[split > 0])
-            path, layout = next(held_segments), run.holdout.layout
-            write_segment(path, out, reviews, layout, ReadReport())
-            order = order[split == 0]
-        bounds = np.searchsorted(shard[order], np.arange(len(writers) + 1))
-        for writer, (start, stop) in zip(writers, pairwise(bounds), strict=True):
-            chosen = order[start:stop]
-            writer.add(cut(data, index, chosen), index[chosen])
-    done = {"entries": [w.finish() for w in writers], "duplicates": duplicates}
+    with ExitStack() as stack:
+        writers = [
+            stack.enter_context(ShardWriter(run.folder, name)) for name in run.names
+        ]
+        first, duplicates = run.cuts[0] // run.layout.parts, 0
+        held_segments = iter(run.held_segments)
+        for begin, end in pairwise(run.cuts):
+            index, rows, data = _read(run, begin, end)
+            shard = index["shard"].astype(np.int64) - first
+            # Of equal reviews the first stays: by label, or where rows count by row.
+            tie = index["label"] if run.holdout is None else rows
+            order, dropped = arrange(shard, index, tie, run.deduplicate)
+            duplicates += dropped
+            if run.holdout is not None:
+                split = run.holdout.split_of(rows[order])
+                held = order[split > 0]
+                reviews, out = cut(data, index, held), index[held]
+                out["shard"] = run.holdout.shard_of(out, split[split > 0])
+                path, layout = next(held_segments), run.holdout.layout
+                write_segment(path, out, reviews, layout, ReadReport())
+                order = order[split == 0]
+            bounds = np.searchsorted(shard[order], np.arange(len(writers) + 1))
+            for writer, (start, stop) in zip(writers, pairwise(bounds), strict=True):
+                chosen = order[start:stop]
+                writer.add(cut(data, index, chosen), index[chosen])
+        done = {"entries": [w.finish() for w in writers], "duplicates": duplicates}
     write_whole(run.marker, json.dumps(done).encode())
     return done["entries"], duplicates
 
@@ -255,6 +259,12 @@ class ShardWriter:
         self._folder, self._name = folder, name
         self._sha256, self._lengths, self._labels = hashlib.sha256(), [], []
         self._file = self._path("bin").open("wb")
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self._file.close()
 
     def _path(self, kind: str) -> Path:
         return self._folder / f"{self._name}.{kind}"

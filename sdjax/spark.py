@@ -298,6 +298,7 @@ def _write_shard(
         out["shard"] = holdout.shard_of(out, split[split > 0])
         yield from _parcels(0, out, cut(data, index, held))
         order = order[split == 0]
-    writer = ShardWriter(folder, names[shard])
-    writer.add(cut(data, index, order), index[order])
-    yield -1, (writer.finish(), dropped)
+    with ShardWriter(folder, names[shard]) as writer:
+        writer.add(cut(data, index, order), index[order])
+        entry = writer.finish()
+    yield -1, (entry, dropped)

@@ -6,7 +6,7 @@ import pytest
 
 from sdjax.errors import InputError
 from sdjax.readreport import ReadReport
-from sdjax.sources import Example, counted, describe, read_examples
+from sdjax.sources import Example, counted, describe, open_source, read_examples
 
 
 def read(path, **keys):
@@ -280,6 +280,23 @@ def test_tfds(tfds_mock):
     assert [e.row for e in examples] == list(range(5))
     assert all(isinstance(e.text, str) and e.label in (0, 1) for e in examples)
     assert (report.position, report.total, report.unit) == (5, 5, "examples")
+
+
+@pytest.mark.parametrize(
+    ("source", "text_key"),
+    [
+        ("tfds:yelp_polarity_reviews", "text"),
+        ("tfds:glue/sst2:validation", "sentence"),  # not registered until imported
+    ],
+)
+def test_other_datasets_of_tfds(tfds_mock, source, text_key):
+    opened = open_source(source, label_key="label")
+    assert opened.keys.text == text_key
+    assert opened.keys.place == source.removeprefix("tfds:").replace(":", "/") + (
+        "" if source.endswith("validation") else "/train"
+    )
+    examples = list(read_examples(source, report=ReadReport(), label_key="label"))
+    assert len(examples) == 5 and all(isinstance(e.text, str) for e in examples)
 
 
 def test_tfds_unknown_key(tfds_mock):
