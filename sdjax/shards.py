@@ -149,10 +149,12 @@ def write_run(run: Run) -> tuple[list[dict], int]:
                 path, layout = next(held_segments), run.holdout.layout
                 write_segment(path, out, reviews, layout, ReadReport())
                 order = order[split == 0]
+            reviews, arranged = cut(data, index, order), index[order]
             bounds = np.searchsorted(shard[order], np.arange(len(writers) + 1))
-            for writer, (start, stop) in zip(writers, pairwise(bounds), strict=True):
-                chosen = order[start:stop]
-                writer.add(cut(data, index, chosen), index[chosen])
+            for writer, (start, stop) in zip(
+                writers, pairwise(bounds.tolist()), strict=True
+            ):
+                writer.add(reviews[start:stop], arranged[start:stop])
         done = {"entries": [w.finish() for w in writers], "duplicates": duplicates}
     write_whole(run.marker, json.dumps(done).encode())
     return done["entries"], duplicates
