@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, PercentFormatter
+from matplotlib.ticker import NullLocator, PercentFormatter, StrMethodFormatter
 
 from sdjax.corpusstats import SplitStats
 from sdjax.figures import ACCENT, CLASSES, GREY, INK, write_png
@@ -46,9 +46,10 @@ def draw_lengths(stats: Mapping[str, SplitStats], path: Path) -> None:
             linewidth=1.1,
             label=f"median of train: {median:,}",
         )
-        axes.set_xscale("log")
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
-        axes.yaxis.set_major_formatter(PercentFormatter(1))
+        axes.set_xscale("log", base=2)
+        axes.xaxis.set_major_formatter(StrMethodFormatter("{x:,.0f}"))
+        axes.xaxis.set_minor_locator(NullLocator())
+        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         axes.set_ylim(bottom=0)
         axes.set(
             title="Length of reviews",
