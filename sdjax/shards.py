@@ -26,7 +26,7 @@ from sdjax.segments import (
 
 _SPREAD_PARTS = 4  # of a shard where copies are kept and lie anywhere in their part
 
-_GROUP_BYTES = 32 * 2**20  # read at a time, unless a single part is more
+_GROUP_BYTES = 16 * 2**20  # read at a time, unless a single part is more
 _MOST_SHARDS = 64  # of a run: they are open at once, and finished work is kept by runs
 
 
