@@ -1,109 +1,120 @@
-"""Write the features of labelled texts: the cell state after each text's last byte.
+"""Write the features of texts: states of a trained model, a row for each text.
 
     python featurize.py --checkpoint runs/quickstart --input texts.csv \\
         --text-key sentence --label-key label --output features/train.npz
 
-The input is any file that `sdjax prepare` reads, or `--split` of a prepared corpus.
+The input is any file that `sdjax prepare` reads, or `--split` of a prepared corpus; it
+may be larger than memory. The output is .npz, .npy (to be mapped into memory, with its
+ids, labels, texts and metadata beside it) or .parquet. Rows that cannot be used are
+counted and left out. The same command given again after a crash goes on.
 """
 
 import argparse
 import sys
 from pathlib import Path
 
-import numpy as np
-
-from sdjax import errors, featurefile
-from sdjax.checkpoint import load_model
+from sdjax import bulk, errors, featurefile, featureforms, sources
 from sdjax.corpus import Corpus
 from sdjax.errors import InputError
-from sdjax.featurefile import FeatureSet
 from sdjax.features import TextFeaturizer
+from sdjax.featurework import FeatureWork
 from sdjax.readreport import ReadReport
-from sdjax.sources import Example, read_examples
 
 
 def parse_arguments() -> argparse.Namespace:
     parser = errors.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--checkpoint", type=Path, required=True, metavar="RUN")
-    parser.add_argument(
-        "--input", required=True, help="file, tfds:NAME or corpus folder"
+    add = parser.add_argument
+    add("--checkpoint", type=Path, required=True, metavar="RUN")
+    add("--input", required=True, help="file, tfds:NAME or corpus folder")
+    add("--text-key", metavar="KEY", help="column or key of the text")
+    add(
+        "--label-key",
+        nargs="+",
+        metavar="KEY",
+        help="column or key of the label (a number), or several of them",
     )
-    parser.add_argument("--text-key", help="column or key of the text")
-    parser.add_argument("--label-key", help="column or key of the label (a number)")
-    parser.add_argument("--split", help="of a corpus folder: train, valid or test")
-    parser.add_argument("--output", type=Path, required=True, metavar="FILE.npz")
-    parser.add_argument("--batch-size", type=int, default=64, help="rows at once")
-    parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
-    parser.add_argument("--max-bad-fraction", type=float, default=0.01)
+    add("--id-key", metavar="KEY", help="column or key of an id to keep")
+    add("--split", help="of a corpus folder: train, valid or test")
+    add("--output", type=Path, required=True, metavar="FILE")
+    add("--state", default="cell", choices=featurefile.STATES)
+    add("--pooling", nargs="+", default=["last"], choices=featurefile.POOLINGS)
+    add("--batch-size", type=int, default=64, help="texts at once, over all devices")
+    add("--precision", help="compute in fp32, bf16 or fp16")
+    add(
+        "--max-bad-fraction",
+        type=float,
+        default=0.01,
+        help="of rows; above it the file is written and the exit status is 2",
+    )
+    add("--restart", action="store_true", help="forget what an earlier run has done")
     return parser.parse_args()
 
 
-def read(arguments: argparse.Namespace, report: ReadReport):
-    """Return the examples of a file, or of one split of a corpus."""
-    if Path(arguments.input).is_dir():
-        corpus = Corpus.open(arguments.input)
-        if arguments.split not in corpus.shards:
-            given = arguments.split or "not given"
-            raise InputError(
-                f"--split {given}: {arguments.input} is a corpus, which has"
-                f" {', '.join(corpus.shards)}"
-            )
-        return corpus.examples(arguments.split)
-    return read_examples(
-        arguments.input,
-        report=report,
-        text_key=arguments.text_key,
-        label_key=arguments.label_key,
-    )
-
-
-def labels_of(examples: list[Example]) -> np.ndarray | None:
-    """Return float32[N], NaN where there is no label, or None where none has one."""
-    if all(e.label is None for e in examples):
-        return None
-    return np.array([np.nan if e.label is None else e.label for e in examples], "f4")
+def open_input(arguments: argparse.Namespace, report: ReadReport):
+    """Return the examples of a file or of a split of a corpus, and what it is."""
+    labels = arguments.label_key or [None]
+    keys = {
+        "text_key": arguments.text_key,
+        "label_key": labels[0] if len(labels) == 1 else labels,
+    }
+    if not Path(arguments.input).is_dir():
+        described = sources.describe(arguments.input, **keys)
+        described["id_key"] = keys["id_key"] = arguments.id_key
+        return sources.read_examples(arguments.input, report=report, **keys), described
+    corpus, split = Corpus.open(arguments.input), arguments.split
+    if split not in corpus.shards:
+        raise InputError(
+            f"--split {split or 'not given'}: {arguments.input} is a corpus, which has"
+            f" {', '.join(corpus.shards)}"
+        )
+    if arguments.id_key:
+        raise InputError(f"--id-key {arguments.id_key}: a corpus keeps no ids")
+    reviews = sum(shard.reviews for shard in corpus.shards[split])
+    examples = sources.counted(corpus.examples(split), reviews, report)
+    return examples, {"corpus": corpus.fingerprint, "split": split}
 
 
 def main() -> None:
     arguments = parse_arguments()
-    if arguments.batch_size < 1:
-        raise InputError(f"--batch-size {arguments.batch_size} must be at least 1")
-    if arguments.output.suffix != ".npz":
-        raise InputError(f"--output {arguments.output} must end in .npz")
-    with errors.naming(arguments.output):  # before minutes of work
-        arguments.output.parent.mkdir(parents=True, exist_ok=True)
-    report = ReadReport()
-    loaded = load_model(arguments.checkpoint, arguments.precision)
-    examples = list(read(arguments, report))
-    if not Path(arguments.input).is_dir():  # a corpus was checked when it was made
-        print(report.summary(), file=sys.stderr)
-        report.check(arguments.max_bad_fraction)
-    featurizer = TextFeaturizer.from_loaded(loaded, batch_size=arguments.batch_size)
-    features = featurizer.transform([e.text for e in examples], progress=True)
-    metadata = {
-        "checkpoint": str(loaded.path),
-        "step": loaded.meta["step"],
-        "precision": loaded.model.precision,
-        "state": "cell",
-        "pooling": "last",
-        "normalisation": loaded.meta["normalisation"],
+    output, report = arguments.output, ReadReport()
+    featureforms.check_suffix(output)
+    examples, described = open_input(arguments, report)
+    with errors.naming(output):  # before minutes of work
+        output.parent.mkdir(parents=True, exist_ok=True)
+    featurizer = TextFeaturizer.from_pretrained(
+        arguments.checkpoint,
+        state=arguments.state,
+        pooling=arguments.pooling,
+        batch_size=arguments.batch_size,
+        precision=arguments.precision,
+    )
+    origin = featurizer.metadata()
+    place = ("checkpoint", "step")  # the same parameters may be kept elsewhere
+    identity = {k: v for k, v in origin.items() if k not in place} | described
+    work = FeatureWork(
+        output,
+        identity,
+        width=featurizer.width,
+        label_count=len(arguments.label_key or [None]),
+        has_ids=bool(arguments.id_key),
+        restart=arguments.restart,
+    )
+    if work.rows:
+        print(f"{work.rows:,} of the texts are done; going on", file=sys.stderr)
+    bulk.featurize(featurizer, examples, work, report)
+    print(report.summary(), file=sys.stderr)
+    report.check(max_bad_fraction=1.0)  # at least one text
+    rows = work.rows
+    counts = {
         "input": arguments.input,
+        "label_keys": arguments.label_key,
         "skipped": report.as_json()["skipped"],
     }
-    featurefile.save(
-        arguments.output,
-        FeatureSet(
-            features=features,
-            labels=labels_of(examples),
-            ids=np.array([e.row for e in examples], np.int64),
-            texts=[e.text for e in examples],
-            metadata=metadata,
-        ),
-    )
-    texts, units = features.shape
-    print(f"{arguments.output}: {texts:,} texts x {units:,} units")
+    work.finish(origin | counts)
+    print(f"{output}: {rows:,} texts x {featurizer.width:,} features")
+    report.check(arguments.max_bad_fraction)
 
 
 if __name__ == "__main__":

@@ -17,19 +17,22 @@ from absl import app, flags
 from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
+from configs.checks import check
 from sdjax import errors, hosts
+from sdjax.cell import flops_per_character
 from sdjax.checkpoint import check_same_run, model_config
 from sdjax.corpus import Corpus
 from sdjax.devices import replicate, split_batch, spread, zero_carry
 from sdjax.errors import InputError
 from sdjax.evaluate import evaluator
+from sdjax.host_memory import keep_freed_memory
 from sdjax.interrupt import StopSignal
+from sdjax.memory import step_memory
 from sdjax.metrics import Clock, MetricsLog, Progress
 from sdjax.model import LanguageModel, init_params
 from sdjax.optim import optimizer, scaled_learning_rate, schedule
 from sdjax.precision import loss_scale
 from sdjax.prefetch import Prefetch
-from sdjax.recurrence import flops_per_character
 from sdjax.step import AXIS, TrainState, create_train_state, train_step
 from sdjax.windows import Batch, Windows
 
@@ -231,41 +234,6 @@ def wait_for(in_flight: deque, keep: int, progress: Progress) -> None:
         progress.add(jax.device_get(in_flight.popleft()))
 
 
-def check(config: ConfigDict) -> None:
-    """Refuse values that no run can use."""
-    positive = (
-        "model.hidden_size",
-        "model.embedding_size",
-        "global_batch_size",
-        "window_size",
-        "train_epochs",
-        "log_every_steps",
-        "checkpoint_every_steps",
-        "keep_last_checkpoints",
-        "eval_batch_size",
-        "base_learning_rate",
-        "max_learning_rate",
-        "clip_norm",
-        "initial_loss_scale",
-        "loss_scale_growth_interval",
-    )
-    for key in positive:
-        if not config[key] > 0:
-            raise InputError(f"config.{key} is {config[key]}: it must be above 0")
-    not_negative = (
-        "train_steps",
-        "warmup_steps",
-        "decay_steps",
-        "keep_every_steps",
-        "seed",
-    )
-    for key in not_negative:
-        if config[key] < 0:
-            raise InputError(f"config.{key} is {config[key]}: it must be 0 or above")
-    if 0 < (span := config.model.memory_span) <= 1 or span < 0:
-        raise InputError(f"config.model.memory_span is {span}: use 0, or bytes above 1")
-
-
 def valid_windows(config: ConfigDict, corpus: Corpus) -> Windows:
     """Return the windows of valid, in the order of the manifest."""
     return Windows(
@@ -311,8 +279,31 @@ def summary(
         "updates in all": f"{training.total_steps:,}",
         "learning rate after scaling": f"{peak:.2e}",
         "FLOPs per character": f"{flops / 1e6:,.1f} million",
+        "memory per device, about": memory_needed(config, model, count, devices),
     }
     return "\n".join(f"{name:<28} {value}" for name, value in rows.items())
+
+
+def memory_needed(
+    config: ConfigDict, model: LanguageModel, parameters: int, devices: int
+) -> str:
+    """Say how much memory of a device a step needs, and how much there is."""
+    needed = step_memory(
+        cell=model.cell,
+        hidden_size=model.hidden_size,
+        embedding_size=model.embedding_size,
+        vocabulary_size=model.vocabulary_size,
+        parameters=parameters,
+        precision=model.precision,
+        batch_size=config.global_batch_size // devices,
+        window_size=config.window_size,
+    )
+    text = f"{needed.total / 1e9:,.2f} GB, {needed.state / 1e9:,.2f} of them the state"
+    there = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
+    if there is None:  # a CPU
+        return text
+    short = " - likely too little" if there < needed.total else ""
+    return f"{text}; the device has {there / 1e9:,.2f} GB{short}"
 
 
 def progress_bar(config: ConfigDict, training: Training, progress: Progress) -> tqdm:
@@ -360,6 +351,7 @@ def _one_line(error: Exception) -> str:
 
 
 def main() -> None:
+    keep_freed_memory()
     config, workdir = parse_flags(sys.argv)
     explicit = _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
     if _DISTRIBUTED.value:

@@ -7,15 +7,26 @@ from pathlib import Path
 from tqdm import tqdm
 
 from sdjax import probe
-from sdjax.checkpoint import checkpoint_steps
+from sdjax.checkpoint import Loaded, checkpoint_steps, load_model
 from sdjax.coloured_text import TracedText
 from sdjax.featurefile import FeatureSet
 from sdjax.features import TextFeaturizer
+from sdjax.targets import Targets, squeezed
 
 
 def run_of(checkpoint: Path) -> Path:
     """Return the run's folder of `<run>/checkpoints/<step>`."""
     return checkpoint.parent.parent
+
+
+def featurizer_like(feature_set: FeatureSet, loaded: Loaded) -> TextFeaturizer:
+    """Make a featurizer that treats texts as these features were made."""
+    options = {
+        key: feature_set.metadata[key]
+        for key in ("state", "pooling")
+        if key in feature_set.metadata
+    }
+    return TextFeaturizer.from_loaded(loaded, **options)
 
 
 def probe_over_training(
@@ -35,7 +46,7 @@ def probe_over_training(
     for checkpoint in tqdm(checkpoint_steps(run), "probe checkpoints", unit="step"):
         splits = [train, test]
         if str(checkpoint) != train.metadata.get("checkpoint"):  # else they are known
-            featurizer = TextFeaturizer.from_pretrained(checkpoint)
+            featurizer = featurizer_like(train, load_model(checkpoint))
             splits = [
                 replace(split, features=featurizer.transform(split.texts))
                 for split in splits
@@ -45,7 +56,11 @@ def probe_over_training(
 
 
 def trace_examples(
-    featurizer: TextFeaturizer, feature_set: FeatureSet, rows: Sequence[int], unit: int
+    featurizer: TextFeaturizer,
+    feature_set: FeatureSet,
+    rows: Sequence[int],
+    unit: int,
+    targets: Targets | None = None,
 ) -> list[TracedText]:
     """Follow one unit through some of the texts.
 
@@ -53,14 +68,20 @@ def trace_examples(
         featurizer: of the checkpoint that the features came from.
         feature_set: the texts.
         rows: which of them.
-        unit: index of the unit.
+        unit: index of the unit among the features; of pooled ones the unit of the
+            model is followed.
+        targets: what their labels are called; None where they have none.
     """
-    labels = feature_set.labels
+    names = {}
+    if targets is not None:
+        positions = targets.positions(squeezed(feature_set))
+        names = {row: targets.names(positions[row]) for row in rows}
+    unit %= featurizer.model.hidden_size
     return [
         TracedText(
             featurizer.normalisation.encode(feature_set.texts[row]).decode(),
             featurizer.trace(feature_set.texts[row], [unit])[:, 0],
-            None if labels is None else float(labels[row]),
+            names.get(row),
         )
         for row in rows
     ]

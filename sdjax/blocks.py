@@ -42,7 +42,7 @@ class ExampleBlock(Block):
     """A block whose content is examples, for which there is nothing left to pick."""
 
     def examples(self) -> Iterator[Placed]:
-        return ((row, row, text, label) for text, label, row in self.content)
+        return ((row, row, text, label) for text, label, row, *_ in self.content)
 
 
 def blocks(sources: Iterable[File | Dataset], report: ReadReport) -> Iterator[Block]:

@@ -1,6 +1,7 @@
 """Checkpoints by orbax: everything that the next step depends on, and back again."""
 
 import errno
+import hashlib
 import math
 import shutil
 from functools import partial
@@ -13,9 +14,9 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from sdjax import orbax_failures as failures
+from sdjax.cell import RecurrentState
 from sdjax.errors import InputError
 from sdjax.model import LanguageModel, init_params
-from sdjax.recurrence import RecurrentState
 from sdjax.step import TrainState
 
 FORMAT_VERSION = 1
@@ -240,6 +241,16 @@ class Loaded(NamedTuple):
     path: Path
 
 
+def fingerprint(params: dict) -> str:
+    """Return the SHA-256 of a model's parameters, wherever they are kept."""
+    digest = hashlib.sha256()
+    leaves = jax.tree.leaves_with_path(params)
+    for path, leaf in sorted((jax.tree_util.keystr(p), x) for p, x in leaves):
+        digest.update(f"{path} {leaf.shape} {leaf.dtype}\n".encode())
+        digest.update(np.ascontiguousarray(leaf))
+    return digest.hexdigest()
+
+
 def checkpoint_steps(run: Path) -> list[Path]:
     """Return the complete checkpoints of a run, oldest first."""
     steps = (run / "checkpoints").glob("[0-9]*")
@@ -258,7 +269,7 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
     """
     failures.quiet()
     steps = checkpoint_steps(path) or [path]
-    metas = [_read_meta(step) for step in steps]
+    metas = [read_meta(step) for step in steps]
 
     def badness(meta):
         valid_bpc = meta.get("valid_bpc")
@@ -278,7 +289,12 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
     return Loaded(model, jax.device_get(params), meta, step)
 
 
-def _read_meta(step: Path) -> dict:
+def read_meta(step: Path) -> dict:
+    """Read what a checkpoint says of itself and its run, without its parameters.
+
+    Raises:
+        InputError: there is none, it is damaged, or of another format.
+    """
     if not (step / "meta").is_dir():
         raise InputError(
             f"no checkpoint in {step}: give a run's folder (train.py's --workdir) or"

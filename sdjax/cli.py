@@ -7,7 +7,7 @@ from sdjax import errors
 
 # One module of sdjax.commands each. They import what they need when they run:
 # `sdjax prepare` must not wait for jax.
-COMMANDS = ("prepare", "corpus", "labelled", "evaluate", "probe")
+COMMANDS = ("prepare", "corpus", "labelled", "evaluate", "probe", "figures", "bench")
 
 
 def main() -> None:

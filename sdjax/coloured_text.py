@@ -16,12 +16,13 @@ from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
-from sdjax.figures import CLASSES, INK, WIDTH, write_png
+from sdjax.look import INK, SIDES, write_png
 
 # Ends lighter than the class colours: text stays readable on them.
 SENTIMENT = LinearSegmentedColormap.from_list(
     "sentiment", ["#db7d68", "#f3cfc5", "#ffffff", "#c0dde9", "#5aa3c4"]
 )
+WIDTH = 8.0  # inches
 COLUMNS = 92  # characters in a line of coloured text
 LINES = 5  # of one text; what is longer is cut
 _MARGIN, _LINE_HEIGHT = 0.12, 0.205  # inches, of the coloured texts
@@ -35,20 +36,21 @@ class TracedText(NamedTuple):
     Args:
         text: the text as the model read it.
         values: float32[bytes of `text` in UTF-8].
-        label: 0 or 1, as given; None when the text has none.
+        label: its name, as given; None when the text has none.
     """
 
     text: str
     values: np.ndarray
-    label: float | None = None
+    label: str | None = None
 
 
 def coloured_texts(
     examples: Sequence[tuple[str, TracedText]],
-    unit: int,
+    unit: int | str,
     threshold: float,
     sign: int,
     path: FilePath,
+    sides: tuple[str, str] = ("negative", "positive"),
 ) -> None:
     """Draw texts with the background of each character coloured by the unit's value.
 
@@ -57,10 +59,11 @@ def coloured_texts(
 
     Args:
         examples: (heading, traced text), in the order in which to draw them.
-        unit: index of the unit.
+        unit: index or name of the unit.
         threshold: of its own logistic regression; the scale is symmetric about it.
         sign: +1 when larger values mean positive, else -1.
         path: of the PNG.
+        sides: what the unit tells apart.
     """
     blocks = [(title, wrap(*characters(traced))) for title, traced in examples]
     shown = [v for _, lines in blocks for line in lines for _, v in line]
@@ -86,14 +89,14 @@ def coloured_texts(
         scale = ScalarMappable(norm, colours)
         figure.colorbar(scale, bar, orientation="horizontal", extend="both")
         bar.set_xlabel(f"value of unit {unit} (white: its threshold, {threshold:.3g})")
-        ends = ("negative", "positive")[::sign]
-        for x, side, name in ((-0.08, "right", ends[0]), (1.08, "left", ends[1])):
-            style = {"color": CLASSES[name], "weight": "bold", "size": 9}
+        low, high = list(zip(sides, SIDES, strict=True))[::sign]
+        for x, side, (name, colour) in ((-0.08, "right", low), (1.08, "left", high)):
+            style = {"color": colour, "weight": "bold", "size": 9}
             bar.text(
                 x, 0.5, name, ha=side, va="center", transform=bar.transAxes, **style
             )
 
-    write_png(path, height, draw)
+    write_png(path, height, draw, width=WIDTH)
 
 
 def _draw_cells(

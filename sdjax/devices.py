@@ -6,8 +6,8 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from sdjax.cell import RecurrentState
 from sdjax.model import LanguageModel
-from sdjax.recurrence import RecurrentState
 from sdjax.step import AXIS
 from sdjax.windows import Batch
 

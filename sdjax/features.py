@@ -1,143 +1,142 @@
-"""Texts -> features: the state of a trained model after the last byte of each text."""
+"""Texts -> features: the scikit-learn transformer over a trained model."""
 
-from collections.abc import Callable, Sequence
-from functools import cache, partial
+import operator
+from collections.abc import Iterable, Mapping, Sequence, Set
 from pathlib import Path
 
-import jax
 import numpy as np
+from sklearn.base import BaseEstimator, TransformerMixin
 from tqdm import tqdm
 
-from sdjax.checkpoint import Loaded, load_model
-from sdjax.devices import devices_for, replicate, split_rows, zero_carry
+from sdjax import featurefile
+from sdjax.checkpoint import Loaded, fingerprint, load_model
+from sdjax.encoder import Encoder
 from sdjax.errors import InputError
 from sdjax.model import LanguageModel
-from sdjax.step import AXIS
 from sdjax.text import Normalisation
 
-_TRACE_CHUNK = 64  # bytes traced at once
 
+class TextFeaturizer(TransformerMixin, BaseEstimator):
+    """Turn texts into states of a trained model: float32[N, units * poolings].
 
-@cache
-def _encoder(model: LanguageModel, devices: tuple[jax.Device, ...]) -> Callable:
-    """Compile once per model, however many checkpoints of it are read."""
-
-    def encode(params, tokens, carry, lengths):
-        variables = {"params": params}
-        return model.apply(variables, tokens, carry, lengths, method="encode")
-
-    return jax.pmap(
-        encode,
-        axis_name=AXIS,
-        in_axes=(None, 0, 0, 0),
-        donate_argnums=2,
-        devices=devices,
-    )
-
-
-@partial(jax.jit, static_argnums=0)
-def _trace(model: LanguageModel, params: dict, tokens: jax.Array, carry):
-    return model.apply({"params": params}, tokens, carry, method="trace")
-
-
-class TextFeaturizer:
-    """Turn texts into the cell state after their last byte, from a zero state.
-
-    A text is normalised and framed as in training. Texts are sorted by length and read
-    `batch_size` at a time, `chunk_size` bytes at a time, so memory is bounded for texts
-    of any length. A text's features depend on that text alone: bit for bit at one batch
-    size, up to the order in which products are summed between batch sizes.
+    A text is normalised and framed as in training and read from a zero state; half a
+    surrogate pair is read as U+FFFD, an empty text is the frame alone, three bytes. The
+    transformer learns nothing from the texts that it is fitted on: `fit` checks them
+    and the parameters and loads the checkpoint. Pickled, it is its parameters; the
+    checkpoint is read again when it is next used.
 
     Args:
-        model: the language model.
-        params: its parameters.
-        normalisation: what was done to the text in training.
-        batch_size: rows read at once, over all devices.
-        chunk_size: bytes of each row on the devices at once.
+        checkpoint: a run's folder (its best checkpoint) or one checkpoint.
+        state: "cell" or "hidden".
+        pooling: "last", "mean", "max" or "min" over the bytes of the framed text, or a
+            list of these, put side by side.
+        batch_size: texts read at once, over all devices; rounded up to 64, or a
+            multiple of it, on each, so that it changes no feature.
+        precision: compute in "fp32", "bf16" or "fp16" instead of what the model was
+            trained in.
+        progress: show a progress bar on standard error.
 
     Reference: Radford et al. 2017, section 3.1.
     """
 
     def __init__(
         self,
-        model: LanguageModel,
-        params: dict,
-        normalisation: Normalisation,
+        checkpoint: str | Path,
         *,
+        state: str = "cell",
+        pooling: str | Sequence[str] = "last",
         batch_size: int = 64,
-        chunk_size: int = 512,
+        precision: str | None = None,
+        progress: bool = False,
     ):
-        self.model, self.normalisation = model, normalisation
-        self._batch_size, self._chunk_size = batch_size, chunk_size
-        self._devices = devices_for(batch_size)
-        self._params = replicate(params, self._devices)
-        self._encode = _encoder(model, tuple(self._devices))
+        self.checkpoint = checkpoint
+        self.state = state
+        self.pooling = pooling
+        self.batch_size = batch_size
+        self.precision = precision
+        self.progress = progress
+
+    @classmethod
+    def from_pretrained(cls, checkpoint: str | Path, **options) -> "TextFeaturizer":
+        """Make one and load its checkpoint; `options` as for the class."""
+        featurizer = cls(checkpoint, **options)
+        featurizer._ready()
+        return featurizer
 
     @classmethod
     def from_loaded(cls, loaded: Loaded, **options) -> "TextFeaturizer":
         """Make one from a model that `load_model` read."""
-        normalisation = Normalisation.from_json(loaded.meta["normalisation"])
-        return cls(loaded.model, loaded.params, normalisation, **options)
+        precision = loaded.model.precision
+        featurizer = cls(str(loaded.path), precision=precision, **options)
+        featurizer._use(loaded)
+        return featurizer
 
-    @classmethod
-    def from_pretrained(
-        cls, checkpoint: str | Path, precision: str | None = None, **options
-    ) -> "TextFeaturizer":
-        """Make one from a run's folder (its best checkpoint) or from one checkpoint.
+    @property
+    def model(self) -> LanguageModel:
+        """The language model, without its parameters."""
+        return self._ready()._model
+
+    @property
+    def normalisation(self) -> Normalisation:
+        """What is done to a text before it is read: as in training."""
+        return self._ready()._normalisation
+
+    @property
+    def width(self) -> int:
+        """How many features a text has."""
+        return self._ready()._encoder.width
+
+    def metadata(self) -> dict:
+        """Return where the features come from, as a features file keeps it, JSON-able.
+
+        Returns:
+            checkpoint, step, params_sha256, units, state, pooling, precision,
+            normalisation.
+        """
+        kinds = list(featurefile.pooling_kinds(self.pooling))
+        return {
+            **self._ready()._origin,
+            "state": self.state,
+            "pooling": kinds if len(kinds) > 1 else kinds[0],
+        }
+
+    def fit(self, texts: Iterable[str], y=None) -> "TextFeaturizer":
+        """Check the texts and the parameters, and load the checkpoint."""
+        check_texts(texts)
+        return self._ready()
+
+    def transform(self, texts: Iterable[str]) -> np.ndarray:
+        """Return the features, float32[N, units * poolings], in the order of the texts.
 
         Args:
-            checkpoint: the folder, as for `load_model`.
-            precision: compute in this instead of what the model was trained in.
-            options: batch_size, chunk_size.
-        """
-        return cls.from_loaded(load_model(Path(checkpoint), precision), **options)
+            texts: strings, not normalised: a list, a tuple, a pandas Series, an array.
 
-    def transform(self, texts: Sequence[str], progress: bool = False) -> np.ndarray:
-        """Return the features, float32[N, H], in the order of the texts.
+        Raises:
+            InputError: what is given is not such a sequence of strings, or a parameter
+                of this transformer is wrong.
+        """
+        texts = check_texts(texts)
+        encode = self.normalisation.encode
+        return self.transform_bytes([encode(text) for text in texts])
+
+    def transform_bytes(self, encoded: Sequence[bytes], advance=None) -> np.ndarray:
+        """Return the features of texts that `normalisation.encode` framed.
 
         Args:
-            texts: strings, not normalised.
-            progress: show a progress bar on standard error.
+            advance: called after every batch with the number of bytes read.
         """
-        encoded = [self.normalisation.encode(text) for text in texts]
-        lengths = np.array([len(data) for data in encoded], np.int64)
-        features = np.empty((len(texts), self.model.hidden_size), np.float32)
-        longest_first = np.argsort(-lengths, kind="stable")
+        encoder = self._ready()._encoder
+        if advance is not None:
+            return encoder.encode(encoded, advance)
+        total = sum(map(len, encoded))
+        hide = not self.progress
         with tqdm(
-            total=int(lengths.sum()),
-            desc="featurize",
-            unit="ch",
-            unit_scale=True,
-            disable=not progress,
+            total=total, desc="featurize", unit="ch", unit_scale=True, disable=hide
         ) as bar:
-            for start in range(0, len(texts), self._batch_size):
-                rows = longest_first[start : start + self._batch_size]
-                features[rows] = self._final_cells([encoded[row] for row in rows])
-                bar.update(int(lengths[rows].sum()))
-        return features
+            return encoder.encode(encoded, bar.update)
 
-    def _final_cells(self, encoded: list[bytes]) -> np.ndarray:
-        """Read at most a batch of encoded texts; return float32[len(encoded), H]."""
-        size, count = self._chunk_size, len(self._devices)
-        carry = zero_carry(self.model, self._batch_size, count)
-        for offset in range(0, max(map(len, encoded)), size):
-            tokens = np.zeros((size, self._batch_size), np.uint8)
-            lengths = np.zeros(self._batch_size, np.int32)
-            for row, data in enumerate(encoded):
-                piece = data[offset : offset + size]
-                tokens[: len(piece), row] = np.frombuffer(piece, np.uint8)
-                lengths[row] = len(piece)
-            carry = self._encode(
-                self._params,
-                split_rows(tokens, count),
-                carry,
-                split_rows(lengths, count),
-            )
-        cell = jax.device_get(carry.cell)
-        return cell.reshape(self._batch_size, -1)[: len(encoded)]
-
-    def trace(self, text: str, units: Sequence[int] | None = None) -> np.ndarray:
-        """Return the cell after every byte of the framed text.
+    def trace(self, text: str, units: Iterable[int] | None = None) -> np.ndarray:
+        """Return the state after every byte of the framed text.
 
         Args:
             text: one string.
@@ -148,24 +147,118 @@ class TextFeaturizer:
             `normalisation.encode(text)`.
 
         Raises:
-            InputError: there is no such unit.
+            InputError: the text is no string, or there is no such unit.
         """
-        width = self.model.hidden_size
-        columns = slice(None) if units is None else list(units)
-        for unit in units or ():
-            if not 0 <= unit < width:
+        if not isinstance(text, str):
+            raise InputError(f"trace takes one string, not {_shown(text)}")
+        columns = slice(None) if units is None else self._units(units)
+        return self._ready()._encoder.trace(self.normalisation.encode(text))[:, columns]
+
+    def get_feature_names_out(self, input_features=None) -> np.ndarray:
+        """Return a name for every feature, such as "cell_last_2388"."""
+        names = featurefile.feature_names(
+            self.state, self.pooling, self.model.hidden_size
+        )
+        return np.array(names, object)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        tags.requires_fit = False
+        return tags
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return True  # there is nothing to learn
+
+    def __getstate__(self) -> dict:
+        state = super().__getstate__()
+        kept = {*self.get_params(deep=False), "_sklearn_version"}
+        return {key: value for key, value in state.items() if key in kept}
+
+    def _ready(self) -> "TextFeaturizer":
+        """Load the checkpoint, unless it is what the parameters ask for already."""
+        if self.__dict__.get("_loaded_for") != self._wanted():
+            self._use(load_model(Path(self.checkpoint), self.precision))
+        return self
+
+    def _wanted(self) -> tuple:
+        """Check the parameters; return those that the encoder depends on."""
+        if not isinstance(self.checkpoint, str | Path):
+            raise InputError(
+                f"checkpoint {self.checkpoint!r} is not a path; give a run's folder or"
+                " <run>/checkpoints/<step>"
+            )
+        if self.state not in featurefile.STATES:
+            raise InputError(
+                f"state {self.state!r} does not exist: use {list(featurefile.STATES)}"
+            )
+        size = self.batch_size
+        if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 1:
+            raise InputError(f"batch_size {size!r} must be an integer of at least 1")
+        kinds = featurefile.pooling_kinds(self.pooling)
+        return str(self.checkpoint), self.state, kinds, int(size), self.precision
+
+    def _use(self, loaded: Loaded) -> None:
+        wanted = self._wanted()
+        _, of, kinds, batch_size, _ = wanted
+        self._model = loaded.model
+        self._normalisation = Normalisation.from_json(loaded.meta["normalisation"])
+        self._encoder = Encoder(
+            loaded.model, loaded.params, of=of, kinds=kinds, batch_size=batch_size
+        )
+        self._origin = {
+            "checkpoint": str(loaded.path),
+            "step": loaded.meta["step"],
+            "params_sha256": fingerprint(loaded.params),
+            "units": loaded.model.hidden_size,
+            "precision": loaded.model.precision,
+            "normalisation": loaded.meta["normalisation"],
+        }
+        self._loaded_for = wanted
+
+    def _units(self, units: Iterable[int]) -> list[int]:
+        width, columns = self.model.hidden_size, []
+        for unit in units:
+            try:
+                column = operator.index(unit)
+            except TypeError:
+                column = -1
+            if not 0 <= column < width:
                 raise InputError(
                     f"unit {unit} is not one of the model's 0..{width - 1}"
                 )
-        data = np.frombuffer(self.normalisation.encode(text), np.uint8)
-        params = jax.tree.map(lambda x: x.addressable_data(0), self._params)
-        carry = self.model.zero_state(1)
-        pieces = []
-        for offset in range(0, len(data), _TRACE_CHUNK):
-            piece = data[offset : offset + _TRACE_CHUNK]
-            # A fixed shape compiles once; what stands after the text is cut off.
-            tokens = np.zeros((_TRACE_CHUNK, 1), np.uint8)
-            tokens[: len(piece), 0] = piece
-            cells, carry = _trace(self.model, params, tokens, carry)
-            pieces.append(np.asarray(cells[: len(piece), 0])[:, columns])
-        return np.concatenate(pieces)
+            columns.append(column)
+        return columns
+
+
+def check_texts(texts: Iterable[str]) -> list[str]:
+    """Return texts as a list of strings.
+
+    Raises:
+        InputError: one string, a table, or something in it that is no string; names the
+            position.
+    """
+    one = isinstance(texts, str | bytes | Mapping | Set)
+    if one or not isinstance(texts, Iterable):
+        raise InputError(f"texts must be a list of strings, not {_shown(texts)}")
+    shape = getattr(texts, "shape", (0,))
+    if len(shape) != 1:
+        raise InputError(
+            f"texts have shape {tuple(shape)}; give one column: a list of strings"
+        )
+    texts = list(texts)
+    wrong = [place for place, text in enumerate(texts) if not isinstance(text, str)]
+    if wrong:
+        raise InputError(
+            f"text {wrong[0]} is {_shown(texts[wrong[0]])}, not a string"
+            f" ({len(wrong):,} of {len(texts):,} are not); drop or replace them"
+        )
+    return texts
+
+
+def _shown(value: object) -> str:
+    shown = repr(value)
+    shown = shown if len(shown) <= 40 else f"{shown[:37]}..."
+    return f"{shown} ({type(value).__name__})"

@@ -1,66 +1,60 @@
-"""The figures of the report: data in, one PNG out, one look for all."""
+"""The figures of the report; each is written as a PNG and an SVG."""
 
-import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
-from matplotlib.ticker import EngFormatter, FixedLocator, NullLocator, PercentFormatter
+from matplotlib.ticker import (
+    EngFormatter,
+    FixedLocator,
+    FuncFormatter,
+    NullLocator,
+)
 
-DPI = 150
-WIDTH = 8.0  # inches
-CLASSES = {"negative": "#c8553d", "positive": "#2b7a9e"}
-INK, GREY, PALE, ACCENT = "#2b2b2b", "#8a8a8a", "#c9cdd1", "#3d6f4e"
-STYLE = {
-    "font.family": "DejaVu Sans",
-    "font.size": 10,
-    "axes.titlesize": 11.5,
-    "axes.titleweight": "bold",
-    "axes.titlelocation": "left",
-    "axes.titlepad": 10,
-    "axes.labelsize": 10,
-    "axes.labelcolor": INK,
-    "axes.edgecolor": GREY,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.axisbelow": True,
-    "text.color": INK,
-    "text.parse_math": False,
-    "xtick.color": INK,
-    "ytick.color": INK,
-    "xtick.labelsize": 9,
-    "ytick.labelsize": 9,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-}
+from sdjax.look import (
+    ACCENT,
+    GREY,
+    INK,
+    NEGATIVE,
+    OCHRE,
+    PALE,
+    PAPER,
+    POSITIVE,
+    SIDES,
+    legend_above,
+    write_figure,
+)
+
+_CURVES = {"all units": ACCENT, "top unit": POSITIVE, "bag of words": OCHRE}
 
 
-def unit_weights(weights: np.ndarray, top_unit: int, path: Path) -> None:
-    """Draw the L1 weight of every unit, the top one marked.
+def unit_weights(
+    effects: np.ndarray, top_unit: int, path: Path, name: str = ""
+) -> None:
+    """Draw what every unit adds to the classifier, the top one marked.
 
     Args:
-        weights: float64[H].
+        effects: float64[H], L1 weight times standard deviation.
         top_unit: index of the unit to mark.
         path: of the PNG.
+        name: of that unit, where its index is not.
     """
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
-        units = np.arange(len(weights))
-        shown = (weights != 0) & (units != top_unit)
+        units = np.arange(len(effects))
+        shown = (effects != 0) & (units != top_unit)
         axes.axhline(0, color=PALE, linewidth=0.8)
-        axes.vlines(units[shown], 0, weights[shown], color=GREY, linewidth=0.9)
-        top = weights[top_unit]
-        colour = CLASSES["positive" if top > 0 else "negative"]
+        axes.vlines(units[shown], 0, effects[shown], color=GREY, linewidth=0.9)
+        top = effects[top_unit]
+        colour = POSITIVE if top > 0 else NEGATIVE
         axes.vlines(top_unit, 0, top, color=colour, linewidth=1.8)
         axes.plot(top_unit, top, "o", color=colour, markersize=6)
-        left_half = top_unit < len(weights) / 2
+        left_half = top_unit < len(effects) / 2
         axes.annotate(
-            f"unit {top_unit}: {top:+.3g}".replace("-", "\u2212"),
+            f"unit {name or top_unit}: {top:+.3g}".replace("-", "\u2212"),
             (top_unit, top),
             xytext=(9 if left_half else -9, 0),
             textcoords="offset points",
@@ -70,34 +64,40 @@ def unit_weights(weights: np.ndarray, top_unit: int, path: Path) -> None:
             weight="bold",
         )
         axes.set(
-            title="Weight of every unit in the sentiment classifier",
+            title="Weight of every unit in the classifier",
             xlabel="unit",
-            ylabel="L1 weight",
-            xlim=(-0.02 * len(weights), 1.02 * len(weights)),
+            ylabel="L1 weight \u00d7 spread of the unit",
+            xlim=(-0.02 * len(effects), 1.02 * len(effects)),
         )
         axes.margins(y=0.12)
 
-    write_png(path, 3.6, draw)
+    write_figure(path, 3.4, draw)
 
 
 def unit_histogram(
-    values: np.ndarray, labels: np.ndarray, threshold: float, unit: int, path: Path
+    values: np.ndarray,
+    labels: np.ndarray,
+    threshold: float,
+    unit: int | str,
+    path: Path,
+    sides: tuple[str, str] = ("negative", "positive"),
 ) -> None:
-    """Draw how one unit's values are distributed in each class, and its threshold.
+    """Draw how one unit's values are distributed on each side, and its threshold.
 
     Args:
         values: float32[N], the unit's value for each text.
         labels: {0, 1}[N].
         threshold: of the unit's own logistic regression.
-        unit: its index.
+        unit: its index or name.
         path: of the PNG.
+        sides: what 0 and 1 stand for.
     """
 
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         count = int(np.clip(len(values) / 20, 12, 60))
         bins = np.histogram_bin_edges(values, bins=count)
-        for label, (name, colour) in enumerate(CLASSES.items()):
+        for label, (name, colour) in enumerate(zip(sides, SIDES, strict=True)):
             chosen = values[labels == label]
             style = {"bins": bins, "color": colour}
             axes.hist(chosen, alpha=0.45, label=f"{name} ({len(chosen):,})", **style)
@@ -111,12 +111,12 @@ def unit_histogram(
         )
         axes.set(
             title=f"Unit {unit} at the end of each text",
-            xlabel=f"value of unit {unit} (cell state)",
+            xlabel=f"value of unit {unit}",
             ylabel="texts",
         )
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        legend_above(axes)
 
-    write_png(path, 3.6, draw)
+    write_figure(path, 3.6, draw)
 
 
 def training_curve(
@@ -162,7 +162,7 @@ def training_curve(
             below.plot(*zip(*at, strict=True), color=ACCENT, marker="o", markersize=4)
             if majority is not None:
                 _floor(below, majority)
-            below.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+            _percent(below)
             below.margins(y=0.12)
             below.set(
                 title="Probe accuracy of saved checkpoints", ylabel="test accuracy"
@@ -171,19 +171,21 @@ def training_curve(
         panels[-1].xaxis.set_major_formatter(EngFormatter(sep=""))
         panels[-1].set_xlim(left=0)
 
-    write_png(path, 5.6 if probe_points else 3.4, draw)
+    write_figure(path, 5.4 if probe_points else 3.4, draw)
 
 
 def topk_accuracy(
     points: Sequence[tuple[int, Mapping[str, float]]],
+    dropped: Sequence[tuple[int, Mapping[str, float]]],
     all_units: tuple[int, Mapping[str, float]],
     majority: float,
     path: Path,
 ) -> None:
-    """Draw accuracy over the number of top units that a classifier may use.
+    """Draw accuracy over the number of top units that are used, or left out.
 
     Args:
-        points: (k, accuracy by split), ascending.
+        points: (k, accuracy by split) of the k units alone, ascending.
+        dropped: (k, accuracy by split) of all others, ascending; may be empty.
         all_units: (number of units, accuracy by split), the last, hollow points.
         majority: accuracy of naming the larger class of test, drawn as the floor.
         path: of the PNG.
@@ -201,31 +203,69 @@ def topk_accuracy(
         for split, style in styles.items():
             accuracy = [value[split] for _, value in points]
             axes.plot(ks, accuracy, marker="o", markersize=4, label=split, **style)
+            hollow = {"markersize": 6, "mfc": PAPER, "mew": 1.6, **style}
+            axes.plot(end, all_units[1][split], "o", **hollow)
+        if dropped:
             axes.plot(
-                end,
-                all_units[1][split],
-                "o",
-                markersize=6,
-                mfc="white",
-                mew=1.6,
-                **style,
+                [k for k, _ in dropped],
+                [value["test"] for _, value in dropped],
+                color=NEGATIVE,
+                marker="s",
+                markersize=3.5,
+                linestyle=(0, (3, 2)),
+                label="test, all but these k",
             )
         _floor(axes, majority)
-        axes.set_xscale("log", base=2)
         ticks = [*(k for k in ks if k < 0.7 * ks[-1]), ks[-1]]
-        axes.xaxis.set_major_locator(FixedLocator([*ticks, end]))
-        axes.xaxis.set_minor_locator(NullLocator())
-        axes.set_xticklabels([*map(str, ticks), f"all\n{all_units[0]:,}"])
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        _log_axis(axes, [*ticks, end], [*map(str, ticks), f"all\n{all_units[0]:,}"])
+        _percent(axes)
         axes.margins(y=0.1)
         axes.set(
-            title="Accuracy of the k strongest units",
-            xlabel="units used (k)",
+            title="Accuracy of the k strongest units, and without them",
+            xlabel="strongest units used, or left out (k)",
             ylabel="accuracy",
         )
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        legend_above(axes)
 
-    write_png(path, 3.6, draw)
+    write_figure(path, 3.8, draw)
+
+
+def data_efficiency(
+    curves: Mapping[str, Sequence[tuple[int, Sequence[float]]]],
+    majority: float,
+    path: Path,
+) -> None:
+    """Draw test accuracy over the number of labelled texts, with the spread of draws.
+
+    Args:
+        curves: by name (number of texts, accuracy of each draw), ascending.
+        majority: accuracy of naming the larger class of test, drawn as the floor.
+        path: of the PNG.
+    """
+
+    def draw(figure: Figure) -> None:
+        axes = figure.subplots()
+        for name, points in curves.items():
+            colour = _CURVES.get(name, INK)
+            sizes = [size for size, _ in points]
+            values = [accuracy for _, accuracy in points]
+            low, high = [min(v) for v in values], [max(v) for v in values]
+            axes.fill_between(sizes, low, high, color=colour, alpha=0.18, linewidth=0)
+            mean = [float(np.mean(v)) for v in values]
+            style = {"color": colour, "marker": "o", "markersize": 4, "linewidth": 1.8}
+            axes.plot(sizes, mean, label=name, **style)
+        _floor(axes, majority)
+        _log_axis(axes, sizes, _spaced(sizes))
+        _percent(axes)
+        axes.margins(y=0.1)
+        axes.set(
+            title="Accuracy by the number of labelled texts",
+            xlabel="labelled texts that the classifier is fitted on",
+            ylabel="test accuracy",
+        )
+        legend_above(axes)
+
+    write_figure(path, 3.8, draw)
 
 
 def _bits_limits(records: Sequence[Mapping]) -> tuple[float, float]:
@@ -240,6 +280,29 @@ def _bits_limits(records: Sequence[Mapping]) -> tuple[float, float]:
     return low - 0.08 * (high - low) - 0.02, high + 0.08 * (high - low) + 0.02
 
 
+def _log_axis(axes: Axes, ticks: Sequence[float], labels: Sequence[str]) -> None:
+    """A logarithmic x axis with these ticks and no others."""
+    axes.set_xscale("log", base=2)
+    axes.xaxis.set_major_locator(FixedLocator(ticks))
+    axes.xaxis.set_minor_locator(NullLocator())
+    axes.set_xticklabels(labels)
+
+
+def _percent(axes: Axes) -> None:
+    """Percent, with decimals only where a tick needs them."""
+    axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:.4g}%"))
+
+
+def _spaced(sizes: Sequence[int]) -> list[str]:
+    """Labels of sizes on a logarithmic axis; where two are too near, only the last."""
+    near = len(sizes) > 1 and sizes[-1] < 1.7 * sizes[-2]
+    return ["" if near and size == sizes[-2] else _short(size) for size in sizes]
+
+
+def _short(size: int) -> str:
+    return f"{size / 1000:g}k" if size >= 10_000 and size % 100 == 0 else f"{size:,}"
+
+
 def _floor(axes: Axes, majority: float) -> None:
     """The accuracy that needs no model."""
     axes.axhline(majority, color=GREY, linestyle=(0, (4, 3)), linewidth=1.1)
@@ -247,33 +310,10 @@ def _floor(axes: Axes, majority: float) -> None:
         f"majority class {majority:.1%}",
         (1, majority),
         xycoords=axes.get_yaxis_transform(),
-        xytext=(-2, 4),
+        xytext=(-2, -3),
         textcoords="offset points",
         ha="right",
-        va="bottom",
+        va="top",
         size=9,
         color=GREY,
     )
-
-
-def write_png(path: Path, height: float, draw: Callable[[Figure], None]) -> None:
-    """Draw in our style, without pyplot; write the PNG whole or not at all.
-
-    Args:
-        path: of the PNG.
-        height: inches; every figure is `WIDTH` wide.
-        draw: fills the figure that it is given.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    with matplotlib.rc_context(STYLE):
-        figure = Figure(figsize=(WIDTH, height), dpi=DPI, layout="constrained")
-        figure.get_layout_engine().set(w_pad=0.1, h_pad=0.1, hspace=0.05)
-        FigureCanvasAgg(figure)
-        draw(figure)
-        try:
-            figure.savefig(temporary, format="png", dpi=DPI)
-            os.replace(temporary, path)
-        except BaseException:
-            temporary.unlink(missing_ok=True)
-            raise

@@ -8,9 +8,9 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter, StrMethodFormatter
 
 from sdjax.corpusstats import SplitStats
-from sdjax.figures import ACCENT, CLASSES, GREY, INK, write_png
+from sdjax.look import ACCENT, GREY, INK, POSITIVE, legend_above, write_png
 
-_COLOURS = {"train": GREY, "valid": ACCENT, "test": CLASSES["positive"]}
+_COLOURS = {"train": GREY, "valid": ACCENT, "test": POSITIVE}
 _BINS_PER_DOUBLING = 3
 
 
@@ -56,6 +56,6 @@ def draw_lengths(stats: Mapping[str, SplitStats], path: Path) -> None:
             xlabel="bytes (logarithmic)",
             ylabel="share of reviews",
         )
-        axes.legend(loc="upper left", bbox_to_anchor=(1.0, 1.0))
+        legend_above(axes, ncols=2)
 
     write_png(path, 3.6, draw)

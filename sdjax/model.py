@@ -4,10 +4,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sdjax import recurrence
+from sdjax import pooling, recurrence
+from sdjax.cell import (
+    LSTMWeights,
+    MLSTMWeights,
+    RecurrentState,
+    Weights,
+    zero_state,
+)
 from sdjax.errors import InputError
+from sdjax.pooling import Pools
 from sdjax.precision import matmul, policy
-from sdjax.recurrence import LSTMWeights, MLSTMWeights, RecurrentState
 
 CELLS = {"mlstm": MLSTMWeights, "lstm": LSTMWeights}
 
@@ -68,7 +75,7 @@ class RecurrentWeights(nn.Module):
     memory_span: float
 
     @nn.compact
-    def __call__(self) -> recurrence.Weights:
+    def __call__(self) -> Weights:
         width, inner = self.hidden_size, self.embedding_size
         lecun = nn.initializers.lecun_normal()
         matrices = {
@@ -180,18 +187,48 @@ class LanguageModel(nn.Module):
             self.recurrent(), self._embed(tokens), state, lengths, self.compute_dtype
         )
 
-    def trace(
-        self, tokens: jax.Array, state: RecurrentState
-    ) -> tuple[jax.Array, RecurrentState]:
-        """Return the cell after every byte, float32[T, B, H], and the last state."""
-        return recurrence.trace(
-            self.recurrent(), self._embed(tokens), state, self.compute_dtype
+    def pool(
+        self,
+        tokens: jax.Array,
+        state: RecurrentState,
+        pools: Pools,
+        lengths: jax.Array,
+        of: str,
+    ) -> tuple[RecurrentState, Pools]:
+        """Return what `encode` does, and statistics over the bytes on the way there.
+
+        Args as for `encode` and `pooling.forward`.
+        """
+        return pooling.forward(
+            self.recurrent(),
+            self._embed(tokens),
+            state,
+            pools,
+            lengths,
+            of,
+            self.compute_dtype,
         )
+
+    def trace(
+        self, tokens: jax.Array, state: RecurrentState, of: str = "cell"
+    ) -> tuple[jax.Array, RecurrentState]:
+        """Return the cell after every byte, float32[T, B, H], and the last state.
+
+        Args as for `__call__`; of: "cell", or "hidden" for the hidden state instead.
+        """
+        weights, inputs = self.recurrent(), self._embed(tokens)
+        if of == "cell":
+            return recurrence.trace(weights, inputs, state, self.compute_dtype)
+        reset = jnp.zeros(tokens.shape[1], bool)
+        hidden, state = recurrence.run(
+            weights, inputs, state, reset, self.compute_dtype
+        )
+        return hidden.astype(jnp.float32), state
 
     def zero_state(self, batch_size: int) -> RecurrentState:
         """Return the state at the start of a text, for `batch_size` rows."""
         dtype = policy(self.precision).compute_dtype
-        return recurrence.zero_state(batch_size, self.hidden_size, dtype)
+        return zero_state(batch_size, self.hidden_size, dtype)
 
     def _embed(self, tokens: jax.Array) -> jax.Array:
         return self.embedding(tokens.astype(jnp.int32)).astype(self.compute_dtype)

@@ -1,35 +1,49 @@
-"""The words of the report: what a probe found, as a page of Markdown."""
+"""The words of the report: what a probe found, as one page of HTML."""
 
-import json
 from collections.abc import Mapping, Sequence
 
+from jinja2 import Environment, PackageLoader, StrictUndefined
+from markupsafe import Markup, escape
+
+from sdjax import look, spans, tables
+from sdjax.bagofwords import BagOfWords
+from sdjax.coloured_text import TracedText
+from sdjax.efficiency import Efficiency
 from sdjax.featurefile import FeatureSet
-from sdjax.probe import SPLITS, ProbeResult
+from sdjax.probe import ProbeResult
+from sdjax.sweep import SPLITS
 
 HOW_TO_READ = {
-    "unit_weights": "How to read it: one line per unit of the model, as long as its "
-    "weight in the L1 classifier. One line that dwarfs the others is a sentiment unit; "
-    "many of equal length mean that sentiment is spread over them.",
-    "unit_histogram": "How to read it: the top unit's value after the last character "
-    "of each test text. The less the two classes overlap, the more the unit alone "
-    "knows; what lies on the wrong side of the dashed threshold are its errors.",
-    "topk_accuracy": "How to read it: test accuracy of classifiers that see the k "
-    "strongest units only. A curve that is high at k = 1 and flat from there says that "
-    "one unit holds nearly all; the hollow points are the L1 classifier on all units.",
-    "training_curve": "How to read it: the model's loss (lower is better; the first "
-    "steep moments are above the frame) and, where checkpoints were kept, how well "
-    "their features classify the same test texts.",
-    "coloured_texts": "How to read it: each character is coloured by the top unit's "
-    "value after reading it; white is the unit's threshold, blue the side on which it "
-    "says positive, red the side on which it says negative. A white box stands for a "
-    "character that the font lacks.",
+    "unit_histogram": "The unit's value after the last character of each test text. "
+    "The less the two sides overlap, the more the unit alone knows; what lies on the "
+    "wrong side of the dashed threshold are its errors.",
+    "topk_accuracy": "Solid: classifiers that see only the k strongest units. A curve "
+    "that is high at k = 1 and flat from there says that one unit holds nearly all. "
+    "Dashed: all units but these k, fitted again; where it stays high, others know it "
+    "too. Hollow points: the classifier of all units.",
+    "unit_weights": "One line per unit: how much it moves the classifier's score, its "
+    "L1 weight times its standard deviation. One line that dwarfs the others is the "
+    "unit to look at; many of equal length say that the knowledge is spread over them.",
+    "data_efficiency": "Mean test accuracy over the draws; the band reaches from the "
+    "worst draw to the best. The strength of the penalty is chosen on valid at each "
+    "size. The top unit was found with all labels; its curve says how few it takes to "
+    "read it.",
+    "training_curve": "The model's loss (lower is better; the first steep moments are "
+    "above the frame) and, where checkpoints were kept, how well their features "
+    "classify the same test texts.",
+    "coloured_texts": "Each character is coloured by the unit's value after reading "
+    "it; no colour is the unit's threshold. Point at a character to see the value.",
 }
 
 
-def headline(result: ProbeResult, bits_per_character: float | None = None) -> list[str]:
-    """Say what was found in a few plain lines, for the report and for the terminal."""
-    top = result.top_unit
-    units = len(result.weights)
+def headline(
+    result: ProbeResult,
+    bits_per_character: float | None = None,
+    words: BagOfWords | None = None,
+) -> list[str]:
+    """Say what was found in a few plain lines, for the terminal."""
+    top, targets = result.top_unit, result.targets
+    units = result.classifier.coef.shape[1]
     lines = []
     if bits_per_character is not None:
         lines.append(f"bits per character (valid): {bits_per_character:.3f}")
@@ -37,10 +51,19 @@ def headline(result: ProbeResult, bits_per_character: float | None = None) -> li
         f"accuracy of all {units:,} units (test): {result.accuracy['test']:.1%} "
         f"({result.nonzero:,} with a weight, C = {result.strength:g} chosen on valid)"
     )
+    if targets.task != "binary":
+        scores = result.scores["test"]
+        lines.append(
+            f"macro F1 {scores['f1_macro']:.3f}, Jaccard {scores['jaccard']:.3f}, "
+            f"Matthews {scores['matthews']:.3f} ({len(targets.classes)} classes)"
+        )
+    against = "" if targets.task == "binary" else f" for {top.target!r} against others"
     lines.append(
-        f"top unit: {top.index}, sign {'+' if top.sign > 0 else '-'}, alone (test): "
-        f"{top.accuracy['test']:.1%}"
+        f"top unit: {top.name}, sign {'+' if top.sign > 0 else '-'}, alone{against} "
+        f"(test): {top.accuracy['test']:.1%}"
     )
+    if words is not None:
+        lines.append(f"bag of words (test): {words.scores['test']['accuracy']:.1%}")
     lines.append(f"majority class (test): {result.majority['test']:.1%}")
     return lines
 
@@ -48,70 +71,125 @@ def headline(result: ProbeResult, bits_per_character: float | None = None) -> li
 def compose(
     result: ProbeResult,
     splits: Mapping[str, FeatureSet],
-    drawn: Sequence[str],
+    figures: Mapping[str, str],
     reasons: Mapping[str, str],
+    *,
     bits_per_character: float | None,
+    words: BagOfWords | None,
+    efficiency: Efficiency | None,
+    traced: Sequence[tuple[str, TracedText]],
 ) -> str:
-    """Put the page together.
+    """Put the page together; it needs no other file, no network and no script.
 
     Args:
         result: what the probe found.
         splits: the features that were probed, by `train`, `valid` and `test`.
-        drawn: names of the figures that there are, each in `<name>.png`.
+        figures: SVG by name.
         reasons: why a part is not there, by its name.
         bits_per_character: of the checkpoint on its valid split.
+        words: the baseline.
+        efficiency: accuracy by number of labels.
+        traced: heading and text, in the order in which to show them.
     """
-    sections = [
-        "# Sentiment probe",
-        "\n".join(f"- {line}" for line in headline(result, bits_per_character)),
-        "## Accuracy",
-        _accuracy_table(result),
-        "Rows of k units: logistic regression on the k units of largest absolute L1 "
-        "weight (L2, C = 1, standardised). All units: the L1 classifier itself, on raw "
-        "cell states. Everything is fitted on train; valid chose C; test was only "
-        "measured. Majority class: always the larger class of that split.",
-        *_figure("topk_accuracy", "Accuracy over k", drawn),
-        f"## Unit {result.top_unit.index}",
-        *_unit(result),
-        *_figure("unit_histogram", "The top unit by class", drawn),
-        *_figure("unit_weights", "L1 weight of every unit", drawn),
-        *_figure("coloured_texts", "The top unit per character", drawn),
-        *_figure("training_curve", "Training", drawn),
-        "## Strength",
-        _sweep_table(result),
-        *_cautions(result),
-        "## Where the features came from",
-        _source_table(result, splits),
-    ]
-    if reasons:
-        sections.append("## Not in this report")
-        sections.append(
-            "\n".join(
-                f"- {name.replace('_', ' ')}: {why}" for name, why in reasons.items()
-            )
-        )
-    return "\n\n".join(sections) + "\n"
-
-
-def _figure(name: str, title: str, drawn: Sequence[str]) -> list[str]:
-    return [f"![{title}]({name}.png)", HOW_TO_READ[name]] if name in drawn else []
-
-
-def _accuracy_table(result: ProbeResult) -> str:
-    rows = [(f"{p.k} unit{'s' if p.k > 1 else ''}", p.accuracy) for p in result.top_k]
-    rows.append((f"all {len(result.weights):,} units (L1)", result.accuracy))
-    rows.append(("majority class", result.majority))
-    return _table(
-        ("classifier", *SPLITS),
-        [(name, *(f"{value[s]:.1%}" for s in SPLITS)) for name, value in rows],
+    top = result.top_unit
+    sides = tuple(top.quantiles)
+    far = spans.reach([text for _, text in traced], top.threshold)
+    environment = Environment(
+        loader=PackageLoader("sdjax"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+    )
+    return environment.get_template("report.html").render(
+        title=f"Unit {top.name} and what the model knows",
+        subtitle=_subtitle(result, splits),
+        cards=_cards(result, bits_per_character, words),
+        summary=_summary(result, words),
+        cautions=_cautions(result),
+        unit=top.name,
+        unit_words=_unit_words(result),
+        sides=sides,
+        quantiles=tables.quantiles(result),
+        texts=[
+            {
+                "heading": heading,
+                "spans": spans.coloured(text, top.threshold, top.sign, far),
+            }
+            for heading, text in traced
+        ],
+        figures={
+            name: Markup(look.inline(svg, escape(HOW_TO_READ[name])))
+            for name, svg in figures.items()
+        },
+        how_to_read=HOW_TO_READ,
+        accuracy=tables.accuracy(result, words),
+        efficiency=tables.efficiency(efficiency),
+        classes=tables.classes(result),
+        method=_method(result, words),
+        scores=tables.scores(result, words),
+        sweep=tables.sweep(result),
+        sources=tables.sources(result, splits),
+        absent=[f"{name.replace('_', ' ')}: {why}" for name, why in reasons.items()],
     )
 
 
-def _unit(result: ProbeResult) -> list[str]:
+def _subtitle(result: ProbeResult, splits: Mapping[str, FeatureSet]) -> str:
+    units = result.classifier.coef.shape[1]
+    where = splits["test"].metadata.get("checkpoint")
+    model = f"Checkpoint {where}, " if where else ""
+    texts = ", ".join(f"{len(splits[name]):,} {name}" for name in SPLITS)
+    return f"{model}{units:,} units. Labelled texts: {texts}."
+
+
+def _cards(
+    result: ProbeResult, bits_per_character: float | None, words: BagOfWords | None
+) -> list[dict]:
+    """The numbers that a reader looks for first, all on test."""
     top = result.top_unit
-    larger, smaller = ("positive", "negative")[:: top.sign]
+    about = f"about {top.target!r}" if result.targets.task != "binary" else "accuracy"
+    cards = [
+        ("top unit alone, " + about, f"{top.accuracy['test']:.1%}"),
+        ("all units, accuracy", f"{result.accuracy['test']:.1%}"),
+        ("majority class", f"{result.majority['test']:.1%}"),
+    ]
+    if words is not None:
+        value = f"{words.scores['test']['accuracy']:.1%}"
+        cards.insert(2, ("bag of words, accuracy", value))
+    if bits_per_character is not None:
+        cards.append(("bits per character, valid", f"{bits_per_character:.3f}"))
+    return [{"name": name, "value": value} for name, value in cards]
+
+
+def _summary(result: ProbeResult, words: BagOfWords | None) -> list[str]:
+    """What the cards mean, in words that follow from the numbers."""
+    top, test = result.top_unit, result.accuracy["test"]
+    floor = result.majority["test"]
+    low, high = list(top.quantiles)[:: top.sign]
     text = (
-        f"Larger values of unit {top.index} mean {larger}, smaller ones {smaller}: "
+        "A language model read text without labels, one character at a time. A linear "
+        f"classifier then looked at the state of its "
+        f"{result.classifier.coef.shape[1]:,} units after each labelled text and named "
+        f"{test:.1%} of the test labels rightly; always naming the commonest label "
+        f"is right for {floor:.1%}."
+    )
+    unit = (
+        f"The unit that moves this classifier most is {top.name}: above "
+        f"{top.threshold:.3g} it says {high}, below {low}, and this alone is right for "
+        f"{top.accuracy['test']:.1%} of the test texts."
+    )
+    if words is not None:
+        unit += (
+            " A classifier that counts words and pairs of words, without any model, "
+            f"reaches {words.scores['test']['accuracy']:.1%}."
+        )
+    return [text, unit]
+
+
+def _unit_words(result: ProbeResult) -> str:
+    top = result.top_unit
+    smaller, larger = list(top.quantiles)[:: top.sign]
+    text = (
+        f"Larger values of unit {top.name} mean {larger}, smaller ones {smaller}: "
         f"above {top.threshold:.4g} its own logistic regression says {larger}. Its "
         f"weight there is {top.weight:.4g}, and {top.l1_weight:.4g} in the L1 "
         "classifier of all units."
@@ -121,32 +199,31 @@ def _unit(result: ProbeResult) -> list[str]:
             " The two signs differ: among the other units it mostly corrects them; "
             "its meaning on its own is the one stated here."
         )
-    levels = list(top.quantiles["negative"])
+    return text
+
+
+def _method(result: ProbeResult, words: BagOfWords | None) -> list[str]:
+    task, criterion = result.targets.task, result.targets.criterion
+    each = "" if task == "binary" else ", each class against all others"
+    text = (
+        "Features are the raw states after a text's last character. All units: L1 "
+        f"logistic regression{each}; valid chose its strength by "
+        f"{tables.CRITERIA[criterion]}. k units: logistic regression on those of "
+        "largest L1 weight times standard deviation (L2, C = 1, standardised). "
+        "Everything is fitted on train; test was only measured."
+    )
+    if task == "multilabel":
+        text += (
+            " Accuracy counts texts with every label right. Each label's threshold is "
+            "the one of best F1 on valid."
+        )
+    if words is None:
+        return [text]
     return [
         text,
-        _table(
-            ("class (test)", *(f"{float(q):.0%} below" for q in levels)),
-            [
-                (name, *(f"{values[q]:.4g}" for q in levels))
-                for name, values in top.quantiles.items()
-            ],
-        ),
+        f"Bag of words: tf-idf of {words.words:,} words and pairs of words, L2 "
+        f"logistic regression, C = {words.strength:g} chosen on valid.",
     ]
-
-
-def _sweep_table(result: ProbeResult) -> str:
-    return _table(
-        ("C", "valid accuracy", "units with a weight", ""),
-        [
-            (
-                f"{point.strength:g}",
-                f"{point.valid_accuracy:.2%}",
-                f"{point.nonzero:,}",
-                "chosen" if point.strength == result.strength else "",
-            )
-            for point in result.sweep
-        ],
-    )
 
 
 def _cautions(result: ProbeResult) -> list[str]:
@@ -162,30 +239,3 @@ def _cautions(result: ProbeResult) -> list[str]:
     if stuck:
         cautions.append(f"The fit did not converge at C = {', '.join(stuck)}.")
     return cautions
-
-
-def _source_table(result: ProbeResult, splits: Mapping[str, FeatureSet]) -> str:
-    keys = list(dict.fromkeys(key for s in splits.values() for key in s.metadata))
-    counts = result.counts
-    rows = [
-        ("texts", *(f"{len(split):,}" for split in splits.values())),
-        *(
-            (f"{kind} texts", *(f"{counts[name][kind]:,}" for name in splits))
-            for kind in ("negative", "positive")
-        ),
-    ]
-    rows += [
-        (key, *(_cell(split.metadata.get(key)) for split in splits.values()))
-        for key in keys
-    ]
-    return _table(("", *splits), rows)
-
-
-def _cell(value: object) -> str:
-    text = value if isinstance(value, str) else json.dumps(value)
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
-def _table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join(f"| {' | '.join(line)} |" for line in lines)

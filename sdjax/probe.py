@@ -1,46 +1,33 @@
 """What a linear classifier reads from the features, and which unit says most."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 
 import numpy as np
 from joblib import Parallel, delayed
 
-from sdjax.classifier import LinearFit, fit_few, fit_l1
-from sdjax.featurefile import FeatureSet, check_splits
+from sdjax.classifier import Classifier
+from sdjax.featurefile import FeatureSet
+from sdjax.linear import LinearFit, fit_few, fit_l1
+from sdjax.sweep import (
+    SPLITS,
+    STRENGTHS,
+    Split,
+    SweepPoint,
+    choose_strength,
+    classifier_of,
+    sweep_strengths,
+    tuned,
+)
+from sdjax.targets import Targets, read_targets, squeezed
+from sdjax.topunit import TopUnit, describe_unit
 
-STRENGTHS = tuple(2.0**exponent for exponent in range(-8, 1))
-SPLITS = ("train", "valid", "test")
-QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
-
-
-@dataclass(frozen=True)
-class SweepPoint:
-    """One strength of the sweep."""
-
-    strength: float
-    valid_accuracy: float
-    nonzero: int
-    converged: bool
-
-
-@dataclass(frozen=True)
-class TopUnit:
-    """The unit with the largest absolute L1 weight, alone."""
-
-    index: int
-    l1_weight: float  # among all units, at the chosen strength
-    weight: float  # of its own logistic regression
-    intercept: float
-    sign: int  # of `weight`: +1 when larger values mean class 1, else -1
-    threshold: float  # the value at which its own regression changes its mind
-    accuracy: dict[str, float]  # by split
-    quantiles: dict[str, dict[str, float]]  # by class, then by quantile; test split
+_DROPPED = (1, 4, 16, 64)  # units left out by the ablation; each takes a whole fit
 
 
 @dataclass(frozen=True)
-class TopK:
-    """Accuracy of a regression on the k highest ranked units only."""
+class Units:
+    """Accuracy with k units: those alone, or all but those."""
 
     k: int
     accuracy: dict[str, float]  # by split
@@ -50,40 +37,74 @@ class TopK:
 class ProbeResult:
     """Everything that the probe found.
 
-    `order` holds all units, the largest absolute L1 weight first; equal weights (the
-    many zeros among them) are ordered by the absolute difference of their class means.
+    `order` holds all units, the largest effect first: the absolute L1 weight times the
+    unit's standard deviation on train, of several columns the largest. Equal effects
+    (the many zeros among them) are ordered by the absolute difference of class means.
     """
 
+    targets: Targets
     strength: float
     sweep: tuple[SweepPoint, ...]
-    weights: np.ndarray  # float64[H], L1 weights at `strength`
-    intercept: float
-    nonzero: int
+    classifier: Classifier  # of all units, at `strength`
+    effects: np.ndarray  # float64[columns, H], with the sign of the weight
+    nonzero: int  # units with a weight
     order: np.ndarray  # int64[H]
-    accuracy: dict[str, float]  # all units, by split
+    scores: dict[str, dict]  # of all units, by split (`Targets.scores`)
     top_unit: TopUnit
-    top_k: tuple[TopK, ...]
-    majority: dict[str, float]  # accuracy of always naming the split's larger class
+    class_units: tuple[TopUnit, ...]  # of each column its own top unit
+    top_k: tuple[Units, ...]  # the k highest ranked alone
+    without_top_k: tuple[Units, ...]  # all others, fitted again
+    majority: dict[str, float]  # accuracy of always naming the split's commonest label
     counts: dict[str, dict[str, int]]  # texts by split and class
+
+    @property
+    def accuracy(self) -> dict[str, float]:
+        """Of all units, by split."""
+        return {split: scores["accuracy"] for split, scores in self.scores.items()}
 
     def as_json(self) -> dict:
         """Everything as JSON-able values; of the weights only those not zero."""
+        weights = self.classifier.coef
         return {
+            "task": self.targets.task,
+            "classes": list(self.targets.classes),
+            "criterion": self.targets.criterion,
             "strength": self.strength,
             "sweep": [asdict(point) for point in self.sweep],
-            "units": len(self.weights),
+            "units": weights.shape[1],
             "nonzero": self.nonzero,
             "nonzero_weights": [
-                {"unit": int(unit), "weight": float(self.weights[unit])}
-                for unit in self.order[: self.nonzero]
+                {
+                    "unit": int(unit),
+                    "weight": weights[:, unit].tolist(),
+                    "effect": self.effects[:, unit].tolist(),
+                }
+                for unit in self.order
+                if weights[:, unit].any()
             ],
-            "intercept": self.intercept,
-            "accuracy": self.accuracy,
+            "intercept": self.classifier.intercept.tolist(),
+            "thresholds": self.classifier.thresholds.tolist(),
+            "scores": self.scores,
             "top_unit": asdict(self.top_unit),
+            "class_units": [asdict(unit) for unit in self.class_units],
             "top_k": [asdict(point) for point in self.top_k],
+            "without_top_k": [asdict(point) for point in self.without_top_k],
             "majority": self.majority,
             "counts": self.counts,
         }
+
+
+def prepare_splits(
+    train: FeatureSet, valid: FeatureSet, test: FeatureSet
+) -> tuple[Targets, dict[str, Split]]:
+    """Check that features can be probed together, and turn labels into columns.
+
+    Raises:
+        InputError: they cannot (`read_targets`).
+    """
+    given = dict(zip(SPLITS, (train, valid, test), strict=True))
+    targets = read_targets(given)
+    return targets, {name: _split(targets, split) for name, split in given.items()}
 
 
 def run_probe(
@@ -97,54 +118,83 @@ def run_probe(
     """Fit L1 logistic regression, choose its strength on valid, and rank the units.
 
     Features are used as they are, unscaled. Only train is ever fitted; valid chooses
-    the strength (equal accuracies: the smaller, hence sparser); test is only measured.
+    the strength (equal scores: the smaller, hence sparser) and, of several labels at
+    once, each one's threshold; test is only measured.
 
     Args:
-        train, valid, test: features float32[N, H] with labels in {0, 1}, all from one
-            checkpoint.
+        train, valid, test: features float32[N, H] with labels, all from one checkpoint.
         strengths: candidates for C, the inverse of the weight of the L1 penalty.
         n_jobs: processes for the fits, -1 for one per core; the result does not
             depend on it.
 
     Returns:
-        The chosen fit, its accuracies, and the top units on their own.
+        The chosen fit, its scores, and the top units with and without the others.
 
     Raises:
-        InputError: the features cannot be probed together (`check_splits`).
+        InputError: the features cannot be probed together (`read_targets`).
 
     Reference:
         Radford et al. 2017, "Learning to generate reviews and discovering sentiment",
-        section 3.3 and 4.1.
+        section 3.3 and 4.1. They rank by the weight alone; ours moves little between
+        texts where a unit hardly varies, whatever its weight.
     """
-    splits = dict(zip(SPLITS, (train, valid, test), strict=True))
-    check_splits(splits)
-    data = {name: (split.features, split.labels) for name, split in splits.items()}
-    sweep, fits = sweep_strengths(
-        data["train"], data["valid"], strengths, n_jobs=n_jobs
+    targets, data = prepare_splits(train, valid, test)
+    sweep, fitted = sweep_strengths(
+        targets, data["train"], data["valid"], strengths, n_jobs
     )
     best = choose_strength(sweep)
-    fit = fits[best]
-    order = rank_units(fit.weights, *data["train"])
-    nonzero = int(np.count_nonzero(fit.weights))
-    return ProbeResult(
-        strength=sweep[best].strength,
+    strength, fits = sweep[best].strength, fitted[best]
+    classifier = tuned(classifier_of(targets, fits), data["valid"])
+    spread = data["train"].features.std(axis=0, dtype=np.float64)
+    effects = classifier.coef * spread
+    order = rank_units(effects, data["train"].features, data["train"].columns)
+    ks = _powers_of_two(sweep[best].nonzero)
+    column = int(np.argmax(np.abs(effects[:, order[0]])))
+    own = [
+        rank_units(effects[[c]], data["train"].features, y[:, None])[0]
+        for c, y in enumerate(data["train"].columns.T)
+    ]
+    result = ProbeResult(
+        targets=targets,
+        strength=strength,
         sweep=sweep,
-        weights=fit.weights,
-        intercept=fit.intercept,
-        nonzero=nonzero,
+        classifier=classifier,
+        effects=effects,
+        nonzero=sweep[best].nonzero,
         order=order,
-        accuracy={name: fit.accuracy(*pair) for name, pair in data.items()},
-        top_unit=_top_unit(int(order[0]), fit.weights, data),
-        top_k=tuple(_top_k(order[:k], data) for k in _powers_of_two(nonzero)),
-        majority={name: _majority(labels) for name, (_, labels) in data.items()},
-        counts={
-            name: {
-                "negative": int(np.sum(labels == 0)),
-                "positive": int(np.sum(labels == 1)),
-            }
-            for name, (_, labels) in data.items()
-        },
+        scores=_scores(targets, classifier, data),
+        top_unit=describe_unit(
+            int(order[0]), column, targets, fits, data, train.metadata
+        ),
+        class_units=tuple(
+            describe_unit(int(unit), c, targets, fits, data, train.metadata)
+            for c, unit in enumerate(own)
+        ),
+        top_k=tuple(_alone(targets, order[:k], data) for k in ks),
+        without_top_k=_without(
+            targets, order, sweep[best].nonzero, data, strength, n_jobs
+        ),
+        majority={n: targets.majority(s.positions) for n, s in data.items()},
+        counts={n: targets.counts(s.positions) for n, s in data.items()},
     )
+    found = {
+        "top_unit": {
+            **asdict(result.top_unit),
+            "classes": list(targets.sides[column]),
+        },
+        "figures": {
+            "scores": result.scores,
+            "majority": result.majority,
+            "strength": strength,
+        },
+    }
+    metadata = {k: v for k, v in train.metadata.items() if k not in _OF_A_FILE}
+    return replace(
+        result, classifier=replace(classifier, metadata={**metadata, **found})
+    )
+
+
+_OF_A_FILE = ("input", "skipped", "format")  # of the features, not of the checkpoint
 
 
 def accuracy_at(train: FeatureSet, test: FeatureSet, strength: float) -> float:
@@ -153,11 +203,13 @@ def accuracy_at(train: FeatureSet, test: FeatureSet, strength: float) -> float:
     For probe accuracy over training: features of other checkpoints, the same strength.
 
     Raises:
-        InputError: the features cannot be probed together (`check_splits`).
+        InputError: the features cannot be probed together (`read_targets`).
     """
-    check_splits({"train": train, "test": test})
-    fit = fit_l1(train.features, train.labels, strength)
-    return fit.accuracy(test.features, test.labels)
+    targets = read_targets({"train": train, "test": test})
+    fitted, measured = _split(targets, train), _split(targets, test)
+    fits = [fit_l1(fitted.features, y, strength) for y in fitted.columns.T]
+    predicted = classifier_of(targets, fits).predict(measured.features)
+    return targets.scores(measured.positions, predicted)["accuracy"]
 
 
 def extreme_examples(
@@ -180,103 +232,83 @@ def extreme_examples(
     return rows[:count], rows[::-1][:count]
 
 
-def sweep_strengths(
-    train: tuple[np.ndarray, np.ndarray],
-    valid: tuple[np.ndarray, np.ndarray],
-    strengths: Sequence[float],
-    n_jobs: int = -1,
-) -> tuple[tuple[SweepPoint, ...], list[LinearFit]]:
-    """Fit train at every strength and measure on valid.
-
-    Args:
-        train, valid: features float32[N, H] and labels {0, 1}[N].
-        strengths: candidates for C.
-        n_jobs: processes, -1 for one per core.
-
-    Returns:
-        One point and one fit per strength, in ascending order of strength.
-    """
-    ascending = sorted(strengths)
-    # Processes, not threads: liblinear draws from one random state per process. The
-    # largest strength goes first because it takes longest.
-    fits = Parallel(n_jobs=n_jobs, backend="loky")(
-        delayed(fit_l1)(*train, strength) for strength in reversed(ascending)
-    )[::-1]
-    points = tuple(
-        SweepPoint(
-            strength=strength,
-            valid_accuracy=fit.accuracy(*valid),
-            nonzero=int(np.count_nonzero(fit.weights)),
-            converged=fit.converged,
-        )
-        for strength, fit in zip(ascending, fits, strict=True)
-    )
-    return points, fits
-
-
-def choose_strength(sweep: Sequence[SweepPoint]) -> int:
-    """Index of the best point on valid; of equal ones the smallest strength."""
-    return min(
-        range(len(sweep)), key=lambda i: (-sweep[i].valid_accuracy, sweep[i].strength)
-    )
-
-
 def rank_units(
-    weights: np.ndarray, features: np.ndarray, labels: np.ndarray
+    effects: np.ndarray, features: np.ndarray, columns: np.ndarray
 ) -> np.ndarray:
-    """Order units by absolute weight, then by absolute difference of class means.
+    """Order units by absolute effect, then by absolute difference of class means.
 
     Args:
-        weights: float64[H].
+        effects: float64[columns, H].
         features: float32[N, H].
-        labels: {0, 1}[N].
+        columns: {0, 1}[N, columns].
 
     Returns:
         int64[H], unit indices, the strongest first; equal in both: the lower index.
     """
-    difference = features[labels == 1].mean(axis=0, dtype=np.float64)
-    difference -= features[labels == 0].mean(axis=0, dtype=np.float64)
-    return np.lexsort((-np.abs(difference), -np.abs(weights)))
+    differences = [
+        features[labels == 1].mean(axis=0, dtype=np.float64)
+        - features[labels == 0].mean(axis=0, dtype=np.float64)
+        for labels in columns.T
+    ]
+    return np.lexsort((-np.abs(differences).max(axis=0), -np.abs(effects).max(axis=0)))
 
 
-def _top_unit(unit: int, l1_weights: np.ndarray, data: Mapping) -> TopUnit:
-    """One unit alone: its own regression on train, measured on every split."""
-    column = {name: (x[:, [unit]], labels) for name, (x, labels) in data.items()}
-    fit = fit_few(*column["train"])
-    weight = float(fit.weights[0])
-    values, labels = column["test"]
-    return TopUnit(
-        index=unit,
-        l1_weight=float(l1_weights[unit]),
-        weight=weight,
-        intercept=fit.intercept,
-        sign=-1 if weight < 0 else 1,
-        # A unit that says nothing has no threshold; its mean keeps the report finite.
-        threshold=-fit.intercept / weight if weight else float(values.mean()),
-        accuracy={name: fit.accuracy(*pair) for name, pair in column.items()},
-        quantiles={
-            name: {
-                f"{q:.2f}": float(np.quantile(values[labels == label, 0], q))
-                for q in QUANTILES
-            }
-            for label, name in ((0, "negative"), (1, "positive"))
-        },
+def _split(targets: Targets, given: FeatureSet) -> Split:
+    positions = targets.positions(squeezed(given))
+    return Split(given.features, positions, targets.columns(positions))
+
+
+def _scores(targets: Targets, classifier: Classifier, data: Mapping) -> dict:
+    return {
+        name: targets.scores(split.positions, classifier.predict(split.features))
+        for name, split in data.items()
+    }
+
+
+def _alone(targets: Targets, units: np.ndarray, data: Mapping) -> Units:
+    chosen = {n: replace(s, features=s.features[:, units]) for n, s in data.items()}
+    fits = [fit_few(chosen["train"].features, y) for y in chosen["train"].columns.T]
+    return _units(targets, len(units), fits, chosen)
+
+
+def _without(
+    targets: Targets,
+    order: np.ndarray,
+    nonzero: int,
+    data: Mapping,
+    strength: float,
+    n_jobs: int,
+) -> tuple[Units, ...]:
+    """The ablation: leave the k strongest units out and fit the others again."""
+    ks = [k for k in _DROPPED if k <= max(nonzero, 1) and k < len(order)]
+    jobs = [(k, y) for k in ks for y in data["train"].columns.T]
+    fits = Parallel(n_jobs=n_jobs, backend="loky")(
+        delayed(_fit_others)(data["train"].features, y, strength, order[:k])
+        for k, y in jobs
+    )
+    count = data["train"].columns.shape[1]
+    return tuple(
+        _units(targets, k, fits[i * count : (i + 1) * count], data)
+        for i, k in enumerate(ks)
     )
 
 
-def _top_k(units: np.ndarray, data: Mapping) -> TopK:
-    columns = {name: (x[:, units], labels) for name, (x, labels) in data.items()}
-    fit = fit_few(*columns["train"])
-    accuracy = {name: fit.accuracy(*pair) for name, pair in columns.items()}
-    return TopK(k=len(units), accuracy=accuracy)
+def _fit_others(features, labels, strength: float, dropped: np.ndarray) -> LinearFit:
+    """As wide as the features again, with zeros for the dropped units."""
+    kept = np.setdiff1d(np.arange(features.shape[1]), dropped)
+    fit = fit_l1(features[:, kept], labels, strength)
+    weights = np.zeros(features.shape[1])
+    weights[kept] = fit.weights
+    return replace(fit, weights=weights)
+
+
+def _units(targets: Targets, k: int, fits: Sequence[LinearFit], data: Mapping) -> Units:
+    classifier = tuned(classifier_of(targets, fits), data["valid"])
+    scores = _scores(targets, classifier, data)
+    return Units(k, {name: value["accuracy"] for name, value in scores.items()})
 
 
 def _powers_of_two(last: int) -> list[int]:
     """1, 2, 4, ... below `last`, and `last` itself; at least 1."""
     last = max(last, 1)
     return [2**i for i in range(last.bit_length()) if 2**i < last] + [last]
-
-
-def _majority(labels: np.ndarray) -> float:
-    positive = float(np.mean(labels == 1))
-    return max(positive, 1 - positive)

@@ -1,19 +1,9 @@
-"""Multiplicative and plain LSTM over time: pure functions on arrays.
+"""The cell over time: read windows of bytes forwards, and their gradient.
 
-The cell, gate order i, f, o, u (Krause et al. 2016, section 3; Radford et al. 2017):
-
-    m  = (x Wmx) * (h Wmh)                      (plain LSTM: m = h)
-    z  = x Wx + m Wh + b
-    c' = sigmoid(f) c + sigmoid(i) tanh(u)
-    h' = sigmoid(o) tanh(c')
-
-Weights arrive in float32 with weight norm already applied; every function casts them
-to `compute_dtype` once, outside the loop. Products take operands in that dtype and
-accumulate in float32; gates, the carried cell and all gradients are float32.
-
-`scan_reference` states the cell as one would write it. The other functions compute the
-same feature-major, [H, B] inside the loop: on a CPU a product `W @ h` with W [M, K] is
-up to 1.4 times as fast as `h @ W`.
+`scan_reference` states the recurrence as one would write it. The other functions
+compute the same feature-major, [H, B] inside the loop: on a CPU a product `W @ h` with
+W [M, K] is up to 1.4 times as fast as `h @ W`. Weights are cast to the compute dtype
+and oriented once, outside the loop; the carried cell and all gradients are float32.
 """
 
 from functools import partial
@@ -23,50 +13,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from sdjax.cell import MLSTMWeights, RecurrentState, Weights, activate, dot, make_step
 
-class RecurrentState(NamedTuple):
-    """What is carried from byte to byte: hidden [B, H], cell float32[B, H]."""
-
-    hidden: jax.Array
-    cell: jax.Array
-
-
-class MLSTMWeights(NamedTuple):
-    """wx [E, 4H], wh [H, 4H], wmx [E, H], wmh [H, H], b [4H], all float32."""
-
-    wx: jax.Array
-    wh: jax.Array
-    wmx: jax.Array
-    wmh: jax.Array
-    b: jax.Array
-
-
-class LSTMWeights(NamedTuple):
-    """wx [E, 4H], wh [H, 4H], b [4H], all float32."""
-
-    wx: jax.Array
-    wh: jax.Array
-    b: jax.Array
-
-
-Weights = MLSTMWeights | LSTMWeights
-
-
-def zero_state(batch_size: int, hidden_size: int, compute_dtype) -> RecurrentState:
-    """Return the state at the start of a text: all zeros."""
-    shape = batch_size, hidden_size
-    return RecurrentState(jnp.zeros(shape, compute_dtype), jnp.zeros(shape))
-
-
-def _dot(a, b):
-    """Matrix product accumulated in float32."""
-    return jnp.dot(a, b, preferred_element_type=jnp.float32)
-
-
-def _activate(z, axis: int):
-    """Split the gates' sums and activate them: i, f, o, u."""
-    i, f, o, u = jnp.split(z, 4, axis)
-    return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jax.nn.sigmoid(o), jnp.tanh(u)
+F32 = jnp.float32
 
 
 def _start(state: RecurrentState, reset, compute_dtype) -> RecurrentState:
@@ -96,9 +45,9 @@ def scan_reference(
     def body(state, x):
         m = state.hidden
         if isinstance(w, MLSTMWeights):
-            m = (_dot(x, w.wmx) * _dot(m, w.wmh)).astype(compute_dtype)
-        z = _dot(x, w.wx) + _dot(m, w.wh) + w.b[None]
-        i, f, o, u = _activate(z, axis=1)
+            m = (dot(x, w.wmx) * dot(m, w.wmh)).astype(compute_dtype)
+        z = dot(x, w.wx) + dot(m, w.wh) + w.b[None]
+        i, f, o, u = activate(z, axis=1)
         cell = f * state.cell + i * u
         hidden = (o * jnp.tanh(cell)).astype(compute_dtype)
         return RecurrentState(hidden, cell), hidden
@@ -108,49 +57,36 @@ def scan_reference(
     return hidden, end
 
 
-class _Saved(NamedTuple):
-    """What one step keeps for the gradient, each [features, B] in the compute dtype.
-
-    Cells are not kept after the step: gates and the cell before it give them back.
-    """
-
-    gates: jax.Array  # activated i, f, o, u [4H, B]
-    cell: jax.Array  # before the step, float32
-    m: jax.Array | None  # None for the plain LSTM, as the next two
-    from_input: jax.Array | None  # x Wmx
-    from_hidden: jax.Array | None  # h Wmh
-
-
-def _make_step(weights: Weights, compute_dtype):
-    """Return step(hidden [H, B], cell [H, B], x [E, B]) -> hidden, cell, _Saved."""
-    # One product for both operands of the gates: adding a product of x that was
-    # computed before the loop costs more than it saves.
-    gate_weight = jnp.concatenate([weights.wh, weights.wx]).astype(compute_dtype).T
-    bias = weights.b[:, None]
-    multiplicative = isinstance(weights, MLSTMWeights)
-    if multiplicative:
-        wmh = weights.wmh.astype(compute_dtype).T
-        wmx = weights.wmx.astype(compute_dtype).T
-
-    def step(hidden, cell, x):
-        m, kept = hidden, (None, None, None)
-        if multiplicative:
-            from_input, from_hidden = _dot(wmx, x), _dot(wmh, hidden)
-            m = (from_input * from_hidden).astype(compute_dtype)
-            kept = m, from_input.astype(m.dtype), from_hidden.astype(m.dtype)
-        z = _dot(gate_weight, jnp.concatenate([m, x])) + bias
-        i, f, o, u = _activate(z, axis=0)
-        after = f * cell + i * u
-        gates = jnp.concatenate([i, f, o, u]).astype(compute_dtype)
-        hidden = (o * jnp.tanh(after)).astype(compute_dtype)
-        return hidden, after, _Saved(gates, cell, *kept)
-
-    return step
-
-
 def _feature_major(sequence: jax.Array, dtype) -> jax.Array:
     """[T, B, F] -> [T, F, B]."""
     return sequence.astype(dtype).swapaxes(1, 2)
+
+
+def _put(buffer: jax.Array, value: jax.Array, time, axis: int) -> jax.Array:
+    """Write one step's value at `time` along `axis`."""
+    value = jnp.expand_dims(value, axis)
+    return lax.dynamic_update_slice_in_dim(buffer, value, time, axis)
+
+
+def _at(buffer: jax.Array, time) -> jax.Array:
+    """Read what stands at `time` along the first axis."""
+    return lax.dynamic_index_in_dim(buffer, time, keepdims=False)
+
+
+class _Window(NamedTuple):
+    """What the gradient of a window needs, in the layout that it is read in.
+
+    What is read back step by step has time first; operands of the products after the
+    loop have features first, so that [F, T, B] is the matrix [F, T x B] as it stands.
+    Buffers are not filled with zeros first where the backend can do without.
+    """
+
+    gates: jax.Array  # [T, 4H, B]
+    cell: jax.Array  # float32[T + 1, H, B], the incoming one first
+    from_input: jax.Array | None  # [T, H, B]
+    from_hidden: jax.Array | None  # [T, H, B]
+    operand: jax.Array  # [H + E, T, B]
+    hidden: jax.Array  # [H, T, B]
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(3,))
@@ -159,17 +95,42 @@ def _run(weights, inputs, state, compute_dtype):
 
 
 def _run_forward(weights, inputs, state, compute_dtype):
-    step = _make_step(weights, compute_dtype)
-
-    def body(carry, x):
-        hidden, cell, saved = step(*carry, x)
-        return (hidden, cell), (hidden.T, saved)
-
-    carry = state.hidden.T, state.cell.T
+    length, rows, inner = inputs.shape
+    width = state.hidden.shape[1]
+    multiplicative = isinstance(weights, MLSTMWeights)
+    step = make_step(weights, compute_dtype)
     x = _feature_major(inputs, compute_dtype)
-    (last_hidden, last_cell), (hidden, saved) = lax.scan(body, carry, x)
-    end = RecurrentState(last_hidden.T, last_cell.T)
-    return (hidden, end), (weights, inputs, state, hidden, saved)
+    per_step = partial(lax.empty, dtype=compute_dtype)
+    factors = per_step((length, width, rows)) if multiplicative else None
+    window = _Window(
+        gates=per_step((length, 4 * width, rows)),
+        cell=_put(lax.empty((length + 1, width, rows), F32), state.cell.T, 0, 0),
+        from_input=factors,
+        from_hidden=factors,
+        operand=per_step((width + inner, length, rows)),
+        hidden=per_step((width, length, rows)),
+    )
+
+    def body(time, carry):
+        hidden, cell, window = carry
+        hidden, cell, kept = step(hidden, cell, _at(x, time))
+        window = window._replace(
+            gates=_put(window.gates, kept.gates, time, 0),
+            cell=_put(window.cell, cell, time + 1, 0),
+            operand=_put(window.operand, kept.operand, time, 1),
+            hidden=_put(window.hidden, hidden, time, 1),
+        )
+        if multiplicative:
+            window = window._replace(
+                from_input=_put(window.from_input, kept.from_input, time, 0),
+                from_hidden=_put(window.from_hidden, kept.from_hidden, time, 0),
+            )
+        return hidden, cell, window
+
+    carry = state.hidden.T, state.cell.T, window
+    hidden, cell, window = lax.fori_loop(0, length, body, carry)
+    end = RecurrentState(hidden.T, cell.T)
+    return (window.hidden.transpose(1, 2, 0), end), (weights, inputs, state, window)
 
 
 def _run_backward(compute_dtype, residuals, cotangents):
@@ -179,57 +140,67 @@ def _run_backward(compute_dtype, residuals, cotangents):
     loop computes only what the step before it needs, and keeps the gradient of each
     product's result, batch-major, for one large product per weight after the loop.
     """
-    weights, inputs, state, hidden, saved = residuals
+    weights, inputs, state, window = residuals
     d_outputs, d_end = cotangents
+    length, rows, inner = inputs.shape
+    width = state.hidden.shape[1]
     multiplicative = isinstance(weights, MLSTMWeights)
-    hidden_size = state.hidden.shape[1]
     cast = partial(jnp.asarray, dtype=compute_dtype)
     gate_weight = cast(jnp.concatenate([weights.wh, weights.wx]))
+    d_outputs = _feature_major(d_outputs, d_outputs.dtype)
 
-    def body(carry, step):
-        d_hidden, d_cell = carry
-        d_output, kept = step
-        i, f, o, u = jnp.split(kept.gates.astype(jnp.float32), 4)
-        tanh_cell = jnp.tanh(f * kept.cell + i * u)
-        d_hidden = d_hidden + d_output
+    def body(steps_done, carry):
+        time = length - 1 - steps_done
+        d_hidden, d_cell, d_x, d_z, d_from_hidden, d_from_input = carry
+        i, f, o, u = jnp.split(_at(window.gates, time).astype(F32), 4)
+        tanh_cell = jnp.tanh(_at(window.cell, time + 1))
+        d_hidden = d_hidden + _at(d_outputs, time)
         d_cell = d_cell + d_hidden * o * (1 - tanh_cell * tanh_cell)
         d_i = d_cell * u * i * (1 - i)
-        d_f = d_cell * kept.cell * f * (1 - f)
+        d_f = d_cell * _at(window.cell, time) * f * (1 - f)
         d_o = d_hidden * tanh_cell * o * (1 - o)
         d_u = d_cell * i * (1 - u * u)
-        d_z = cast(jnp.concatenate([d_i, d_f, d_o, d_u]))
-        d_m, d_x = jnp.split(_dot(gate_weight, d_z), [hidden_size])
-        if not multiplicative:
-            return (d_m, d_cell * f), (d_x.T, d_z.T, None, None)
-        d_from_hidden = cast(d_m * kept.from_input)
-        d_from_input = cast(d_m * kept.from_hidden)
-        d_hidden = _dot(cast(weights.wmh), d_from_hidden)
-        d_x = d_x + _dot(cast(weights.wmx), d_from_input)
-        kept = d_x.T, d_z.T, d_from_hidden.T, d_from_input.T
-        return (d_hidden, d_cell * f), kept
+        d_gates = cast(jnp.concatenate([d_i, d_f, d_o, d_u]))
+        d_hidden, d_input = jnp.split(dot(gate_weight, d_gates), [width])
+        d_z = _put(d_z, d_gates.T, time, 0)
+        if multiplicative:
+            d_m = d_hidden
+            from_hidden = cast(d_m * _at(window.from_input, time))
+            from_input = cast(d_m * _at(window.from_hidden, time))
+            d_hidden = dot(cast(weights.wmh), from_hidden)
+            d_input = d_input + dot(cast(weights.wmx), from_input)
+            d_from_hidden = _put(d_from_hidden, from_hidden.T, time, 0)
+            d_from_input = _put(d_from_input, from_input.T, time, 0)
+        d_x = _put(d_x, d_input.T, time, 0)
+        return d_hidden, d_cell * f, d_x, d_z, d_from_hidden, d_from_input
 
-    carry = d_end.hidden.T.astype(jnp.float32), d_end.cell.T
-    steps = _feature_major(d_outputs, d_outputs.dtype), saved
-    _, kept = lax.scan(body, carry, steps, reverse=True)
-    d_inputs, d_z, d_from_hidden, d_from_input = kept
+    per_step = partial(lax.empty, dtype=compute_dtype)
+    factors = per_step((length, rows, width)) if multiplicative else None
+    carry = (
+        *(d_end.hidden.T.astype(F32), d_end.cell.T),
+        lax.empty((length, rows, inner), F32),
+        *(per_step((length, rows, 4 * width)), factors, factors),
+    )
+    *_, d_inputs, d_z, d_from_hidden, d_from_input = lax.fori_loop(
+        0, length, body, carry
+    )
 
-    def gradient(operand, d_product):  # [T, in, B], [T, B, out] -> [in, out]
-        # As matrices: einsum would copy d_product to contract over (B, T).
-        columns = jnp.moveaxis(operand, 1, 0).reshape(operand.shape[1], -1)
-        return _dot(columns, d_product.reshape(columns.shape[1], -1))
+    def gradient(operand, d_product):  # [in, T, B], [T, B, out] -> [in, out]
+        columns = operand.reshape(operand.shape[0], -1)
+        return dot(columns, d_product.reshape(columns.shape[1], -1))
 
-    x = _feature_major(inputs, compute_dtype)
-    before = jnp.concatenate([state.hidden[None], hidden[:-1]]).swapaxes(1, 2)
-    m = saved.m if multiplicative else before
-    d_gate_weight = gradient(jnp.concatenate([m, x], axis=1), d_z)
+    d_gate_weight = gradient(window.operand, d_z)
     d_weights = weights._replace(
-        wh=d_gate_weight[:hidden_size],
-        wx=d_gate_weight[hidden_size:],
-        b=jnp.sum(d_z, axis=(0, 1), dtype=jnp.float32),
+        wh=d_gate_weight[:width],
+        wx=d_gate_weight[width:],
+        b=jnp.sum(d_z, axis=(0, 1), dtype=F32),
     )
     if multiplicative:
+        start = cast(state.hidden.T)[:, None]
+        before = jnp.concatenate([start, window.hidden[:, :-1]], axis=1)
         d_weights = d_weights._replace(
-            wmh=gradient(before, d_from_hidden), wmx=gradient(x, d_from_input)
+            wmh=gradient(before, d_from_hidden),
+            wmx=gradient(window.operand[width:], d_from_input),
         )
     return d_weights, d_inputs.astype(inputs.dtype), None  # state: truncated
 
@@ -279,7 +250,7 @@ def forward(
         lengths: int32[B]; row r reads its first lengths[r] bytes (0 to T), then its
             state stands still, so padding never changes a result.
     """
-    step = _make_step(weights, compute_dtype)
+    step = make_step(weights, compute_dtype)
     x = _feature_major(inputs, compute_dtype)
 
     def body(time, before):
@@ -304,7 +275,7 @@ def trace(
 
     Args as for `run`.
     """
-    step = _make_step(weights, compute_dtype)
+    step = make_step(weights, compute_dtype)
 
     def body(before, x):
         hidden, cell, _ = step(*before, x)
@@ -314,19 +285,3 @@ def trace(
     carry = state.hidden.T, state.cell.T
     (hidden, cell), cells = lax.scan(body, carry, _feature_major(inputs, compute_dtype))
     return cells, RecurrentState(hidden.T, cell.T)
-
-
-def flops_per_character(
-    cell: str, hidden_size: int, embedding_size: int, vocabulary_size: int
-) -> int:
-    """Count the floating-point operations of training on one character.
-
-    Matrix products of the recurrence, the input side and the output layer: forward once
-    and backward twice.
-
-    Args:
-        cell: "mlstm" or "lstm".
-    """
-    columns = {"lstm": 4 * hidden_size, "mlstm": 5 * hidden_size}[cell]
-    rows = hidden_size + embedding_size
-    return 3 * 2 * (rows * columns + hidden_size * vocabulary_size)

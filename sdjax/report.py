@@ -8,19 +8,27 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sdjax import figures, page
+from sdjax.bagofwords import BagOfWords
 from sdjax.coloured_text import TracedText, coloured_texts
+from sdjax.efficiency import Efficiency
 from sdjax.errors import InputError, naming
 from sdjax.featurefile import FeatureSet
+from sdjax.page import HOW_TO_READ
 from sdjax.probe import ProbeResult
+from sdjax.targets import squeezed
 
-FORMAT = "sdjax-report-1"
-PAGE, DATA = "report.md", "report.json"
+FORMAT = "sdjax-report-2"
+PAGE, DATA, CLASSIFIER = "report.html", "report.json", "classifier"
 _ABSENT = {
     "bits_per_character": "bits per character were not given",
     "training_curve": "no metrics log was given",
     "probe_points": "no other checkpoints were probed",
     "coloured_texts": "no text was traced, which takes the checkpoint",
+    "bag_of_words": "it was not asked for",
+    "data_efficiency": "it was not asked for",
 }
+# What an earlier version, or this one, may have left in the folder.
+_STALE = ("report.md", *(f"{n}.{kind}" for n in HOW_TO_READ for kind in ("png", "svg")))
 
 
 def write_report(
@@ -32,12 +40,14 @@ def write_report(
     records: Sequence[Mapping] = (),
     probe_points: Sequence[tuple[int, float]] = (),
     traced: tuple[Sequence[TracedText], Sequence[TracedText]] = ((), ()),
+    words: BagOfWords | None = None,
+    efficiency: Efficiency | None = None,
     absent: Mapping[str, str] | None = None,
 ) -> Path:
-    """Write `report.md`, `report.json` and their figures; an older report is replaced.
+    """Write the page, `report.json`, the figures and the classifier.
 
-    `report.json` is written last: a folder that has it holds a whole report. Other
-    files in the folder are left alone.
+    An older report is replaced. `report.json` is written last: a folder that has it
+    holds a whole report. Other files in the folder are left alone.
 
     Args:
         folder: to write to; made when it is not there.
@@ -47,11 +57,14 @@ def write_report(
         records: lines of `metrics.jsonl`, for the training curve.
         probe_points: (step, test accuracy) of saved checkpoints.
         traced: the most positive and the most negative texts, as the top unit saw them.
+        words: the baseline of counted words.
+        efficiency: accuracy by the number of labels.
         absent: why something is not given: a reason by `bits_per_character`,
-            `training_curve`, `probe_points` or `coloured_texts`.
+            `training_curve`, `probe_points`, `coloured_texts`, `bag_of_words` or
+            `data_efficiency`.
 
     Returns:
-        The path of `report.md`.
+        The path of the page.
 
     Raises:
         InputError: `folder` is a file.
@@ -65,32 +78,54 @@ def write_report(
         "training_curve": bool(records),
         "probe_points": bool(probe_points),
         "coloured_texts": any(traced),
+        "bag_of_words": words is not None,
+        "data_efficiency": efficiency is not None,
     }
     reasons = {
         name: (absent or {}).get(name, default)
         for name, default in _ABSENT.items()
         if not given[name]
     }
+    headed = _headed(result, traced)
     with naming(folder), _staging(folder) as staged:
-        drawn = _draw(staged, result, splits["test"], records, probe_points, traced)
-        text = page.compose(result, splits, drawn, reasons, bits_per_character)
-        (staged / PAGE).write_text(text, encoding="utf-8")
+        _draw(staged, result, splits["test"], records, probe_points, headed, efficiency)
+        drawn = [name for name in HOW_TO_READ if (staged / f"{name}.png").exists()]
+        text = page.compose(
+            result,
+            splits,
+            {
+                path.stem: path.read_text(encoding="utf-8")
+                for path in sorted(staged.glob("*.svg"))
+            },
+            reasons,
+            bits_per_character=bits_per_character,
+            words=words,
+            efficiency=efficiency,
+            traced=headed,
+        )
         data = {
             "format": FORMAT,
             "bits_per_character": bits_per_character,
             "probe": result.as_json(),
+            "bag_of_words": words.as_json() if words else None,
+            "data_efficiency": efficiency.as_json() if efficiency else None,
             "probe_points": [
                 {"step": int(step), "test_accuracy": float(accuracy)}
                 for step, accuracy in probe_points
             ],
             "sources": {name: split.metadata for name, split in splits.items()},
             "figures": {name: f"{name}.png" for name in drawn},
+            "classifier": CLASSIFIER,
             "absent": reasons,
         }
+        # Lone surrogates, in a path or a text, have no place in UTF-8.
+        (staged / PAGE).write_text(text, encoding="utf-8", errors="replace")
         (staged / DATA).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-        for stale in (DATA, PAGE, *(f"{name}.png" for name in page.HOW_TO_READ)):
+        for stale in (DATA, PAGE, *_STALE):
             (folder / stale).unlink(missing_ok=True)
-        for name in (*(f"{name}.png" for name in drawn), PAGE, DATA):
+        result.classifier.save(folder / CLASSIFIER)
+        names = sorted(path.name for path in staged.iterdir())
+        for name in (*(n for n in names if n not in (PAGE, DATA)), PAGE, DATA):
             os.replace(staged / name, folder / name)
     return folder / PAGE
 
@@ -121,22 +156,41 @@ def _draw(
     test: FeatureSet,
     records: Sequence[Mapping],
     probe_points: Sequence[tuple[int, float]],
-    traced: tuple[Sequence[TracedText], Sequence[TracedText]],
-) -> list[str]:
-    """Draw what there is data for; the names of what was drawn, in the page's order."""
-    top = result.top_unit
-    paths = {name: folder / f"{name}.png" for name in page.HOW_TO_READ}
-    figures.unit_weights(result.weights, top.index, paths["unit_weights"])
-    values = test.features[:, top.index]
+    headed: Sequence[tuple[str, TracedText]],
+    efficiency: Efficiency | None,
+) -> None:
+    """Draw what there is data for."""
+    top, targets = result.top_unit, result.targets
+    paths = {name: folder / f"{name}.png" for name in HOW_TO_READ}
+    sides = tuple(top.quantiles)
+    column = [side for _, side in targets.sides].index(top.target)
+    figures.unit_weights(
+        result.effects[column], top.index, paths["unit_weights"], top.name
+    )
     figures.unit_histogram(
-        values, test.labels, top.threshold, top.index, paths["unit_histogram"]
+        test.features[:, top.index],
+        targets.columns(targets.positions(squeezed(test)))[:, column],
+        top.threshold,
+        top.name,
+        paths["unit_histogram"],
+        sides,
     )
     figures.topk_accuracy(
         [(point.k, point.accuracy) for point in result.top_k],
-        (len(result.weights), result.accuracy),
+        [(point.k, point.accuracy) for point in result.without_top_k],
+        (len(result.order), result.accuracy),
         result.majority["test"],
         paths["topk_accuracy"],
     )
+    if efficiency:
+        figures.data_efficiency(
+            {
+                name: [(point.texts, point.accuracy) for point in points]
+                for name, points in efficiency.curves.items()
+            },
+            result.majority["test"],
+            paths["data_efficiency"],
+        )
     if records:
         figures.training_curve(
             records,
@@ -144,29 +198,25 @@ def _draw(
             paths["training_curve"],
             majority=result.majority["test"],
         )
-    if any(traced):
+    if headed:
         coloured_texts(
-            _headed(traced),
-            top.index,
-            top.threshold,
-            top.sign,
-            paths["coloured_texts"],
+            headed, top.name, top.threshold, top.sign, paths["coloured_texts"], sides
         )
-    return [name for name, path in paths.items() if path.exists()]
 
 
 def _headed(
-    traced: tuple[Sequence[TracedText], Sequence[TracedText]],
+    result: ProbeResult, traced: tuple[Sequence[TracedText], Sequence[TracedText]]
 ) -> list[tuple[str, TracedText]]:
     """Each traced text with the line that stands above it."""
-    classes = {None: "no label", 0: "labelled negative", 1: "labelled positive"}
+    low, high = result.top_unit.quantiles
     return [
         (
-            f"{kind} {rank}  \u00b7  {classes[text.label]}  \u00b7  "
-            f"ends at {text.values[-1]:+.2f}".replace("-", "\u2212"),
+            f"most {side} {rank}  \u00b7  "
+            f"{'no label' if text.label is None else f'labelled {text.label}'}  "
+            f"\u00b7  ends at {text.values[-1]:+.2f}".replace("-", "\u2212"),
             text,
         )
-        for kind, texts in zip(("most positive", "most negative"), traced, strict=True)
+        for side, texts in zip((high, low), traced, strict=True)
         for rank, text in enumerate(texts, start=1)
     ]
 

@@ -7,8 +7,9 @@ How each format is read stands in `sdjax.readers`; what is skipped is counted in
 import glob
 import hashlib
 import itertools
+import math
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,11 +34,15 @@ _PEEK = 100  # records looked at to learn which keys a source has
 
 
 class Example(NamedTuple):
-    """One review: its text, its label where there is one, its 0-based row number."""
+    """One review: text, label where there is one, 0-based row number, id where asked.
+
+    Asked for several labels, `label` is a tuple of them.
+    """
 
     text: str
-    label: float | None
+    label: float | tuple[float, ...] | None
     row: int
+    id: str | None = None
 
 
 # Like an example, with the place that messages name: (row, place, text, label).
@@ -80,9 +85,9 @@ class File(NamedTuple):
     suffix: str
     keys: Keys
 
-    def records(self, report: ReadReport) -> Iterator[Record]:
-        """Read all of it, record by record."""
-        columns = [key for key in self.keys[1:] if key is not None]
+    def records(self, report: ReadReport, more: Sequence[str] = ()) -> Iterator[Record]:
+        """Read all of it, record by record: its keys, and `more` of them."""
+        columns = [key for key in (*self.keys[1:], *more) if key is not None]
         return file_records(self.path, self.suffix, report, columns)
 
 
@@ -92,13 +97,17 @@ class Dataset(NamedTuple):
     source: str
     keys: Keys
 
-    def records(self, report: ReadReport) -> Iterator[Record]:
-        """Read all of it, record by record."""
+    def records(self, report: ReadReport, more: Sequence[str] = ()) -> Iterator[Record]:
+        """Read all of it, record by record; every record has all keys anyhow."""
         return tfds_records(self.source, report)
 
 
 def open_source(
-    source: str, *, text_key: str | None = None, label_key: str | None = None
+    source: str,
+    *,
+    text_key: str | None = None,
+    label_key: str | None = None,
+    more: Sequence[tuple[str, str]] = (),
 ) -> File | Dataset:
     """Find out how a source is to be read.
 
@@ -109,6 +118,7 @@ def open_source(
         text_key: key or column of the text; by default the first of `TEXT_KEYS` that
             the source has.
         label_key: key or column of a numeric label. Without it labels are None.
+        more: (what for, key) of others that must exist.
 
     Raises:
         InputError: it cannot be read, or has no such key.
@@ -116,13 +126,13 @@ def open_source(
     source, peeked = str(source), ReadReport()
     if _is_dataset(source):
         records = tfds_records(source, peeked)
-        keys = _keys(source, "key", records, text_key, label_key)
+        keys = _keys(source, "key", records, text_key, label_key, more)
         name, _, split = source.removeprefix("tfds:").partition(":")
         return Dataset(source, keys._replace(place=f"{name}/{split or 'train'}"))
     path, suffix = _check_path(source)
     records = file_records(path, suffix, peeked)
     kind = "column" if suffix in (".csv", ".parquet") else "key"
-    return File(path, suffix, _keys(source, kind, records, text_key, label_key))
+    return File(path, suffix, _keys(source, kind, records, text_key, label_key, more))
 
 
 def read_examples(
@@ -130,24 +140,56 @@ def read_examples(
     *,
     report: ReadReport,
     text_key: str | None = None,
-    label_key: str | None = None,
+    label_key: str | Sequence[str] | None = None,
+    id_key: str | None = None,
 ) -> Iterator[Example]:
     """Read a source of reviews, one example at a time, in constant memory.
 
     Args:
-        source, text_key, label_key: as `open_source` takes them.
+        source, text_key: as `open_source` takes them.
         report: counts what is read and skipped while the examples are consumed. The
             caller decides with `ReadReport.check` whether too much was skipped.
+        label_key: key or column of a numeric label, or a list of them: then a row needs
+            all of them. Without it labels are None.
+        id_key: key or column of an id, kept as a string. Without it ids are None.
 
     Raises:
         InputError: at once for a source that cannot be read and for an unknown key,
             while reading for a damaged archive.
     """
-    opened = open_source(source, text_key=text_key, label_key=label_key)
+    several = label_key is not None and not isinstance(label_key, str)
+    label_keys = list(label_key) if several else [label_key] if label_key else []
+    more = [("label", key) for key in label_keys]
+    more += [] if id_key is None else [("id", id_key)]
+    opened = open_source(source, text_key=text_key, more=more)
     if isinstance(opened, File):
         report.total, report.unit = opened.path.stat().st_size, "B"
-    picked = opened.keys.pick(opened.records(report), report)
-    return (Example(text, label, row) for row, _, text, label in picked)
+    records = opened.records(report, [key for _, key in more])
+    picked = _pick_all(opened.keys, records, report, label_keys, id_key)
+    return (
+        Example(text, labels if several else next(iter(labels), None), row, given)
+        for text, labels, row, given in picked
+    )
+
+
+def _pick_all(
+    keys: Keys,
+    records: Iterator[Record],
+    report: ReadReport,
+    label_keys: Sequence[str],
+    id_key: str | None,
+) -> Iterator[tuple[str, tuple[float, ...], int, str | None]]:
+    """Pick text, labels, row and id from every record; count those without."""
+    for record in records:
+        values = record[2]
+        for row, place, text, _ in keys.pick([record], report):
+            labels = tuple(_as_label(values.get(key)) for key in label_keys)
+            if id_key is not None and not _is_id(values.get(id_key)):
+                report.skip("id missing", f"{keys.place}:{place}")
+            elif None in labels:
+                report.skip("label missing or not a number", f"{keys.place}:{place}")
+            else:
+                yield text, labels, row, None if id_key is None else str(values[id_key])
 
 
 def expand(patterns: Iterable[str]) -> list[str]:
@@ -246,6 +288,7 @@ def _keys(
     records: Iterator[Record],
     text_key: str | None,
     label_key: str | None,
+    more: Sequence[tuple[str, str]],
 ) -> Keys:
     """Look at the first records to find the keys."""
     head = list(itertools.islice(records, _PEEK))
@@ -254,6 +297,8 @@ def _keys(
         text_key = _find_key(source, kind, exist, "text", text_key)
         if label_key is not None:
             _find_key(source, kind, exist, "label", label_key)
+        for role, key in more:
+            _find_key(source, kind, exist, role, key)
     return Keys(source, text_key or TEXT_KEYS[0], label_key)
 
 
@@ -274,6 +319,13 @@ def _find_key(
             f"{source}: no {role} {kind} '{wanted}'; {kind}s that exist: {exist}"
         )
     return wanted
+
+
+def _is_id(value: Any) -> bool:
+    """Whether a value names a row: a number, or a string that is not blank."""
+    if isinstance(value, str):
+        return bool(value.strip())
+    return isinstance(value, int | float) and not math.isnan(value)
 
 
 def _as_label(value: Any) -> float | None:

@@ -8,8 +8,8 @@ import optax
 from flax.training import train_state
 from flax.training.dynamic_scale import DynamicScale
 
+from sdjax.cell import RecurrentState
 from sdjax.model import LanguageModel
-from sdjax.recurrence import RecurrentState
 from sdjax.windows import Batch
 
 AXIS = "batch"  # the name of the data-parallel axis

@@ -5,7 +5,12 @@ import os
 # Before jax is imported: XLA reads its flags once. Without optimisation a train step
 # compiles eight times faster. `make check` runs the numerics a second time with
 # SDJAX_TEST_OPTIMISED=1, compiled as in training.
-XLA_FLAGS = ["--xla_force_host_platform_device_count=8"]
+XLA_FLAGS = [
+    "--xla_force_host_platform_device_count=8",
+    # Eight devices share a few cores: one may wait long for another on a busy machine,
+    # and XLA ends the process after 40 seconds of that.
+    "--xla_cpu_collective_call_terminate_timeout_seconds=600",
+]
 if not os.environ.get("SDJAX_TEST_OPTIMISED"):
     XLA_FLAGS.append("--xla_backend_optimization_level=0")
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *XLA_FLAGS])

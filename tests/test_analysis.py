@@ -8,6 +8,7 @@ import pytest
 
 from sdjax import analysis, featurefile, probe
 from sdjax.features import TextFeaturizer
+from sdjax.targets import read_targets
 
 
 @pytest.fixture(scope="module")
@@ -45,12 +46,13 @@ def test_a_run_without_checkpoints_has_no_points(tmp_path, splits):
 def test_traced_examples_hold_a_value_for_each_byte(tiny_run, splits):
     test, unit = splits["test"], 5
     featurizer = TextFeaturizer.from_pretrained(tiny_run.workdir)
-    traced = analysis.trace_examples(featurizer, test, [7, 2], unit)
+    targets = read_targets({"test": test})
+    traced = analysis.trace_examples(featurizer, test, [7, 2], unit, targets)
     for example, row in zip(traced, [7, 2], strict=True):
         framed = featurizer.normalisation.encode(test.texts[row])
         assert example.text.encode() == framed
         assert len(example.values) == len(framed)
-        assert example.label == test.labels[row]
+        assert example.label == ("negative", "positive")[int(test.labels[row])]
         np.testing.assert_allclose(
             example.values[-1], test.features[row, unit], rtol=1e-5, atol=1e-6
         )

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import tiny
 
+from sdjax.cell import RecurrentState
 from sdjax.checkpoint import (
     Checkpoints,
     check_same_run,
@@ -17,7 +18,6 @@ from sdjax.checkpoint import (
     model_config,
 )
 from sdjax.errors import InputError
-from sdjax.recurrence import RecurrentState
 
 ROWS = 8
 

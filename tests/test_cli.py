@@ -1,17 +1,14 @@
 """The `sdjax` command: each subcommand end to end, and each bad input in one line."""
 
-import json
 import re
 import shutil
 from pathlib import Path
 
-import numpy as np
 import pytest
 from fixtures_run import assert_refused, in_a_process
 
-from sdjax import corpus, featurefile, report, synthetic
+from sdjax import corpus, synthetic
 from sdjax.corpus import Corpus
-from sdjax.featurefile import FeatureSet
 from sdjax.metrics import read_metrics
 
 NO_SPACE = OSError(28, "No space left on device")
@@ -167,121 +164,3 @@ def test_evaluate_on_a_damaged_shard(command, tiny_run, tmp_path, how):
         shard.write_bytes(b"?" + data[1:])
     refused = evaluate(command, tiny_run, folder=folder)
     assert_refused(refused, str(shard), "damaged", "prepare it again")
-
-
-# -- probe
-
-
-def planted(count: int, metadata: dict, seed: int) -> FeatureSet:
-    """Unit 2 follows the label, with a negative sign."""
-    random = np.random.default_rng(seed)
-    labels = np.arange(count) % 2
-    features = random.normal(0, 0.1, (count, 4)).astype(np.float32)
-    features[:, 2] -= 2 * labels - 1
-    texts = [f"text {i}" for i in range(count)]
-    return FeatureSet(
-        features, labels.astype(np.float32), np.arange(count), texts, metadata
-    )
-
-
-@pytest.fixture
-def splits(tmp_path):
-    """Features files of a checkpoint that is gone."""
-    metadata = {"checkpoint": str(tmp_path / "gone" / "checkpoints" / "4"), "step": 4}
-    paths = {}
-    for seed, name in enumerate(corpus.SPLITS):
-        paths[name] = tmp_path / f"{name}.npz"
-        featurefile.save(paths[name], planted(40, metadata, seed))
-    return paths
-
-
-def probe(command, paths, out):
-    arguments = [x for name, path in paths.items() for x in (f"--{name}", path)]
-    return command.sdjax("probe", *arguments, "--out", out, "--workers", 1)
-
-
-def change(path, **changes) -> None:
-    made = featurefile.load(path)
-    fields = {k: getattr(made, k) for k in made.__dataclass_fields__}
-    featurefile.save(path, FeatureSet(**(fields | changes)))
-
-
-def test_probe_end_to_end(command, tiny_run, tmp_path):
-    done = probe(command, tiny_run.features, tmp_path / "report")
-    assert done.status == 0, done.err
-    data = json.loads((tmp_path / "report" / "report.json").read_text())
-    assert f"top unit: {data['probe']['top_unit']['index']}, sign" in done.out
-    assert f"report: {tmp_path}/report/report.md\n" in done.out
-    steps = sorted(int(p.name) for p in (tiny_run.workdir / "checkpoints").iterdir())
-    assert [point["step"] for point in data["probe_points"]] == steps
-    of_best = {p["step"]: p["test_accuracy"] for p in data["probe_points"]}
-    best = data["sources"]["test"]["step"]
-    assert of_best[best] == data["probe"]["accuracy"]["test"]
-    assert data["absent"] == {}
-    log = read_metrics(tiny_run.workdir / "metrics.jsonl")
-    (measured,) = (r["valid_bpc"] for r in log if r["step"] == best)
-    assert data["bits_per_character"] == measured
-    assert "coloured_texts" in data["figures"] and "training_curve" in data["figures"]
-
-
-def test_probe_without_the_checkpoint_says_what_is_missing(command, splits, tmp_path):
-    done = probe(command, splits, tmp_path / "report")
-    assert done.status == 0, done.err
-    assert "top unit: 2, sign -, alone (test): 100.0%" in done.out
-    page = (tmp_path / "report" / "report.md").read_text()
-    assert page.count(f"no checkpoint in {tmp_path}/gone") == 4
-
-
-def test_probe_bad_labels(command, splits, tmp_path):
-    labels = featurefile.load(splits["train"]).labels
-    half = np.where(np.arange(40) < 3, np.nan, labels)
-    for changed, words in (
-        (None, ["no labels", "--label-key"]),
-        (half, ["no label in row 0", "3 of 40"]),
-        (2 * labels, ["0 (negative) or 1", "found 0, 2"]),
-        (0 * labels, ["every label is 0", "both classes"]),
-    ):
-        change(splits["valid"], labels=changed)
-        refused = probe(command, splits, tmp_path / "report")
-        assert_refused(refused, "valid", *words)
-        assert not (tmp_path / "report" / "report.json").exists()
-
-
-def test_probe_bad_files(command, splits, tmp_path):
-    out = tmp_path / "report"
-    change(splits["test"], metadata={"checkpoint": "runs/b", "step": 4})
-    assert_refused(probe(command, splits, out), "test", "runs/b", "one checkpoint")
-    data = splits["valid"].read_bytes()
-    splits["valid"].write_bytes(data[: len(data) // 2])
-    assert_refused(probe(command, splits, out), "valid.npz", "cut short")
-    splits["train"].unlink()
-    assert_refused(probe(command, splits, out), "train.npz", "featurize.py")
-
-
-def test_probe_where_nothing_can_be_written(
-    command, splits, below_a_file, tmp_path, monkeypatch
-):
-    refused = probe(command, splits, below_a_file)
-    assert_refused(refused, str(below_a_file), "another path", status=1)
-    assert_refused(probe(command, splits, tmp_path / "file"), "is a file")
-    out = tmp_path / "report"
-    monkeypatch.setattr(report, "_draw", raise_no_space)
-    refused = probe(command, splits, out)
-    assert_refused(refused, f"{out}: No space", "free some space", status=1)
-    assert not list(out.iterdir())
-
-
-def test_probe_with_a_damaged_checkpoint(command, tiny_run, tmp_path):
-    """Its features still tell which unit it is."""
-    step = shutil.copytree(
-        tiny_run.workdir / "checkpoints" / "4", tmp_path / "run" / "checkpoints" / "4"
-    )
-    (step / "meta" / "metadata").write_text("{")
-    paths = {}
-    for seed, name in enumerate(corpus.SPLITS):
-        paths[name] = tmp_path / f"{name}.npz"
-        metadata = {"checkpoint": str(step), "step": 4}
-        featurefile.save(paths[name], planted(40, metadata, seed))
-    done = probe(command, paths, tmp_path / "report")
-    assert done.status == 0, done.err
-    assert "it is damaged" in (tmp_path / "report" / "report.md").read_text()

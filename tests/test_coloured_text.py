@@ -4,20 +4,21 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from sdjax import figures
+from sdjax import look
 from sdjax.coloured_text import (
     COLUMNS,
     LINES,
+    WIDTH,
     TracedText,
     characters,
     coloured_texts,
     wrap,
 )
 
-FULL = int(figures.WIDTH * figures.DPI)
+FULL = int(WIDTH * look.DPI)
 
 
-def traced(text: str, label=1.0) -> TracedText:
+def traced(text: str, label="positive") -> TracedText:
     size = len(text.encode("utf-8", "surrogatepass"))
     return TracedText(text, np.linspace(-1, 1, size, dtype=np.float32), label)
 
@@ -54,7 +55,7 @@ def test_background_is_the_class_that_the_value_means(tmp_path):
     for sign, strongest in ((1, 2), (-1, 0)):
         path = tmp_path / "a.png"
         coloured_texts([("", blank)], 5, 0.0, sign, path)
-        row = round((0.45 + 2.0 * 0.205) * figures.DPI)
+        row = round((0.45 + 2.0 * 0.205) * look.DPI)
         pixel = imread(path)[row, FULL // 3, :3]
         assert np.argmax(pixel) == strongest and np.ptp(pixel) > 0.2
 

@@ -1,9 +1,12 @@
 """The features file comes back as it was written, or not at all."""
 
+import sys
+import zipfile
+
 import numpy as np
 import pytest
 
-from sdjax import featurefile
+from sdjax import featurefile, featureparquet
 from sdjax.errors import InputError
 from sdjax.featurefile import FeatureSet
 
@@ -22,38 +25,114 @@ def feature_set(**changes) -> FeatureSet:
     return FeatureSet(**{**values, **changes})
 
 
-@pytest.mark.parametrize("labels", [np.array([0, 1, 1, 0, 1], np.float32), None])
-def test_round_trip(tmp_path, labels):
-    given = feature_set(labels=labels)
-    featurefile.save(tmp_path / "new" / "a.npz", given)
-    read = featurefile.load(tmp_path / "new" / "a.npz")
+@pytest.fixture(params=["npz", "npy", "parquet"])
+def form(request) -> str:
+    if request.param == "parquet":
+        pytest.importorskip("pyarrow")
+    return request.param
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {},
+        {"labels": None},
+        {"labels": np.array([0, np.nan, 1, 0, 1], np.float32)},
+        {"labels": np.eye(5, 2, dtype=np.float32)},
+        {"given_ids": ["a", "b", "", "\u00e9", "e" * 99]},
+        {"texts": [], "features": np.zeros((0, 3)), "ids": [], "labels": None},
+    ],
+)
+def test_round_trip(tmp_path, form, changes):
+    given = feature_set(**changes)
+    path = tmp_path / "new" / f"a.{form}"
+    featurefile.save(path, given)
+    read = featurefile.load(path)
     np.testing.assert_array_equal(read.features, given.features)
     np.testing.assert_array_equal(read.ids, given.ids)
     assert read.features.dtype == np.float32 and read.ids.dtype == np.int64
-    assert read.texts == TEXTS
+    lone = "lone \ufffd" if form == "parquet" else "lone \ud800"
+    assert list(read.texts) == [t.replace("lone \ud800", lone) for t in given.texts]
     assert read.metadata == given.metadata
-    if labels is not None:
+    assert given.given_ids == (read.given_ids and list(read.given_ids))
+    if given.labels is not None:
         np.testing.assert_array_equal(read.labels, given.labels)
         assert read.labels.dtype == np.float32
     else:
         assert read.labels is None
 
 
-def test_missing_labels_of_some_texts_are_kept(tmp_path):
-    labels = np.array([0, np.nan, 1, 0, 1], np.float32)
-    featurefile.save(tmp_path / "a.npz", feature_set(labels=labels))
-    np.testing.assert_array_equal(featurefile.load(tmp_path / "a.npz").labels, labels)
+def test_an_older_file_is_replaced_whole(tmp_path, form):
+    path = tmp_path / f"a.{form}"
+    featurefile.save(path, feature_set(given_ids=list("abcde")))
+    featurefile.save(path, feature_set(labels=None, texts=list("vwxyz")))
+    read = featurefile.load(path)
+    assert read.labels is None and read.given_ids is None
+    assert list(read.texts) == list("vwxyz")
+
+
+def test_npy_is_mapped_into_memory_and_not_read(tmp_path):
+    featurefile.save(tmp_path / "a.npy", feature_set())
+    read = featurefile.load(tmp_path / "a.npy")
+    assert isinstance(read.features, np.memmap) and isinstance(read.ids, np.memmap)
+    assert read.texts[1:3] == TEXTS[1:3] and read.texts[-1] == TEXTS[-1]
+    with pytest.raises(IndexError):
+        read.texts[5]
+    np.testing.assert_array_equal(np.load(tmp_path / "a.npy"), read.features)
+
+
+def test_parquet_is_what_others_read(tmp_path):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    labels = np.arange(10, dtype=np.float32).reshape(5, 2)
+    metadata = {"label_keys": ["joy", "anger"]}
+    given = feature_set(labels=labels, metadata=metadata, given_ids=list("abcde"))
+    featurefile.save(tmp_path / "a.parquet", given)
+    table = parquet.read_table(tmp_path / "a.parquet")
+    assert table.column_names == [
+        *("id", "given_id", "text", "label_joy", "label_anger", "features")
+    ]
+    assert table["text"].to_pylist()[:4] == TEXTS[:4]
+    assert table["label_anger"].to_pylist() == [1, 3, 5, 7, 9]
+    np.testing.assert_array_equal(table["features"].to_pylist(), given.features)
+
+
+@pytest.mark.parametrize("limits", [(2, 2**20), (100, 12), (100, 1)])
+def test_parquet_in_many_row_groups(tmp_path, monkeypatch, limits):
+    parquet = pytest.importorskip("pyarrow.parquet")
+    rows, size = limits
+    monkeypatch.setattr(featureparquet, "_GROUP_ROWS", rows)
+    monkeypatch.setattr(featureparquet, "_GROUP_BYTES", size)
+    path, given = tmp_path / "a.parquet", feature_set(given_ids=list("abcde"))
+    featurefile.save(path, given)
+    with parquet.ParquetFile(path) as file:
+        assert file.num_row_groups >= 3
+    read = featurefile.load(path)
+    np.testing.assert_array_equal(read.features, given.features)
+    assert read.texts[:4] == TEXTS[:4] and read.given_ids == given.given_ids
+
+
+def test_feature_names_and_poolings():
+    assert featurefile.feature_names("cell", "last", 2) == [
+        "cell_last_0",
+        "cell_last_1",
+    ]
+    names = featurefile.feature_names("hidden", ["max", "mean"], 1)
+    assert names == ["hidden_max_0", "hidden_mean_0"]
+    assert featurefile.pooling_kinds(("min", "last")) == ("min", "last")
+    for wrong in ("sum", ["last", "sum"], [], ["last", "last"], None, 3, {"last"}):
+        with pytest.raises(InputError, match="pooling .* does not exist"):
+            featurefile.pooling_kinds(wrong)
 
 
 def test_failed_write_keeps_the_older_file_and_leaves_no_other(tmp_path, monkeypatch):
     path = tmp_path / "a.npz"
     featurefile.save(path, feature_set())
 
-    def full_disk(file, **arrays):
-        file.write(b"half")
+    def full_disk(archive, *names):
+        archive.writestr("half", b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(np, "savez", full_disk)
+    monkeypatch.setattr(zipfile.ZipFile, "write", full_disk)
     with pytest.raises(OSError, match="No space left"):
         featurefile.save(path, feature_set(labels=None))
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.npz"]
@@ -67,8 +146,12 @@ def test_save_refuses_what_load_would(tmp_path):
         featurefile.save(tmp_path / "a.npz", bad)
     with pytest.raises(InputError, match="2 ids for 5 rows"):
         featurefile.save(tmp_path / "a.npz", feature_set(ids=np.arange(2)))
+    with pytest.raises(InputError, match="1 given ids for 5 rows"):
+        featurefile.save(tmp_path / "a.npz", feature_set(given_ids=["a"]))
     with pytest.raises(InputError, match=r"shape \(5,\)"):
         featurefile.save(tmp_path / "a.npz", feature_set(features=np.zeros(5)))
+    with pytest.raises(InputError, match="a.csv must end in .npz, .npy, .parquet"):
+        featurefile.save(tmp_path / "a.csv", feature_set())
     assert not list(tmp_path.iterdir())
 
 
@@ -85,6 +168,38 @@ def test_load_refuses_other_files(tmp_path):
     np.savez(path, features=np.zeros((2, 2)), ids=np.arange(2))
     with pytest.raises(InputError, match="no text_bytes, text_offsets, metadata"):
         featurefile.load(path)
+
+
+@pytest.mark.parametrize("name", ["a.npy", "a.ids.npy", "a.json"])
+def test_load_refuses_what_is_not_all_there(tmp_path, name):
+    featurefile.save(tmp_path / "a.npy", feature_set())
+    whole = (tmp_path / name).read_bytes()
+    (tmp_path / name).write_bytes(whole[:-1])
+    with pytest.raises(InputError, match="a.npy: not a features file"):
+        featurefile.load(tmp_path / "a.npy")
+    (tmp_path / name).unlink()
+    with pytest.raises(InputError, match="a.npy: no"):
+        featurefile.load(tmp_path / "a.npy")
+
+
+def test_load_refuses_damaged_parquet(tmp_path):
+    pyarrow = pytest.importorskip("pyarrow")
+    path = tmp_path / "a.parquet"
+    featurefile.save(path, feature_set())
+    whole = path.read_bytes()
+    for damaged in (whole[: len(whole) // 2], b"", b"PAR1" + whole[9:]):
+        path.write_bytes(damaged)
+        with pytest.raises(InputError, match="a.parquet: not a features file"):
+            featurefile.load(path)
+    pyarrow.parquet.write_table(pyarrow.table({"text": ["a"]}), path)
+    with pytest.raises(InputError, match="a.parquet: not a features file: no features"):
+        featurefile.load(path)
+
+
+def test_without_pyarrow_parquet_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "pyarrow", None)
+    with pytest.raises(InputError, match=r"pip install 'sdjax\[parquet\]'"):
+        featurefile.save(tmp_path / "a.parquet", feature_set())
 
 
 def test_load_refuses_damaged_files(tmp_path):

@@ -5,19 +5,20 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from sdjax import figures
+from sdjax import figures, look
 
 RANDOM = np.random.default_rng(0)
-FULL = int(figures.WIDTH * figures.DPI)
+FULL = round(look.WIDTH * look.DPI)
 
 
-def assert_drawn(path, height_inches=None):
+def assert_drawn(path, height_inches):
     image = imread(path)
-    assert image.shape[1] == FULL
-    if height_inches is not None:
-        assert image.shape[0] == round(height_inches * figures.DPI)
+    assert image.shape[:2] == (round(height_inches * look.DPI), FULL)
     assert image[..., :3].std() > 0.02  # not a blank page
-    assert [entry.name for entry in path.parent.iterdir()] == [path.name]
+    svg = path.with_suffix(".svg").read_text()
+    assert svg.rstrip().endswith("</svg>") and svg.count("<path") > 5
+    names = {entry.name for entry in path.parent.iterdir()}
+    assert names == {path.name, path.with_suffix(".svg").name}
 
 
 @pytest.mark.parametrize("top", [0, 31, 63])
@@ -25,12 +26,12 @@ def test_unit_weights(tmp_path, top):
     weights = np.where(RANDOM.random(64) < 0.3, RANDOM.normal(size=64), 0)
     weights[top] = -4
     figures.unit_weights(weights, top, tmp_path / "a.png")
-    assert_drawn(tmp_path / "a.png", 3.6)
+    assert_drawn(tmp_path / "a.png", 3.4)
 
 
 def test_unit_weights_all_zero(tmp_path):
     figures.unit_weights(np.zeros(8), 2, tmp_path / "a.png")
-    assert_drawn(tmp_path / "a.png", 3.6)
+    assert_drawn(tmp_path / "a.png", 3.4)
 
 
 @pytest.mark.parametrize("count", [4, 500])
@@ -54,7 +55,7 @@ def test_training_curve(tmp_path):
     points = [(0, 0.5), (40, 0.7), (100, 0.8)]
     path = tmp_path / "a.png"
     figures.training_curve(records(12), points, path, majority=0.5)
-    assert_drawn(path, 5.6)
+    assert_drawn(path, 5.4)
     figures.training_curve(records(12), [], path)
     assert_drawn(path, 3.4)
 
@@ -62,7 +63,7 @@ def test_training_curve(tmp_path):
 def test_training_curve_of_one_record_and_of_a_loss_that_is_not_finite(tmp_path):
     path = tmp_path / "a.png"
     figures.training_curve(records(1), [(10, 0.6)], path)
-    assert_drawn(path, 5.6)
+    assert_drawn(path, 5.4)
     bad = {"step": 40, "chars": 2000, "train_bpc": float("nan")}
     figures.training_curve([*records(3), bad], [], path)
     assert_drawn(path, 3.4)
@@ -71,8 +72,34 @@ def test_training_curve_of_one_record_and_of_a_loss_that_is_not_finite(tmp_path)
 @pytest.mark.parametrize("ks", [[1], [1, 2, 4, 5], [2**i for i in range(13)]])
 def test_topk_accuracy(tmp_path, ks):
     points = [(k, {"train": 0.9, "valid": 0.8, "test": 0.85}) for k in ks]
-    figures.topk_accuracy(points, (4096, points[0][1]), 0.5, tmp_path / "a.png")
-    assert_drawn(tmp_path / "a.png", 3.6)
+    for dropped in ([], points[:-1]):
+        path = tmp_path / "a.png"
+        figures.topk_accuracy(points, dropped, (4096, points[0][1]), 0.5, path)
+        assert_drawn(path, 3.8)
+
+
+@pytest.mark.parametrize("sizes", [[7], [10, 30, 100, 300, 1000, 3000, 10_000, 82_000]])
+def test_data_efficiency(tmp_path, sizes):
+    curves = {
+        name: [(size, tuple(RANDOM.uniform(0.5, 1, 3))) for size in sizes]
+        for name in ("all units", "top unit", "another")
+    }
+    figures.data_efficiency(curves, 0.5, tmp_path / "a.png")
+    assert_drawn(tmp_path / "a.png", 3.8)
+
+
+def test_an_svg_is_the_same_for_the_same_data_and_takes_the_colours_of_a_page(tmp_path):
+    made = []
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        figures.unit_weights(np.arange(3.0), 2, tmp_path / name / "a.png")
+        made.append((tmp_path / name / "a.svg").read_text())
+    assert made[0] == made[1]
+    inline = look.inline(made[0], "a &amp; b")
+    assert inline.startswith('<svg role="img" aria-label="a &amp; b"')
+    assert "var(--positive)" in inline and "var(--ink)" in inline
+    assert not any(colour in inline for colour in look.ROLES.values())
+    assert "<metadata" not in inline
 
 
 def test_nothing_global_changes(tmp_path):
@@ -82,11 +109,12 @@ def test_nothing_global_changes(tmp_path):
 
 
 def test_failed_write_leaves_nothing(tmp_path, monkeypatch):
-    def full_disk(self, path, **options):
-        path.write_bytes(b"half")
+    def full_disk(self, data):
+        with self.open("wb") as file:
+            file.write(b"half")
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(figures.Figure, "savefig", full_disk)
+    monkeypatch.setattr(type(tmp_path), "write_bytes", full_disk)
     with pytest.raises(OSError, match="No space left"):
         figures.unit_weights(np.ones(3), 0, tmp_path / "a.png")
     assert not list(tmp_path.iterdir())

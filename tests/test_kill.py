@@ -88,7 +88,7 @@ def test_prepare_killed_at_random(tmp_path, workers):
 def test_training_killed_at_random(tmp_path):
     """On two forced devices; the losses of every step are logged and compared."""
     corpus = tiny.corpus(tmp_path / "corpus", reviews=600)
-    steps = 400
+    steps = 160
     config = tiny.config(
         corpus.folder,
         train_steps=steps,

@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import f1_score, matthews_corrcoef
 
-from sdjax import classifier, probe
-from sdjax.errors import InputError
+from sdjax import linear, probe
+from sdjax.classifier import Classifier
 from sdjax.featurefile import FeatureSet
+from sdjax.sweep import SweepPoint, best_threshold, choose_strength
 
 UNIT, WIDTH = 11, 24
 METADATA = {"checkpoint": "runs/x", "step": 7, "state": "cell"}
@@ -45,6 +47,7 @@ def test_finds_the_planted_unit_with_its_sign(sign):
     assert top.sign == sign == np.sign(top.l1_weight) == np.sign(top.weight)
     assert top.threshold == pytest.approx(0.5, abs=0.15)
     assert set(result.order[1:3]) == {3, 20}
+    assert result.class_units == (top,) and top.target == "positive"
     lower, upper = ("negative", "positive")[::sign]
     assert top.quantiles[lower]["0.50"] < 0 < 1 < top.quantiles[upper]["0.50"]
     for split in probe.SPLITS:
@@ -57,12 +60,13 @@ def test_every_accuracy_is_that_of_its_definition():
     result = probe.run_probe(train, valid, test, n_jobs=1)
     said = result.top_unit.sign * (test.features[:, UNIT] - result.top_unit.threshold)
     assert result.top_unit.accuracy["test"] == np.mean((said > 0) == test.labels)
-    decision = test.features @ result.weights + result.intercept
+    (weights,), (intercept,) = result.classifier.coef, result.classifier.intercept
+    decision = test.features @ weights + intercept
     assert result.accuracy["test"] == np.mean((decision > 0) == test.labels)
     assert result.top_k[0].accuracy == result.top_unit.accuracy
     assert result.majority["test"] == max(test.labels.mean(), 1 - test.labels.mean())
     assert result.counts["test"]["positive"] == test.labels.sum()
-    assert result.nonzero == np.count_nonzero(result.weights)
+    assert result.nonzero == np.count_nonzero(weights)
     ks = [point.k for point in result.top_k]
     assert ks[-1] == result.nonzero
     assert ks[:-1] == [2**i for i in range(len(ks) - 1)]
@@ -79,25 +83,25 @@ def test_sweep_chooses_what_brute_force_would():
         weights.append(model.coef_[0])
     best = int(np.argmax(scores))  # the first of equal ones has the smallest strength
     result = probe.run_probe(train, valid, test, n_jobs=1)
-    assert [point.valid_accuracy for point in result.sweep] == scores
+    assert [point.valid_score for point in result.sweep] == scores
     assert result.strength == probe.STRENGTHS[best] == result.sweep[best].strength
-    np.testing.assert_array_equal(result.weights, weights[best])
+    np.testing.assert_array_equal(result.classifier.coef[0], weights[best])
     assert probe.accuracy_at(train, test, result.strength) == result.accuracy["test"]
 
 
 def test_ties_go_to_the_smaller_strength():
     points = [
-        probe.SweepPoint(strength, accuracy, 1, True)
+        SweepPoint(strength, accuracy, 1, True)
         for strength, accuracy in ((0.1, 0.7), (0.2, 0.9), (0.4, 0.9), (0.8, 0.8))
     ]
-    assert probe.choose_strength(points) == 1
-    assert probe.choose_strength(points[::-1]) == 2
+    assert choose_strength(points) == 1
+    assert choose_strength(points[::-1]) == 2
 
 
 def test_result_does_not_depend_on_the_number_of_processes():
     one = probe.run_probe(*splits(), strengths=probe.STRENGTHS[::2], n_jobs=1)
     two = probe.run_probe(*splits(), strengths=probe.STRENGTHS[::2], n_jobs=2)
-    np.testing.assert_array_equal(one.weights, two.weights)
+    np.testing.assert_array_equal(one.classifier.coef, two.classifier.coef)
     assert one.as_json() == two.as_json()
 
 
@@ -106,7 +110,7 @@ def test_only_train_is_fitted():
     given = probe.run_probe(train, valid, test, strengths=[0.25], n_jobs=1)
     others = (planted(80, 8), planted(90, 9, sign=-1))
     changed = probe.run_probe(train, *others, strengths=[0.25], n_jobs=1)
-    np.testing.assert_array_equal(given.weights, changed.weights)
+    np.testing.assert_array_equal(given.classifier.coef, changed.classifier.coef)
     assert given.top_unit.threshold == changed.top_unit.threshold
 
 
@@ -121,24 +125,155 @@ def test_all_zero_weights_rank_by_class_means():
 
 def test_rank_units_breaks_ties_by_class_means():
     features = np.array([[0, 0, 1, 0], [0, 3, 0, 0]], np.float32)
-    order = probe.rank_units(np.array([0, 0, 0, -2.0]), features, np.array([0, 1]))
+    effects, columns = np.array([[0, 0, 0, -2.0]]), np.array([[0], [1]])
+    order = probe.rank_units(effects, features, columns)
     assert order.tolist() == [3, 1, 2, 0]
 
 
 def test_few_units_are_fitted_alike_at_any_scale():
     data = planted(300, 0)
-    small = classifier.fit_few(data.features[:, [UNIT, 3]] * 1e-3, data.labels)
-    large = classifier.fit_few(data.features[:, [UNIT, 3]] * 1e3, data.labels)
+    small = linear.fit_few(data.features[:, [UNIT, 3]] * 1e-3, data.labels)
+    large = linear.fit_few(data.features[:, [UNIT, 3]] * 1e3, data.labels)
     np.testing.assert_allclose(small.weights, large.weights * 1e6, rtol=1e-3)
     assert small.intercept == pytest.approx(large.intercept, rel=1e-3)
 
 
 def test_a_fit_that_stops_early_says_so_without_a_warning(monkeypatch):
-    monkeypatch.setattr(classifier, "_MAX_ITERATIONS", 1)
+    monkeypatch.setattr(linear, "_MAX_ITERATIONS", 1)
     data = planted(300, 0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert not classifier.fit_l1(data.features, data.labels, 1.0).converged
+        assert not linear.fit_l1(data.features, data.labels, 1.0).converged
+
+
+def test_a_unit_that_hardly_varies_is_not_the_top_one_for_its_large_weight():
+    data = splits()
+    for split in data:
+        split.features[:, 7] = 1e-3 * (
+            split.labels + np.random.default_rng(3).normal(0, 0.5, len(split))
+        )
+    result = probe.run_probe(*data, strengths=[1e5], n_jobs=1)
+    assert np.argmax(np.abs(result.classifier.coef)) == 7
+    assert result.top_unit.index == UNIT
+    spread = data[0].features.std(axis=0, dtype=np.float64)
+    np.testing.assert_allclose(result.effects, result.classifier.coef * spread)
+
+
+def test_the_ablation_fits_all_but_the_strongest_again():
+    train, valid, test = splits()
+    result = probe.run_probe(train, valid, test, strengths=[0.25], n_jobs=1)
+    assert [p.k for p in result.without_top_k] == [
+        k for k in (1, 4, 16) if k <= result.nonzero
+    ]
+    assert len(result.without_top_k) >= 2
+    for point in result.without_top_k[:2]:
+        kept = np.sort(result.order[point.k :])
+        without = [
+            replace(split, features=split.features[:, kept])
+            for split in (train, valid, test)
+        ]
+        again = probe.run_probe(*without, strengths=[0.25], n_jobs=1)
+        assert point.accuracy == again.accuracy
+    assert result.without_top_k[0].accuracy["test"] < 0.75 < result.accuracy["test"]
+
+
+def test_the_classifier_is_what_was_measured(tmp_path):
+    train, valid, test = splits(-1)
+    result = probe.run_probe(train, valid, test, n_jobs=1)
+    result.classifier.save(tmp_path / "c")
+    read = Classifier.load(tmp_path / "c")
+    right = read.predict(test.features) == test.labels
+    assert right.mean() == result.accuracy["test"]
+    assert read.classes == ("negative", "positive")
+    top = read.metadata["top_unit"]
+    assert (top["index"], top["sign"]) == (UNIT, -1)
+    assert top["threshold"] == result.top_unit.threshold
+    assert set(top["quantiles"]) == {"negative", "positive"}
+    assert read.metadata["step"] == 7 and read.metadata["state"] == "cell"
+    scores = read.metadata["figures"]["scores"]["test"]
+    assert scores["accuracy"] == result.accuracy["test"]
+
+
+def several(count: int, seed: int, multilabel: bool) -> FeatureSet:
+    """Three classes; unit 2 * c follows class c. As labels 1, 2, 5, or in columns."""
+    random = np.random.default_rng(seed)
+    features = random.normal(0, 0.5, (count, 8)).astype(np.float32)
+    if multilabel:
+        columns = random.integers(0, 2, (count, 3))
+        columns[:, 2] &= random.integers(0, 2, count)  # rarer
+    else:
+        place = np.arange(count) % 3
+        columns = np.eye(3, dtype=int)[place]
+    features[:, [0, 2, 4]] += 2 * columns
+    labels = columns if multilabel else np.array([1, 2, 5])[place]
+    return replace(planted(count, 0), features=features, labels=np.float32(labels))
+
+
+def test_several_classes():
+    data = [several(n, seed, False) for seed, n in enumerate((300, 90, 120))]
+    result = probe.run_probe(*data, n_jobs=1)
+    assert result.targets.task == "multiclass"
+    assert result.classifier.classes == ("1", "2", "5")
+    predicted = result.classifier.predict(data[2].features)
+    truth = np.searchsorted([1, 2, 5], data[2].labels)
+    scores = result.scores["test"]
+    assert scores["accuracy"] == np.mean(predicted == truth) > 0.85
+    assert result.majority["test"] == pytest.approx(1 / 3)
+    assert scores["matthews"] == pytest.approx(matthews_corrcoef(truth, predicted))
+    for place, name in enumerate(result.targets.classes):
+        true, said = truth == place, predicted == place
+        f1 = 2 * np.sum(true & said) / (true.sum() + said.sum())
+        assert scores["f1"][name] == pytest.approx(f1)
+    assert scores["f1_macro"] == pytest.approx(np.mean(list(scores["f1"].values())))
+    assert [unit.target for unit in result.class_units] == ["1", "2", "5"]
+    for place, unit in enumerate(result.class_units):  # its own, or one that excludes
+        assert unit.index in (0, 2, 4)
+        assert unit.sign == (1 if unit.index == 2 * place else -1)
+    assert result.top_unit in result.class_units
+    assert set(result.top_unit.quantiles) == {
+        f"not {result.top_unit.target}",
+        result.top_unit.target,
+    }
+    assert json.loads(json.dumps(result.as_json()))["task"] == "multiclass"
+
+
+def test_several_labels_at_once():
+    data = [several(n, seed, True) for seed, n in enumerate((300, 90, 120))]
+    data = [replace(s, metadata={"label_keys": ["a", "b", "c"]}) for s in data]
+    result = probe.run_probe(*data, n_jobs=1)
+    assert result.targets.task == "multilabel"
+    assert result.classifier.classes == ("a", "b", "c")
+    assert result.counts["train"]["c"] == data[0].labels[:, 2].sum()
+    predicted = result.classifier.predict(data[2].features)
+    every = np.mean((predicted == data[2].labels).all(axis=1))
+    assert result.accuracy["test"] == every > 0.6 > result.majority["test"]
+    assert all(value > 0.8 for value in result.scores["test"]["f1"].values())
+    assert [unit.index for unit in result.class_units] == [0, 2, 4]
+    thresholds = result.classifier.thresholds
+    assert thresholds.shape == (3,) and not np.all(thresholds == 0.5)
+
+
+def test_the_threshold_of_best_f1_is_what_brute_force_finds():
+    random = np.random.default_rng(0)
+    labels = random.integers(0, 4, 60) == 0
+    probabilities = np.round(
+        np.clip(0.2 + 0.3 * labels + random.normal(0, 0.2, 60), 0, 1), 2
+    )
+    chosen = best_threshold(probabilities, labels)
+    cuts = np.arange(-0.005, 1, 0.01)
+    scores = [f1_score(labels, probabilities > cut, zero_division=0) for cut in cuts]
+    assert f1_score(labels, probabilities > chosen) == max(scores)
+    assert 0 <= chosen <= 1
+
+
+def test_a_unit_of_several_poolings_is_named_by_both():
+    metadata = {**METADATA, "units": WIDTH // 2, "pooling": ["last", "mean"]}
+    data = [replace(split, metadata=metadata) for split in splits()]
+    result = probe.run_probe(*data, strengths=[0.25], n_jobs=1)
+    assert (result.top_unit.index, result.top_unit.name) == (UNIT, "11 (last)")
+    moved = [replace(s, features=np.roll(s.features, 4, axis=1)) for s in data]
+    top = probe.run_probe(*moved, strengths=[0.25], n_jobs=1).top_unit
+    assert (top.index, top.name) == (UNIT + 4, "3 (mean)")
 
 
 def test_result_is_json():
@@ -159,47 +294,3 @@ def test_extreme_examples(sign):
     positive, negative = probe.extreme_examples(data, 2, sign, count=9)
     assert len(positive) == len(negative) == 3
     assert not set(positive) & set(negative)
-
-
-def with_labels(data: FeatureSet, labels) -> FeatureSet:
-    return replace(data, labels=None if labels is None else np.float32(labels))
-
-
-@pytest.mark.parametrize(
-    ("labels", "message"),
-    [
-        (None, "valid: no labels; .*--label-key"),
-        ([0, 1, np.nan, 1], r"valid: no label in row 2 \(1 of 4 rows\)"),
-        ([1, 2, 5, 1], r"valid: labels must be 0 .* found 1, 2, 5;"),
-        ([0, 1, 0.5, 1], "found 0, 0.5, 1;"),
-        ([1, 1, 1, 1], "valid: every label is 1; .* both classes"),
-    ],
-)
-def test_labels_that_cannot_be_probed(labels, message):
-    train, _, test = splits()
-    with pytest.raises(InputError, match=message):
-        probe.run_probe(train, with_labels(planted(4, 1), labels), test, n_jobs=1)
-
-
-def test_features_that_cannot_be_probed():
-    train, valid, test = splits()
-
-    def refused(message, valid=valid, train=train):
-        with pytest.raises(InputError, match=message):
-            probe.run_probe(train, valid, test, n_jobs=1)
-
-    narrow = replace(valid, features=valid.features[:, :20])
-    refused("valid: 20 features per text, train has 24", narrow)
-    other = replace(valid, metadata={**METADATA, "checkpoint": "runs/y"})
-    refused("valid: features have checkpoint 'runs/y', train has 'runs/x'", other)
-    other = replace(valid, metadata={**METADATA, "step": 8})
-    refused("valid: features have step 8, train has 7", other)
-    broken = valid.features.copy()
-    broken[5, 2] = np.nan
-    refused("valid: features of row 5 are not finite", replace(valid, features=broken))
-    refused("valid: no texts", planted(0, 0))
-    constant = replace(train, features=np.ones_like(train.features))
-    refused("train: the features are the same for every text", train=constant)
-    other = replace(test, metadata={**METADATA, "step": 1})
-    with pytest.raises(InputError, match="test: features have step 1, train has 7"):
-        probe.accuracy_at(train, other, 1.0)

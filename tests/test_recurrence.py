@@ -11,7 +11,12 @@ from jax.extend.core import jaxprs_in_params
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sdjax import recurrence
-from sdjax.recurrence import LSTMWeights, MLSTMWeights, RecurrentState
+from sdjax.cell import (
+    LSTMWeights,
+    MLSTMWeights,
+    RecurrentState,
+    flops_per_character,
+)
 
 T, B, E, H = 7, 3, 4, 5
 WEIGHTS = {"mlstm": MLSTMWeights, "lstm": LSTMWeights}
@@ -129,6 +134,57 @@ def test_run_is_the_plain_scan(weights, inputs, state, cotangents, tolerances):
     ]
     # Sums of T x B products in another order: not closer than the oracle's bound.
     assert_trees_close(*results, **tolerances["oracle"])
+
+
+def relative(actual, expected):
+    """Largest difference over largest value."""
+    actual, expected = (np.asarray(a, np.float64) for a in (actual, expected))
+    return np.abs(actual - expected).max() / np.abs(expected).max()
+
+
+# bfloat16 has 8 bits of mantissa, float16 has 11; 48 steps add up their rounding.
+@pytest.mark.parametrize(
+    "dtype, bound", [(jnp.float32, 1e-5), (jnp.bfloat16, 5e-2), (jnp.float16, 5e-3)]
+)
+def test_a_window_of_real_size_agrees_with_float64_on_the_device_itself(dtype, bound):
+    """Compilers have had wrong results at sizes that choose other kernels.
+
+    `alpha * (A @ B + b)` compiled as `alpha * (A @ B) + b` (openxla/xla issue 46110)
+    and a bias on the wrong axis (46897) both show here: no bias is zero.
+    """
+    steps, rows, inner, width = 48, 16, 32, 128
+    rng = np.random.default_rng(0)
+
+    def normal(*shape, scale=1.0):
+        # Values that every dtype holds exactly, so that only the sums differ.
+        values = (scale * rng.normal(size=shape)).astype("f4")
+        return jnp.asarray(values).astype(jnp.bfloat16).astype(jnp.float16).astype("f4")
+
+    weights = MLSTMWeights(
+        wx=normal(inner, 4 * width, scale=inner**-0.5),
+        wh=normal(width, 4 * width, scale=width**-0.5),
+        wmx=normal(inner, width, scale=inner**-0.5),
+        wmh=normal(width, width, scale=width**-0.5),
+        b=normal(4 * width),
+    )
+    inputs = normal(steps, rows, inner)
+    state = RecurrentState(normal(rows, width), normal(rows, width))
+    d_hidden = normal(steps, rows, width)
+    last = RecurrentState(normal(rows, width), normal(rows, width))
+    _, (hiddens, cells, tape) = run_oracle(weights, inputs, state)
+    w = oracle.as_float64(weights._asdict())
+    wanted, d_inputs = oracle.gradients(
+        w, tape, *(np.asarray(a, np.float64) for a in (d_hidden, *last))
+    )
+    reset = jnp.zeros(rows, bool)
+    (hidden, end), (grads, d_x) = outputs_and_gradients(
+        "run", weights, inputs, state, (d_hidden, last), reset, dtype
+    )
+    assert relative(hidden, hiddens) < bound
+    assert relative(end.cell, cells[-1]) < bound
+    assert relative(d_x, d_inputs) < bound
+    for name, value in grads._asdict().items():
+        assert relative(value, wanted[name]) < bound, name
 
 
 def test_the_scan_is_a_loop(weights, inputs, state, tolerances):
@@ -262,6 +318,6 @@ def test_weight_gradients_are_products_outside_the_loop(weights, inputs, state):
 def test_flops_count_the_products():
     h, e, v = 4096, 64, 256
     mlstm = 5 * h * h + 5 * e * h + h * v
-    assert recurrence.flops_per_character("mlstm", h, e, v) == 6 * mlstm
+    assert flops_per_character("mlstm", h, e, v) == 6 * mlstm
     lstm = 4 * h * h + 4 * e * h + h * v
-    assert recurrence.flops_per_character("lstm", h, e, v) == 6 * lstm
+    assert flops_per_character("lstm", h, e, v) == 6 * lstm

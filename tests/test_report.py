@@ -2,12 +2,14 @@
 
 import json
 import re
+from html import unescape
+from html.parser import HTMLParser
 
 import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from sdjax import figures, page, probe, report
+from sdjax import bagofwords, efficiency, figures, look, page, probe, report, spans
 from sdjax.coloured_text import TracedText
 from sdjax.errors import InputError
 from sdjax.featurefile import FeatureSet
@@ -17,10 +19,11 @@ RECORDS = [
     {"step": i, "chars": 100 * i, "train_bpc": 2 + 1 / i, "valid_bpc": None}
     for i in range(1, 9)
 ]
-TEXT = "\n Good. "
+TEXT = "\n <b>Good</b> & \u201cfine\u201d. "
+SIZE = len(TEXT.encode())
 TRACED = (
-    [TracedText(TEXT, np.linspace(0, -2, len(TEXT)), 1.0)],
-    [TracedText(TEXT, np.linspace(0, 3, len(TEXT)), 0.0)],
+    [TracedText(TEXT, np.linspace(0, -2, SIZE), "positive")],
+    [TracedText(TEXT, np.linspace(0, 3, SIZE), "negative")],
 )
 
 
@@ -34,8 +37,8 @@ def planted(count: int, seed: int) -> FeatureSet:
         features=features.astype(np.float32),
         labels=labels.astype(np.float32),
         ids=np.arange(count),
-        texts=["text"] * count,
-        metadata={"checkpoint": "runs/a|b", "normalisation": {"strip_tags": False}},
+        texts=["good text" if label else "bad text" for label in labels],
+        metadata={"checkpoint": "runs/<a>", "normalisation": {"strip_tags": False}},
     )
 
 
@@ -50,7 +53,19 @@ def result(splits):
     return probe.run_probe(*splits.values(), strengths=[0.01, 0.1], n_jobs=1)
 
 
-def whole(folder, result, splits):
+@pytest.fixture(scope="module")
+def baselines(splits, result):
+    targets, data = probe.prepare_splits(*splits.values())
+    counts = bagofwords.count_words({n: s.texts for n, s in splits.items()})
+    return {
+        "words": bagofwords.bag_of_words(targets, data, counts),
+        "efficiency": efficiency.data_efficiency(
+            targets, data, UNIT, 0.9, draws=2, n_jobs=1
+        ),
+    }
+
+
+def whole(folder, result, splits, **baselines):
     return report.write_report(
         folder,
         result,
@@ -59,40 +74,121 @@ def whole(folder, result, splits):
         records=RECORDS,
         probe_points=[(2, 0.6), (8, 0.9)],
         traced=TRACED,
+        **baselines,
     )
 
 
 @pytest.fixture(scope="module")
-def written(tmp_path_factory, result, splits):
-    return whole(tmp_path_factory.mktemp("new") / "report", result, splits)
+def written(tmp_path_factory, result, splits, baselines):
+    folder = tmp_path_factory.mktemp("new") / "report"
+    return whole(folder, result, splits, **baselines)
+
+
+class Reader(HTMLParser):
+    """Collects what a test asks of a page, and checks that its tags are balanced."""
+
+    VOID = {"meta", "br", "hr", "img", "input", "link"}
+
+    def __init__(self, text: str):
+        super().__init__()
+        self.open, self.seen, self.shown = [], [], []
+        self.feed(text)
+        assert not self.open
+
+    def handle_starttag(self, tag, attributes):
+        self.seen.append((tag, dict(attributes)))
+        if tag not in self.VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag, attributes):
+        self.seen.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if not {"style", "svg"} & set(self.open):
+            self.shown.append(data)
+
+
+def words_of(path) -> str:
+    return re.sub(r"\s+", " ", "".join(Reader(path.read_text()).shown))
 
 
 def test_whole_report(written, result):
-    path, page = written, written.read_text()
-    embedded = re.findall(r"!\[.*?\]\((.*?)\)\n\nHow to read it", page)
-    assert len(embedded) == 5
-    for name in embedded:
-        image = imread(path.parent / name)
-        assert image.shape[1] == figures.WIDTH * figures.DPI and image.std() > 0.02
-    assert "bits per character (valid): 2.345" in page
-    assert f"top unit: {UNIT}, sign -," in page
-    assert f"Larger values of unit {UNIT} mean negative" in page
-    assert f"{result.top_unit.threshold:.4g}" in page
-    assert "runs/a\\|b" in page
-    assert "Not in this report" not in page and "nan" not in page
-    entries = sorted(entry.name for entry in path.parent.iterdir())
-    assert entries == sorted([*embedded, "report.json", "report.md"])
+    folder, text = written.parent, written.read_text()
+    parsed = Reader(text)
+    figure_names = [a["id"] for tag, a in parsed.seen if tag == "figure"]
+    assert len(figure_names) == sum(tag == "svg" for tag, _ in parsed.seen) == 5
+    for name in (*figure_names, "coloured_texts"):
+        image = imread(folder / f"{name}.png")
+        assert image.shape[1] >= round(look.WIDTH * look.DPI) and image.std() > 0.02
+    shown = words_of(written)
+    assert "2.345" in shown and f"{result.top_unit.accuracy['test']:.1%}" in shown
+    assert f"Larger values of unit {UNIT} mean negative" in shown
+    assert f"{result.top_unit.threshold:.4g}" in shown
+    assert "runs/<a>" in shown and "Not in this report" not in shown
+    entries = {entry.name for entry in folder.iterdir()}
+    both = {f"{name}.{kind}" for name in figure_names for kind in ("png", "svg")}
+    assert entries == both | {
+        "coloured_texts.png",
+        "classifier",
+        "report.html",
+        "report.json",
+    }
 
 
-def test_every_accuracy_is_in_the_table(written, result):
-    page = written.read_text()
+def test_the_page_needs_nothing_else(written):
+    text = written.read_text()
+    for tag, attributes in Reader(text).seen:
+        assert tag not in ("script", "link", "iframe", "img", "object")
+        for name in ("src", "href", "xlink:href", "data", "action"):
+            assert attributes.get(name, "#").startswith("#")
+        assert not [name for name in attributes if name.startswith("on")]
+    assert "@import" not in text and not re.search(r"url\((?!#)", text)
+
+
+def test_every_character_of_a_text_is_a_span_with_its_value(written):
+    (block, *others) = re.findall(r'<p class="text">(.*?)</p>', written.read_text())
+    assert len(others) == 1
+    spans = re.findall(
+        r'<span(?: class="([pn]\d+)")? title="(.\d\.\d\d)">(.+?)</span>', block
+    )
+    assert unescape("".join(c for _, _, c in spans)) == TEXT[2:]
+    assert spans[-1][1] == "\u22122.00"  # the last value; larger ones mean negative
+    assert spans[-1][0].startswith("p")
+    assert "<b>" not in block and "&lt;" in block
+
+
+def test_characters_that_would_hide_or_turn_text_are_boxes():
+    text = "a\u202eb\x07\n\u200dc"
+    values = np.zeros(len(text.encode()), np.float32)
+    shown = spans.coloured(TracedText(text, values), 0.0, 1, 1.0)
+    assert re.findall(r">([^<]+)</span>", shown) == [
+        "a",
+        "\u25a1",
+        "b",
+        "\u25a1",
+        " ",
+        "\u200d",
+        "c",
+    ]
+    long = TracedText("x" * (spans.MOST + 5), np.zeros(spans.MOST + 5))
+    assert spans.coloured(long, 0.0, 1, 1.0).endswith("\u2026 (5 more characters)")
+    assert spans.reach([], 0.0) == spans.reach([long], 0.0) == 1.0
+
+
+def test_every_accuracy_is_in_the_table(written, result, baselines):
+    rows = re.findall(r"<tr>(.*?)</tr>", written.read_text())
+    rows = [re.findall(r"<td>(.*?)</td>", row)[1:4] for row in rows]
+    words = {s: v["accuracy"] for s, v in baselines["words"].scores.items()}
     for values in (
         result.accuracy,
         result.majority,
+        words,
         *(p.accuracy for p in result.top_k),
     ):
-        row = " | ".join(f"{values[split]:.1%}" for split in probe.SPLITS)
-        assert f"| {row} |" in page
+        assert [f"{values[split]:.1%}" for split in probe.SPLITS] in rows
 
 
 def test_json(written, result, splits):
@@ -104,19 +200,23 @@ def test_json(written, result, splits):
     assert data["sources"]["test"] == splits["test"].metadata
     assert all((folder / name).is_file() for name in data["figures"].values())
     assert data["absent"] == {}
+    assert data["classifier"] == "classifier"
 
 
 def test_an_older_report_is_replaced_and_other_files_stay(tmp_path, result, splits):
     whole(tmp_path, result, splits)
     (tmp_path / "notes.txt").write_text("mine")
     reasons = {"training_curve": "runs/x has no metrics.jsonl"}
-    page = report.write_report(tmp_path, result, splits, absent=reasons).read_text()
+    (tmp_path / "report.md").write_text("of an earlier version")
+    path = report.write_report(tmp_path, result, splits, absent=reasons)
+    assert not (tmp_path / "report.md").exists()
     assert not (tmp_path / "training_curve.png").exists()
     assert not (tmp_path / "coloured_texts.png").exists()
     assert (tmp_path / "notes.txt").read_text() == "mine"
-    assert "- training curve: runs/x has no metrics.jsonl" in page
-    assert "- coloured texts: no text was traced" in page
-    assert "- bits per character:" in page
+    shown = words_of(path)
+    assert "training curve: runs/x has no metrics.jsonl" in shown
+    assert "coloured texts: no text was traced" in shown
+    assert "bits per character:" in shown and "data efficiency:" in shown
     data = json.loads((tmp_path / "report.json").read_text())
     assert data["absent"]["training_curve"] == "runs/x has no metrics.jsonl"
     assert set(data["figures"]) == {"unit_weights", "unit_histogram", "topk_accuracy"}
@@ -126,7 +226,7 @@ def test_a_report_that_fails_leaves_the_older_one(
     tmp_path, result, splits, monkeypatch
 ):
     whole(tmp_path, result, splits)
-    before = {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()}
+    before = {e: e.read_bytes() for e in tmp_path.rglob("*") if e.is_file()}
 
     def full_disk(*arguments):
         raise OSError(28, "No space left on device")
@@ -134,7 +234,7 @@ def test_a_report_that_fails_leaves_the_older_one(
     monkeypatch.setattr(figures, "topk_accuracy", full_disk)
     with pytest.raises(OSError, match="No space left"):
         whole(tmp_path, result, splits)
-    assert before == {entry.name: entry.read_bytes() for entry in tmp_path.iterdir()}
+    assert before == {e: e.read_bytes() for e in tmp_path.rglob("*") if e.is_file()}
 
 
 def test_folder_that_is_a_file(tmp_path, result, splits):
@@ -145,8 +245,9 @@ def test_folder_that_is_a_file(tmp_path, result, splits):
 
 def test_cautions(tmp_path, splits):
     zero = probe.run_probe(*splits.values(), strengths=[1e-6], n_jobs=1)
-    page = report.write_report(tmp_path, zero, splits).read_text()
-    assert "Every L1 weight is zero" in page
+    assert "Every L1 weight is zero" in words_of(
+        report.write_report(tmp_path, zero, splits)
+    )
     assert zero.top_unit.index == UNIT
 
 

@@ -9,12 +9,12 @@ import numpy as np
 
 from configs import default
 from sdjax import optim, synthetic
+from sdjax.cell import RecurrentState
 from sdjax.corpus import Corpus
 from sdjax.model import LanguageModel, init_params
 from sdjax.precision import loss_scale
 from sdjax.prepare import prepare
 from sdjax.readreport import ReadReport
-from sdjax.recurrence import RecurrentState
 from sdjax.sources import counted
 from sdjax.step import TrainState, create_train_state
 from sdjax.windows import Batch

@@ -23,40 +23,85 @@ def add_arguments(parser) -> None:
         )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--workers", type=int, default=-1, help="-1: one per core")
+    parser.add_argument(
+        "--draws",
+        type=int,
+        default=5,
+        help="of labelled texts, for accuracy by their number; 0: leave that out",
+    )
+    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument(
+        "--no-bag-of-words", action="store_true", help="leave that baseline out"
+    )
 
 
 def run(arguments) -> None:
-    from sdjax import analysis, featurefile, page, probe, report
-    from sdjax.checkpoint import load_model
-    from sdjax.features import TextFeaturizer
-    from sdjax.metrics import read_metrics
+    from sdjax import bagofwords, efficiency, featurefile, page, probe, report
 
+    if arguments.draws < 0:
+        raise InputError(f"--draws {arguments.draws} must be at least 0")
+    if arguments.workers == 0:
+        raise InputError("--workers 0: give a number, or -1 for one per core")
     paths = {"train": arguments.train, "valid": arguments.valid, "test": arguments.test}
     splits = {name: featurefile.load(path) for name, path in paths.items()}
+    targets, data = probe.prepare_splits(*splits.values())
     report.make_folder(arguments.out)  # before minutes of work
     result = probe.run_probe(*splits.values(), n_jobs=arguments.workers)
+    given = {"absent": {}}
+
+    counts = None
+    if not arguments.no_bag_of_words:
+        if all(any(split.texts) for split in splits.values()):
+            texts = {name: split.texts for name, split in splits.items()}
+            counts = bagofwords.count_words(texts)
+            given["words"] = bagofwords.bag_of_words(targets, data, counts)
+        else:
+            given["absent"]["bag_of_words"] = "the features files have no texts"
+    if arguments.draws:
+        given["efficiency"] = efficiency.data_efficiency(
+            targets,
+            data,
+            result.top_unit.index,
+            result.accuracy["test"],
+            counts=counts,
+            draws=arguments.draws,
+            seed=arguments.seed,
+            n_jobs=arguments.workers,
+        )
+    given |= _of_the_model(splits, result, given["absent"])
+    written = report.write_report(arguments.out, result, splits, **given)
+    words = given.get("words")
+    for line in page.headline(result, given.get("bits_per_character"), words):
+        print(line)
+    print(f"report: {written}")
+
+
+def _of_the_model(splits, result, absent: dict) -> dict:
+    """What takes the checkpoint; without one, `absent` says why it is not there."""
+    from sdjax import analysis, probe
+    from sdjax.checkpoint import load_model
+    from sdjax.metrics import read_metrics
 
     checkpoint = Path(splits["test"].metadata.get("checkpoint", ""))
-    given = {}
     try:
         loaded = load_model(checkpoint)
     except InputError as error:
         reason = f"the checkpoint of the features is not there ({error})"
-        given["absent"] = dict.fromkeys(_NEED_CHECKPOINT, reason)
-    else:
-        featurizer = TextFeaturizer.from_loaded(loaded)
-        top, run = result.top_unit, analysis.run_of(checkpoint)
-        extremes = probe.extreme_examples(splits["test"], top.index, top.sign)
-        given["traced"] = tuple(
-            analysis.trace_examples(featurizer, splits["test"], rows, top.index)
+        absent.update(dict.fromkeys(_NEED_CHECKPOINT, reason))
+        return {}
+    featurizer = analysis.featurizer_like(splits["test"], loaded)
+    top, run = result.top_unit, analysis.run_of(checkpoint)
+    extremes = probe.extreme_examples(splits["test"], top.index, top.sign)
+    return {
+        "traced": tuple(
+            analysis.trace_examples(
+                featurizer, splits["test"], rows, top.index, result.targets
+            )
             for rows in extremes
-        )
-        given["probe_points"] = analysis.probe_over_training(
+        ),
+        "probe_points": analysis.probe_over_training(
             run, splits["train"], splits["test"], result.strength
-        )
-        given["records"] = read_metrics(run / "metrics.jsonl")
-        given["bits_per_character"] = loaded.meta["valid_bpc"]
-    written = report.write_report(arguments.out, result, splits, **given)
-    for line in page.headline(result, given.get("bits_per_character")):
-        print(line)
-    print(f"report: {written}")
+        ),
+        "records": read_metrics(run / "metrics.jsonl"),
+        "bits_per_character": loaded.meta["valid_bpc"],
+    }

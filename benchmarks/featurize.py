@@ -1,0 +1,87 @@
+"""Featurizing texts against a PyTorch loop that pads each batch in file order."""
+
+from typing import NamedTuple
+
+import jax
+import numpy as np
+
+from benchmarks.interleave import interleave, ratio, spread
+from benchmarks.train import EMBEDDING, VOCABULARY
+from sdjax.encoder import Encoder
+from sdjax.model import LanguageModel, init_params
+from sdjax.text import Normalisation
+
+
+class Row(NamedTuple):
+    """One variant; `ratio` is its time over ours, quartiles beside it."""
+
+    variant: str
+    hidden_size: int
+    batch_size: int
+    precision: str
+    texts: int
+    characters: int
+    seconds: float
+    seconds_quartiles: tuple[float, float]
+    chars_per_second: float
+    ratio: float | None
+    ratio_quartiles: tuple[float, float] | None
+
+
+def measure(
+    texts: list[str],
+    hidden_size: int,
+    batch_size: int,
+    precision: str,
+    rounds: int,
+    with_torch: bool = True,
+) -> list[Row]:
+    """Featurize all texts by each variant in turn.
+
+    Args:
+        texts: as read from a file, in its order.
+        hidden_size: of a model with random weights; speed does not depend on them.
+        batch_size: texts read at once, the same for both.
+        precision: of ours; PyTorch computes in float32.
+        rounds: timed passes over all texts.
+        with_torch: also the PyTorch baseline; PyTorch must be installed.
+    """
+    model = LanguageModel(
+        "mlstm", hidden_size, EMBEDDING, VOCABULARY, precision=precision
+    )
+    params = init_params(model, jax.random.key(0))
+    normalisation = Normalisation()
+    ours = Encoder(model, params, batch_size=batch_size)
+    encode = normalisation.encode
+    variants = {"sdjax": lambda: ours.encode([encode(text) for text in texts])}
+    encoded = [encode(text) for text in texts]
+    if with_torch:
+        from benchmarks import torch_models
+
+        theirs = torch_models.MultiplicativeLSTM(hidden_size, EMBEDDING, VOCABULARY)
+        theirs = theirs.to(torch_models.device())
+        variants["PyTorch loop, padded, file order"] = lambda: torch_models.final_cells(
+            theirs, encoded, batch_size
+        )
+    characters = int(np.sum([len(text) for text in encoded]))
+    seconds = interleave(variants, rounds, warm_up=1)
+    rows = []
+    for name in variants:
+        middle, low, high = spread(seconds[name])
+        times, slower, faster = ratio(seconds[name], seconds["sdjax"])
+        rows.append(
+            Row(
+                variant=name,
+                hidden_size=hidden_size,
+                batch_size=batch_size,
+                precision=precision,
+                texts=len(texts),
+                characters=characters,
+                seconds=middle,
+                seconds_quartiles=(low, high),
+                chars_per_second=characters / middle,
+                ratio=None if name == "sdjax" else times,
+                ratio_quartiles=None if name == "sdjax" else (slower, faster),
+            )
+        )
+    return rows

@@ -1,0 +1,40 @@
+"""Which values of the keys no run can use. Not a config itself."""
+
+from ml_collections import ConfigDict
+
+from sdjax.errors import InputError
+
+
+def check(config: ConfigDict) -> None:
+    """Refuse values that no run can use."""
+    positive = (
+        "model.hidden_size",
+        "model.embedding_size",
+        "global_batch_size",
+        "window_size",
+        "train_epochs",
+        "log_every_steps",
+        "checkpoint_every_steps",
+        "keep_last_checkpoints",
+        "eval_batch_size",
+        "base_learning_rate",
+        "max_learning_rate",
+        "clip_norm",
+        "initial_loss_scale",
+        "loss_scale_growth_interval",
+    )
+    for key in positive:
+        if not config[key] > 0:
+            raise InputError(f"config.{key} is {config[key]}: it must be above 0")
+    not_negative = (
+        "train_steps",
+        "warmup_steps",
+        "decay_steps",
+        "keep_every_steps",
+        "seed",
+    )
+    for key in not_negative:
+        if config[key] < 0:
+            raise InputError(f"config.{key} is {config[key]}: it must be 0 or above")
+    if 0 < (span := config.model.memory_span) <= 1 or span < 0:
+        raise InputError(f"config.model.memory_span is {span}: use 0, or bytes above 1")

@@ -1,0 +1,84 @@
+"""Examples of any number -> a features file, block by block, in bounded memory."""
+
+import itertools
+from collections.abc import Iterable, Iterator
+
+from tqdm import tqdm
+
+from sdjax.features import TextFeaturizer
+from sdjax.featurework import FeatureWork
+from sdjax.readreport import ReadReport
+from sdjax.sources import Example
+
+# What a block may hold: enough texts to sort by length, few enough to lose in a crash.
+BLOCK_TEXTS = 2**16
+BLOCK_BYTES = 2**24
+BLOCK_FEATURE_BYTES = 2**28
+
+
+def featurize(
+    featurizer: TextFeaturizer,
+    examples: Iterable[Example],
+    work: FeatureWork,
+    report: ReadReport,
+    progress: bool = True,
+) -> None:
+    """Append the features of all examples that are not done yet, in their order.
+
+    Args:
+        featurizer: what `work` was begun with.
+        examples: all of the input, from the start; `report` counts them.
+        work: where finished blocks are kept.
+        report: says how far reading has come.
+        progress: show a progress bar on standard error.
+    """
+    examples = iter(examples)
+    for _ in itertools.islice(examples, work.rows):
+        pass
+    bar = tqdm(
+        desc="featurize",
+        initial=report.position,
+        total=report.total or None,
+        unit=report.unit,
+        unit_scale=True,
+        disable=not progress,
+    )
+    with bar:
+        reached = report.position
+        most = max(1, min(BLOCK_TEXTS, BLOCK_FEATURE_BYTES // (4 * featurizer.width)))
+        for block, encoded in _blocks(examples, featurizer.normalisation.encode, most):
+            # Reading is quick: the bar follows the texts of the block as they are done.
+            advance = _Share(bar, report.position - reached, sum(map(len, encoded)))
+            reached = report.position
+            work.append(block, featurizer.transform_bytes(encoded, advance))
+        bar.update(report.position - bar.n)
+
+
+def _blocks(
+    examples: Iterator[Example], encode, most: int
+) -> Iterator[tuple[list[Example], list[bytes]]]:
+    """Gather examples and their encoded texts, never more than a block may hold."""
+    block, encoded, size = [], [], 0
+    for example in examples:
+        data = encode(example.text)
+        block.append(example)
+        encoded.append(data)
+        size += len(data)
+        if len(block) == most or size >= BLOCK_BYTES:
+            yield block, encoded
+            block, encoded, size = [], [], 0
+    if block:
+        yield block, encoded
+
+
+class _Share:
+    """Move a bar by `length` in all, as `total` bytes of text are read."""
+
+    def __init__(self, bar: tqdm, length: int, total: int):
+        self._bar, self._start = bar, bar.n
+        self._length, self._total, self._read = length, total, 0
+
+    def __call__(self, count: int) -> None:
+        self._read += count
+        there = self._start + self._length * self._read // self._total
+        self._bar.update(there - self._bar.n)

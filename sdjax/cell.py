@@ -1,0 +1,122 @@
+"""The multiplicative and the plain LSTM cell: one byte, pure functions on arrays.
+
+The cell, gate order i, f, o, u (Krause et al. 2016, section 3; Radford et al. 2017):
+
+    m  = (x Wmx) * (h Wmh)                      (plain LSTM: m = h)
+    z  = x Wx + m Wh + b
+    c' = sigmoid(f) c + sigmoid(i) tanh(u)
+    h' = sigmoid(o) tanh(c')
+
+Weights arrive in float32 with weight norm already applied. Products take operands in
+the compute dtype and accumulate in float32; gates and the cell are float32.
+"""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+
+
+class RecurrentState(NamedTuple):
+    """What is carried from byte to byte: hidden [B, H], cell float32[B, H]."""
+
+    hidden: jax.Array
+    cell: jax.Array
+
+
+class MLSTMWeights(NamedTuple):
+    """wx [E, 4H], wh [H, 4H], wmx [E, H], wmh [H, H], b [4H], all float32."""
+
+    wx: jax.Array
+    wh: jax.Array
+    wmx: jax.Array
+    wmh: jax.Array
+    b: jax.Array
+
+
+class LSTMWeights(NamedTuple):
+    """wx [E, 4H], wh [H, 4H], b [4H], all float32."""
+
+    wx: jax.Array
+    wh: jax.Array
+    b: jax.Array
+
+
+Weights = MLSTMWeights | LSTMWeights
+
+
+def zero_state(batch_size: int, hidden_size: int, compute_dtype) -> RecurrentState:
+    """Return the state at the start of a text: all zeros."""
+    shape = batch_size, hidden_size
+    return RecurrentState(jnp.zeros(shape, compute_dtype), jnp.zeros(shape))
+
+
+def dot(a, b):
+    """Matrix product accumulated in float32."""
+    return jnp.dot(a, b, preferred_element_type=jnp.float32)
+
+
+def activate(z, axis: int):
+    """Split the gates' sums and activate them: i, f, o, u."""
+    i, f, o, u = jnp.split(z, 4, axis)
+    return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jax.nn.sigmoid(o), jnp.tanh(u)
+
+
+class Kept(NamedTuple):
+    """What one step computes on the way, [features, B]; the gradient is made of it."""
+
+    gates: jax.Array  # activated i, f, o, u [4H, B]
+    operand: jax.Array  # m and x, what the gates' product reads [H + E, B]
+    from_input: jax.Array | None  # x Wmx; None for the plain LSTM, as the next
+    from_hidden: jax.Array | None  # h Wmh
+
+
+def make_step(weights: Weights, compute_dtype) -> Callable:
+    """Return the cell as a function of one byte, feature-major.
+
+    Weights are cast and brought into the products' orientation here, outside the loop.
+
+    Returns:
+        step(hidden [H, B], cell float32[H, B], x [E, B]) -> hidden, cell, `Kept`; all
+        but the cell in the compute dtype.
+    """
+    # One product for both operands of the gates: adding a product of x that was
+    # computed before the loop costs more than it saves.
+    gate_weight = jnp.concatenate([weights.wh, weights.wx]).astype(compute_dtype).T
+    bias = weights.b[:, None]
+    multiplicative = isinstance(weights, MLSTMWeights)
+    if multiplicative:
+        wmh = weights.wmh.astype(compute_dtype).T
+        wmx = weights.wmx.astype(compute_dtype).T
+
+    def step(hidden, cell, x):
+        m, factors = hidden, (None, None)
+        if multiplicative:
+            from_input, from_hidden = dot(wmx, x), dot(wmh, hidden)
+            m = (from_input * from_hidden).astype(compute_dtype)
+            factors = from_input.astype(m.dtype), from_hidden.astype(m.dtype)
+        operand = jnp.concatenate([m, x])
+        i, f, o, u = activate(dot(gate_weight, operand) + bias, axis=0)
+        cell = f * cell + i * u
+        gates = jnp.concatenate([i, f, o, u]).astype(compute_dtype)
+        hidden = (o * jnp.tanh(cell)).astype(compute_dtype)
+        return hidden, cell, Kept(gates, operand, *factors)
+
+    return step
+
+
+def flops_per_character(
+    cell: str, hidden_size: int, embedding_size: int, vocabulary_size: int
+) -> int:
+    """Count the floating-point operations of training on one character.
+
+    Matrix products of the recurrence, the input side and the output layer: forward once
+    and backward twice.
+
+    Args:
+        cell: "mlstm" or "lstm".
+    """
+    columns = {"lstm": 4 * hidden_size, "mlstm": 5 * hidden_size}[cell]
+    rows = hidden_size + embedding_size
+    return 3 * 2 * (rows * columns + hidden_size * vocabulary_size)

@@ -1,0 +1,225 @@
+"""Measure speed against baselines, interleaved in one run."""
+
+import argparse
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+from sdjax.errors import InputError, naming
+
+ROOT = Path(__file__).parents[2]
+
+
+def add_arguments(parser) -> None:
+    what = parser.add_subparsers(required=True, metavar="WHAT")
+
+    sub = _subcommand(what, "train", _train, "the training step")
+    sub.add_argument(
+        "--shapes",
+        type=_shape,
+        nargs="+",
+        default=[(1024, 32), (1024, 64), (2048, 64)],
+        metavar="HxB",
+        help="units x rows on the device, for example 4096x128",
+    )
+    sub.add_argument("--window", type=int, default=128, help="bytes per row and step")
+    sub.add_argument(
+        "--ours-only", action="store_true", help="no baselines: how cost grows"
+    )
+    sub.add_argument(
+        "--figure", type=Path, metavar="FILE.png", help="draw the roofline"
+    )
+
+    sub = _subcommand(what, "featurize", _featurize, "texts to features")
+    sub.add_argument("--input", type=Path, metavar="FILE", help="texts; else built in")
+    sub.add_argument("--text-key", help="key or column of the text")
+    sub.add_argument("--hidden", type=int, default=1024, help="units")
+    sub.add_argument("--batch-size", type=int, default=64)
+
+    sub = _subcommand(what, "data", _data, "windows from a corpus")
+    sub.add_argument("--corpus", type=Path, required=True, metavar="DIR")
+    sub.add_argument("--batch-size", type=int, default=128)
+    sub.add_argument("--window", type=int, default=256)
+    sub.add_argument("--devices", type=int, default=1)
+    sub.add_argument("--seconds", type=float, default=600)
+
+    sub = _subcommand(what, "loop", _loop, "train.py against its bare step")
+    sub.add_argument("--corpus", type=Path, required=True, metavar="DIR")
+    sub.add_argument("--shape", type=_shape, default=(1024, 64), metavar="HxB")
+    sub.add_argument("--window", type=int, default=128)
+    sub.add_argument("--steps", type=int, default=60)
+
+
+def _subcommand(what, name: str, measure, measured: str):
+    sub = what.add_parser(name, help=measured, description=f"Measure {measured}.")
+    sub.set_defaults(measure=measure)
+    sub.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
+    if name != "data":
+        sub.add_argument("--precision", default="fp32", help="fp32, bf16 or fp16")
+        sub.add_argument("--rounds", type=int, default=9, help="of each variant")
+    return sub
+
+
+def _shape(text: str) -> tuple[int, int]:
+    try:
+        hidden, batch = (int(part) for part in text.split("x"))
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HxB like 1024x64") from None
+    return hidden, batch
+
+
+def run(arguments) -> None:
+    if not (ROOT / "benchmarks").is_dir():
+        raise InputError(
+            f"{ROOT} has no benchmarks folder: run sdjax bench from a checkout that"
+            " was installed with pip install -e"
+        )
+    for name in ("window", "rounds", "batch_size", "hidden", "steps", "seconds"):
+        if getattr(arguments, name, 1) <= 0:
+            raise InputError(f"--{name.replace('_', '-')} must be above 0")
+    sys.path.insert(0, str(ROOT))
+    from sdjax.host_memory import keep_freed_memory
+
+    keep_freed_memory()  # as train.py does
+    rows, device = arguments.measure(arguments)
+    _print(rows)
+    print(f"\non {device}")
+    if arguments.json:
+        record = {"device": device, "rows": [row._asdict() for row in rows]}
+        with naming(arguments.json):
+            arguments.json.write_text(json.dumps(record, indent=1) + "\n")
+
+
+def _torch_is_here() -> bool:
+    if importlib.util.find_spec("torch"):
+        return True
+    print("PyTorch is not installed: its rows are left out (pip install torch)")
+    return False
+
+
+def _device() -> str:
+    import jax
+
+    return f"{jax.devices()[0].device_kind}, jax {jax.__version__}"
+
+
+def _train(arguments):
+    from benchmarks import roofline, train
+    from sdjax.precision import policy
+
+    policy(arguments.precision)
+    if arguments.figure and arguments.figure.suffix != ".png":
+        raise InputError(f"--figure {arguments.figure}: give a name that ends in .png")
+    shapes = [train.Shape(h, b, arguments.window) for h, b in arguments.shapes]
+    baselines = not arguments.ours_only
+    rows = train.measure(
+        shapes,
+        arguments.precision,
+        arguments.rounds,
+        with_baselines=baselines,
+        with_torch=baselines and _torch_is_here(),
+    )
+    if arguments.figure:
+        bandwidth = train.memory_bandwidth()
+        roofline.draw(rows, bandwidth, _device(), arguments.figure)
+    return rows, _device()
+
+
+def _featurize(arguments):
+    from benchmarks import featurize
+    from sdjax import sources, synthetic
+    from sdjax.readreport import ReadReport
+
+    if arguments.input:
+        report = ReadReport()
+        examples = sources.read_examples(
+            str(arguments.input), report=report, text_key=arguments.text_key
+        )
+    else:
+        examples = synthetic.reviews(2000, 0)
+    rows = featurize.measure(
+        [example.text for example in examples],
+        arguments.hidden,
+        arguments.batch_size,
+        arguments.precision,
+        arguments.rounds,
+        with_torch=_torch_is_here(),
+    )
+    return rows, _device()
+
+
+def _data(arguments):
+    from benchmarks import data
+    from sdjax.corpus import Corpus
+
+    if arguments.devices < 1 or arguments.batch_size % arguments.devices:
+        raise InputError(
+            f"--batch-size {arguments.batch_size} cannot be split over --devices"
+            f" {arguments.devices}"
+        )
+    rows = data.measure(
+        Corpus.open(arguments.corpus),
+        arguments.batch_size,
+        arguments.window,
+        arguments.devices,
+        arguments.seconds,
+    )
+    return rows, "one process of this host"
+
+
+def _loop(arguments):
+    from benchmarks import end_to_end
+    from benchmarks.train import Shape
+
+    rows = end_to_end.measure(
+        arguments.corpus,
+        Shape(*arguments.shape, arguments.window),
+        arguments.precision,
+        arguments.steps,
+        arguments.rounds,
+    )
+    return rows, _device()
+
+
+def _print(rows) -> None:
+    """Print the rows as a table; what is the same in all of them stands above it."""
+    names = [n for n in rows[0]._fields if not n.endswith("_quartiles")]
+    shared = [
+        n for n in names if len(rows) > 1 and len({getattr(r, n) for r in rows}) == 1
+    ]
+    print(", ".join(f"{_head(n)} {_cell(rows[0], n)}" for n in shared))
+    names = [n for n in names if n not in shared]
+    table = [list(map(_head, names))] + [[_cell(r, n) for n in names] for r in rows]
+    widths = [max(map(len, column)) for column in zip(*table, strict=True)]
+    for line in table:
+        print("  ".join(text.rjust(w) for text, w in zip(line, widths, strict=True)))
+
+
+def _head(name: str) -> str:
+    return name.replace("_", " ")
+
+
+def _cell(row, name: str) -> str:
+    """Return a value, with its quartiles where the row has them."""
+    value, quartiles = getattr(row, name), getattr(row, f"{name}_quartiles", None)
+    if value is None:
+        return "-"
+    if isinstance(value, tuple):
+        return " ".join(_number(name, v) for v in value)
+    text = _number(name, value)
+    if quartiles is None:
+        return text
+    return f"{text} ({' to '.join(_number(name, v) for v in quartiles)})"
+
+
+def _number(name: str, value) -> str:
+    if isinstance(value, str):
+        return value
+    if name == "memory_bytes":
+        return f"{value / 1e9:,.2f} GB"
+    if name == "flops_per_second":
+        return f"{value / 1e9:,.1f} G"
+    if isinstance(value, int) or value >= 1000:
+        return f"{value:,.0f}"
+    return f"{value:.3f}"

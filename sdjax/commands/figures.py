@@ -1,0 +1,52 @@
+"""Draw figures of runs: `compare` lays several side by side."""
+
+import sys
+from pathlib import Path
+
+from sdjax.errors import InputError
+
+
+def add_arguments(parser) -> None:
+    kinds = parser.add_subparsers(required=True, metavar="FIGURE")
+    words = "bits per character of several runs, by progress, characters and time"
+    compare = kinds.add_parser("compare", help=words, description=words)
+    compare.add_argument("runs", nargs="+", type=Path, metavar="RUN")
+    compare.add_argument(
+        "--out", type=Path, default=Path("comparison.png"), metavar="FILE.png"
+    )
+
+
+def run(arguments) -> None:
+    from sdjax import comparison
+    from sdjax.errors import naming
+    from sdjax.metrics import read_metrics
+
+    if arguments.out.suffix != ".png":
+        raise InputError(f"--out {arguments.out} must end in .png")
+    runs = []
+    for folder in arguments.runs:
+        log = folder / "metrics.jsonl"
+        if not log.is_file():
+            raise InputError(
+                f"{folder}: no metrics.jsonl; give a run's folder (train.py's "
+                "--workdir)"
+            )
+        runs.append(comparison.read_run(folder, read_metrics(log), _meta(folder)))
+    with naming(arguments.out):
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        comparison.compare(runs, arguments.out)
+    for line in comparison.table(runs):
+        print(line)
+    print(f"figure: {arguments.out}")
+
+
+def _meta(folder: Path) -> dict | None:
+    """What the newest checkpoint says of the run, where there is one to read."""
+    from sdjax.checkpoint import checkpoint_steps, read_meta
+
+    for step in checkpoint_steps(folder)[::-1]:
+        try:
+            return read_meta(step)
+        except InputError as error:
+            print(f"warning: {error}", file=sys.stderr)
+    return None

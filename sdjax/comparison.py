@@ -1,0 +1,196 @@
+"""Several runs side by side: bits per character by progress, characters and time."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import EngFormatter, PercentFormatter
+
+from sdjax.errors import InputError
+from sdjax.look import (
+    ACCENT,
+    INK,
+    NEGATIVE,
+    OCHRE,
+    POSITIVE,
+    legend_above,
+    write_figure,
+)
+
+_COLOURS = (ACCENT, POSITIVE, NEGATIVE, OCHRE, INK)
+_DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
+MOST = len(_COLOURS) * len(_DASHES)
+HEADER = (
+    "run",
+    "model",
+    "precision",
+    "characters",
+    "minutes",
+    "characters/s",
+    "train",
+    "valid, best",
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """What the log of one run says; arrays have one entry per record, in order.
+
+    Args:
+        name: of its folder.
+        model: such as `mlstm 512`; empty where no checkpoint says it.
+        precision: as the model.
+        progress: float64, the share of its updates.
+        chars: float64, characters seen.
+        minutes: float64, of training: measuring and saving are not counted.
+        train, valid: float64, bits per character, NaN where not measured.
+    """
+
+    name: str
+    model: str
+    precision: str
+    progress: np.ndarray
+    chars: np.ndarray
+    minutes: np.ndarray
+    train: np.ndarray
+    valid: np.ndarray
+
+
+def read_run(
+    folder: Path, records: Sequence[Mapping], meta: Mapping | None = None
+) -> Run:
+    """Make a run of its log.
+
+    Args:
+        folder: names it.
+        records: lines of `metrics.jsonl`.
+        meta: of one of its checkpoints, which knows the model and how many updates it
+            was to make; without it the last one logged is taken for the end.
+
+    Raises:
+        InputError: nothing was logged.
+    """
+    records = [r for r in records if not {"step", "chars"} - set(r)]
+    known = [r for r in records if any(r.get(k) for k in ("train_bpc", "valid_bpc"))]
+    if not known:
+        raise InputError(
+            f"{folder}: no bits per character in metrics.jsonl; give a run's folder "
+            "(train.py's --workdir) that has logged some"
+        )
+    known = sorted(known, key=lambda record: record["step"])
+    meta = meta or {}
+    model, config = meta.get("model", {}), meta.get("config", {})
+    chars = _column(known, "chars")
+    seconds = np.diff(chars, prepend=0.0) / _column(known, "chars_per_second")
+    planned = config.get("train_steps") or known[-1]["step"]
+    return Run(
+        name=folder.resolve().name,
+        model=f"{model['cell']} {model['hidden_size']:,}" if model else "",
+        precision=model.get("precision", ""),
+        progress=_column(known, "step") / planned,
+        chars=chars,
+        minutes=np.cumsum(np.nan_to_num(seconds)) / 60,
+        train=_column(known, "train_bpc"),
+        valid=_column(known, "valid_bpc"),
+    )
+
+
+def table(runs: Sequence[Run]) -> list[str]:
+    """Line up one row per run under `HEADER`; `-` stands for not known."""
+    rows = [HEADER, *(_row(run) for run in runs)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    left = (0, 1, 2)  # names; the others are numbers
+    return [
+        "  ".join(
+            cell.ljust(width) if i in left else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in rows
+    ]
+
+
+def compare(runs: Sequence[Run], path: Path) -> None:
+    """Draw bits per character of several runs against progress, characters and time.
+
+    Thick lines with points are valid, thin ones train.
+
+    Args:
+        runs: at most `MOST`.
+        path: of the PNG; an SVG is written beside it.
+
+    Raises:
+        InputError: more runs than can be told apart.
+    """
+    if len(runs) > MOST:
+        raise InputError(f"{len(runs)} runs cannot be told apart; give at most {MOST}")
+    measured = any(np.isfinite(run.minutes[-1]) and run.minutes[-1] for run in runs)
+    across = [
+        ("progress", "share of the updates", PercentFormatter(1, decimals=0)),
+        ("chars", "characters seen", EngFormatter(sep="")),
+        ("minutes", "minutes of training", None),
+    ][: 3 if measured else 2]
+
+    def draw(figure: Figure) -> None:
+        panels = figure.subplots(len(across), sharey=True)
+        for axes, (key, label, formatter) in zip(panels, across, strict=True):
+            for i, run in enumerate(runs):
+                _lines(axes, run, getattr(run, key), i)
+            axes.set(xlabel=label, ylabel="bits per character", xlim=(0, None))
+            if formatter:
+                axes.xaxis.set_major_formatter(formatter)
+        panels[0].set_ylim(*_limits(runs))
+        panels[0].set_title("Bits per character: valid (points), train (thin)")
+        legend_above(panels[0], ncols=2)
+
+    write_figure(path, 2.5 * len(across) + 0.3 + 0.12 * len(runs), draw)
+
+
+def _lines(axes: Axes, run: Run, across: np.ndarray, i: int) -> None:
+    colour, dash = _COLOURS[i % len(_COLOURS)], _DASHES[i // len(_COLOURS)]
+    about = ", ".join(part for part in (run.model, run.precision) if part)
+    label = f"{run.name} ({about})" if about else run.name
+    style = {"color": colour, "linestyle": dash}
+    known = np.isfinite(run.train)
+    axes.plot(across[known], run.train[known], linewidth=0.8, alpha=0.45, **style)
+    known = np.isfinite(run.valid)
+    points = {"marker": "o", "markersize": 3, "linewidth": 1.6}
+    axes.plot(across[known], run.valid[known], label=label, **points, **style)
+
+
+def _limits(runs: Sequence[Run]) -> tuple[float, float]:
+    """Where the runs differ: their steep first moments would flatten all the rest."""
+    measured = [
+        values[np.isfinite(values)]
+        for run in runs
+        for values in (run.valid if np.isfinite(run.valid).any() else run.train,)
+    ]
+    low = min(float(values.min()) for values in measured)
+    high = max(float(np.quantile(values, 0.9)) for values in measured)
+    margin = 0.08 * (high - low) + 0.01
+    return low - margin, high + margin
+
+
+def _row(run: Run) -> tuple[str, ...]:
+    minutes, chars = run.minutes[-1], run.chars[-1]
+    train = run.train[np.isfinite(run.train)]
+    valid = run.valid[np.isfinite(run.valid)]
+    return (
+        run.name,
+        run.model or "-",
+        run.precision or "-",
+        f"{chars:,.0f}",
+        f"{minutes:.1f}" if minutes else "-",
+        f"{chars / minutes / 60:,.0f}" if minutes else "-",
+        f"{train[-1]:.3f}" if len(train) else "-",
+        f"{valid.min():.3f}" if len(valid) else "-",
+    )
+
+
+def _column(records: Sequence[Mapping], key: str) -> np.ndarray:
+    """One value per record; NaN where it is not there."""
+    return np.array(
+        [np.nan if r.get(key) is None else r[key] for r in records], np.float64
+    )

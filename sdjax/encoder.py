@@ -1,0 +1,170 @@
+"""Encoded texts -> pooled states of the model, over all devices, in bounded memory."""
+
+from collections.abc import Callable, Sequence
+from functools import cache, partial
+
+import jax
+import numpy as np
+
+from sdjax import pooling
+from sdjax.devices import replicate, split_rows, spread, zero_carry
+from sdjax.model import LanguageModel
+from sdjax.step import AXIS
+
+# On a CPU the order in which a product is summed depends on how many rows it has, but
+# is the same for all multiples of 64. A trained model may amplify such a difference.
+_ROW_BLOCK = 64
+_TRACE_CHUNK = 64  # bytes traced at once
+
+
+@cache
+def _compiled(
+    model: LanguageModel, of: str, pools: bool, devices: tuple[jax.Device, ...]
+) -> Callable:
+    """Compile once per model, however many checkpoints of it are read."""
+
+    def encode(params, tokens, carry, sums, lengths):
+        variables = {"params": params}
+        if not pools:  # the faster loop, which keeps the last state only
+            arguments = tokens, carry, lengths
+            return model.apply(variables, *arguments, method="encode"), sums
+        arguments = tokens, carry, sums, lengths, of
+        return model.apply(variables, *arguments, method="pool")
+
+    return jax.pmap(
+        encode,
+        axis_name=AXIS,
+        in_axes=(None, 0, 0, 0, 0),
+        donate_argnums=(2, 3),
+        devices=devices,
+    )
+
+
+@partial(jax.jit, static_argnums=(0, 1))
+def _trace(model: LanguageModel, of: str, params: dict, tokens: jax.Array, carry):
+    return model.apply({"params": params}, tokens, carry, of, method="trace")
+
+
+class Encoder:
+    """Read texts from a zero state and pool the state over the bytes of each.
+
+    Texts are sorted by length and read `batch_size` at a time, `chunk_size` bytes at a
+    time, so memory on the devices is bounded for texts of any length. A text's features
+    depend on that text alone, in fp32 on a CPU bit for bit: not on its neighbours,
+    their order, the batch size or the number of devices.
+
+    Args:
+        model: the language model.
+        params: its parameters.
+        of: "cell" or "hidden", the state.
+        kinds: of "last", "mean", "max" and "min"; several are put side by side.
+        batch_size: texts read at once, over all local devices; rounded up to 64, or a
+            multiple of it, on each.
+        chunk_size: bytes of each row on the devices at once.
+
+    Reference: Radford et al. 2017, section 3.1.
+    """
+
+    def __init__(
+        self,
+        model: LanguageModel,
+        params: dict,
+        *,
+        of: str = "cell",
+        kinds: Sequence[str] = ("last",),
+        batch_size: int = 64,
+        chunk_size: int = 512,
+    ):
+        self._model, self._of, self._kinds = model, of, tuple(kinds)
+        self._devices = jax.local_devices()[: jax.local_device_count()]
+        block = _ROW_BLOCK * len(self._devices)
+        self._rows = -(-batch_size // block) * block
+        self._chunk_size = chunk_size
+        self._params = replicate(params, self._devices)
+        pools = any(kind != "last" for kind in kinds)
+        self._compiled = _compiled(model, of, pools, tuple(self._devices))
+
+    @property
+    def width(self) -> int:
+        """How many features a text has."""
+        return self._model.hidden_size * len(self._kinds)
+
+    def encode(
+        self,
+        texts: Sequence[bytes],
+        advance: Callable[[int], object] = lambda count: None,
+    ) -> np.ndarray:
+        """Return the features, float32[N, width], in the order of the texts.
+
+        Args:
+            texts: as `Normalisation.encode` gives them, at least one byte each.
+            advance: called after every batch with the number of bytes read.
+        """
+        lengths = np.array([len(data) for data in texts], np.int64)
+        features = np.empty((len(texts), self.width), np.float32)
+        longest_first = np.argsort(-lengths, kind="stable")
+        begun = []
+        for start in range(0, len(texts), self._rows):
+            rows = longest_first[start : start + self._rows]
+            begun.append((rows, self._begin([texts[row] for row in rows])))
+            if len(begun) == 2:  # the devices have the next batch while this is fetched
+                self._finish(*begun.pop(0), lengths, features, advance)
+        for batch in begun:
+            self._finish(*batch, lengths, features, advance)
+        return features
+
+    def _begin(self, texts: list[bytes]):
+        """Hand at most a batch of texts to the devices; return what will be the end."""
+        size, count = self._chunk_size, len(self._devices)
+        carry = zero_carry(self._model, self._rows, count)
+        kept = pooling.start(self._kinds, self._rows, self._model.hidden_size)
+        sums = jax.tree.map(lambda x: x.reshape(count, -1, x.shape[-1]), kept)
+        sums = spread(sums, self._devices)
+        for offset in range(0, max(map(len, texts)), size):
+            tokens = np.zeros((size, self._rows), np.uint8)
+            lengths = np.zeros(self._rows, np.int32)
+            for row, data in enumerate(texts):
+                piece = data[offset : offset + size]
+                tokens[: len(piece), row] = np.frombuffer(piece, np.uint8)
+                lengths[row] = len(piece)
+            carry, sums = self._compiled(
+                self._params,
+                split_rows(tokens, count),
+                carry,
+                sums,
+                split_rows(lengths, count),
+            )
+        return carry, sums
+
+    def _finish(self, rows, end, lengths, features, advance) -> None:
+        """Fetch a batch that was begun and put it in its rows of `features`."""
+        carry, sums = jax.device_get(end)
+        bytes_read = lengths[rows]
+        parts = {
+            "last": lambda: getattr(carry, self._of),
+            "mean": lambda: sums.total.astype(np.float64) + sums.lost,
+            "max": lambda: sums.maximum,
+            "min": lambda: sums.minimum,
+        }
+        width = self._model.hidden_size
+        for place, kind in enumerate(self._kinds):
+            part = parts[kind]().reshape(self._rows, width)[: len(rows)]
+            if kind == "mean":
+                part = part / bytes_read[:, None]
+            features[rows, place * width : (place + 1) * width] = part
+        advance(int(bytes_read.sum()))
+
+    def trace(self, text: bytes) -> np.ndarray:
+        """Return the state after every byte, float32[bytes, H]."""
+        data = np.frombuffer(text, np.uint8)
+        params = jax.tree.map(lambda x: x.addressable_data(0), self._params)
+        carry = self._model.zero_state(1)
+        pieces = []
+        for offset in range(0, len(data), _TRACE_CHUNK):
+            piece = data[offset : offset + _TRACE_CHUNK]
+            # A fixed shape compiles once; what stands after the text is cut off.
+            tokens = np.zeros((_TRACE_CHUNK, 1), np.uint8)
+            tokens[: len(piece), 0] = piece
+            states, carry = _trace(self._model, self._of, params, tokens, carry)
+            pieces.append(np.asarray(states[: len(piece), 0]))
+        return np.concatenate(pieces)

@@ -1,0 +1,202 @@
+"""A features file under way: finished blocks in a folder beside it, safe from a crash.
+
+`<output>.partial/` holds each column as one growing `.npy` file and `progress.json`,
+which says what the features are of and how far each file counts. A block counts once
+`progress.json` says so; what a crash left after it is cut off when work goes on.
+"""
+
+import io
+import json
+import os
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from sdjax import featureforms
+from sdjax.errors import InputError, naming
+from sdjax.packed import packed
+from sdjax.sources import Example
+
+_HEADER_BYTES = 128  # what NumPy makes of any of our shapes
+
+
+class FeatureWork:
+    """Features of the first `rows` texts of an input; more are appended in blocks.
+
+    Args:
+        output: the features file to be made.
+        identity: flat, JSON-able: what the features are of; what has another identity
+            cannot go on here.
+        width: features per text.
+        label_count: labels per text.
+        has_ids: whether the texts have ids of their own.
+        restart: forget what is there already.
+
+    Raises:
+        InputError: the folder holds part of something else, or is damaged.
+    """
+
+    def __init__(
+        self,
+        output: Path,
+        identity: dict,
+        *,
+        width: int,
+        label_count: int = 1,
+        has_ids: bool = False,
+        restart: bool = False,
+    ):
+        self._output = output
+        self._folder = output.with_name(f"{output.name}.partial")
+        self._identity = json.loads(json.dumps(identity))  # as it is read back
+        self._several = label_count > 1
+        self._columns = {
+            "features": (np.dtype(np.float32), width),
+            "ids": (np.dtype(np.int64), 1),
+            "labels": (np.dtype(np.float32), label_count),
+            "text_bytes": (np.dtype(np.uint8), 1),
+            "text_offsets": (np.dtype(np.int64), 1),
+        }
+        if has_ids:
+            self._columns["given_bytes"] = (np.dtype(np.uint8), 1)
+            self._columns["given_offsets"] = (np.dtype(np.int64), 1)
+        self._done = {"rows": 0, "labelled": False, "sizes": {}}
+        if restart:
+            shutil.rmtree(self._folder, ignore_errors=True)
+        elif self._folder.exists():
+            self._resume()
+
+    @property
+    def rows(self) -> int:
+        """How many texts are done."""
+        return self._done["rows"]
+
+    def append(self, examples: Sequence[Example], features: np.ndarray) -> None:
+        """Add a block; when this returns a crash cannot lose it.
+
+        Args:
+            features: float32[len(examples), width].
+
+        Raises:
+            InputError: a feature is not finite.
+        """
+        finite = np.isfinite(features).all(axis=1)
+        if not finite.all():
+            row = examples[int(np.argmin(finite))].row
+            raise InputError(
+                f"features of row {row} of the input are not finite; "
+                "did training of this checkpoint diverge?"
+            )
+        count = self._columns["labels"][1]
+        none = (np.nan,) * count
+        labels = np.array(
+            [none if e.label is None else e.label for e in examples], np.float32
+        )
+        block = {
+            "features": features,
+            "ids": np.array([e.row for e in examples], np.int64),
+            "labels": labels,
+        }
+        strings = {"text": [e.text for e in examples]}
+        if "given_bytes" in self._columns:
+            strings["given"] = [e.id for e in examples]
+        for kind, values in strings.items():
+            data, offsets = packed(values)
+            before = self._length(f"{kind}_bytes")
+            block[f"{kind}_bytes"] = data
+            # Without the first one, 0, but in the first block.
+            block[f"{kind}_offsets"] = offsets[1 if self.rows else 0 :] + before
+        with naming(self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
+            sizes = {name: self._write(name, values) for name, values in block.items()}
+            done = {
+                "rows": self.rows + len(examples),
+                "labelled": bool(self._done["labelled"] or np.isfinite(labels).any()),
+                "sizes": sizes,
+            }
+            self._save(done)
+
+    def finish(self, metadata: dict) -> None:
+        """Make the features file of all blocks, and remove the folder."""
+        names = set(self._columns) - (set() if self._done["labelled"] else {"labels"})
+        with naming(self._output):
+            for name, (dtype, width) in self._columns.items():
+                shape = (self._length(name) // width,)
+                if name == "features" or name == "labels" and self._several:
+                    shape += (width,)
+                with open(self._file(name), "r+b") as file:
+                    file.truncate(self._done["sizes"][name])
+                    file.write(_header(dtype, shape))
+            featureforms.install(self._folder, names, self._output, metadata)
+            shutil.rmtree(self._folder)
+
+    def _file(self, name: str) -> Path:
+        return self._folder / f"{name}.npy"
+
+    def _length(self, name: str) -> int:
+        """How many values of a column count."""
+        size = self._done["sizes"].get(name, _HEADER_BYTES)
+        return (size - _HEADER_BYTES) // self._columns[name][0].itemsize
+
+    def _write(self, name: str, values: np.ndarray) -> int:
+        """Append to a column; return how long its file is then."""
+        size = self._done["sizes"].get(name, 0)
+        with open(self._file(name), "r+b" if size else "wb") as file:
+            file.truncate(size or _HEADER_BYTES)
+            file.seek(0, os.SEEK_END)
+            file.write(np.ascontiguousarray(values))
+            file.flush()
+            os.fsync(file.fileno())
+            return file.tell()
+
+    def _save(self, done: dict) -> None:
+        data = json.dumps({"identity": self._identity, **done}, indent=1).encode()
+        featureforms.write_atomically(self._folder / "progress.json", data)
+        self._done = done
+
+    def _resume(self) -> None:
+        """Take over the blocks that are there, if they are ours."""
+        progress = self._folder / "progress.json"
+        if not progress.exists():  # stopped before the first block counted
+            return
+        try:
+            done = json.loads(progress.read_bytes())
+            theirs = done.pop("identity")
+            damaged = [
+                name
+                for name in self._columns
+                if theirs == self._identity
+                and self._file(name).stat().st_size < done["sizes"][name]
+            ]
+        except (ValueError, KeyError, TypeError, OSError) as error:
+            damaged, theirs = [str(error)], self._identity
+        if damaged:
+            raise InputError(
+                f"{self._folder}: damaged ({', '.join(damaged)}); begin again with"
+                " --restart"
+            )
+        differences = [
+            f"{key} is {theirs.get(key)!r} there and {self._identity.get(key)!r} here"
+            for key in sorted({*theirs, *self._identity})
+            if theirs.get(key) != self._identity.get(key)
+        ]
+        if differences:
+            raise InputError(
+                f"{self._folder} holds part of other features: "
+                f"{'; '.join(differences)}; use its options and input, or begin again"
+                " with --restart"
+            )
+        self._done = done
+
+
+def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:
+    """The start of a `.npy` file, always as long, so that it can be written last."""
+    described = {"descr": dtype.str, "fortran_order": False, "shape": shape}
+    buffer = io.BytesIO()
+    np.lib.format.write_array_header_1_0(buffer, described)
+    header = buffer.getvalue()
+    if len(header) != _HEADER_BYTES:
+        raise RuntimeError(f"NumPy's header of {shape} has {len(header)} bytes")
+    return header

@@ -1,0 +1,137 @@
+"""One look for every figure; data in, a PNG and an SVG out."""
+
+import io
+import os
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import matplotlib
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+DPI = 200
+WIDTH = 5.8  # inches; narrow, so that its text stays readable on a phone
+# Each colour of the figures has a role, by which a page can recolour an SVG.
+INK, GREY, PALE, PAPER = "#2b2b2b", "#7d7d7d", "#c9cdd1", "#fefefe"
+NEGATIVE, POSITIVE, ACCENT, OCHRE = "#c8553d", "#2b7a9e", "#3d6f4e", "#a8741a"
+SIDES = (NEGATIVE, POSITIVE)
+ROLES = {
+    "ink": INK,
+    "grey": GREY,
+    "pale": PALE,
+    "paper": PAPER,
+    "negative": NEGATIVE,
+    "positive": POSITIVE,
+    "accent": ACCENT,
+    "ochre": OCHRE,
+}
+STYLE = {
+    "font.family": "DejaVu Sans",
+    "font.size": 9.5,
+    "axes.titlesize": 11,
+    "axes.titleweight": "bold",
+    "axes.titlelocation": "left",
+    "axes.titlepad": 10,
+    "axes.labelsize": 9.5,
+    "axes.labelcolor": INK,
+    "axes.edgecolor": GREY,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.axisbelow": True,
+    "text.color": INK,
+    "text.parse_math": False,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "xtick.labelsize": 9,
+    "ytick.labelsize": 9,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "legend.handlelength": 1.6,
+    "legend.columnspacing": 1.4,
+}
+
+
+def legend_above(axes, **options) -> None:
+    """Put the legend in rows between the title and the frame, which keeps its width."""
+    count = len(axes.get_legend_handles_labels()[1])
+    columns = options.pop("ncols", min(count, 4))
+    rows = -(-count // columns)
+    axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(0.0, 1.0),
+        borderaxespad=0.2,
+        borderpad=0.0,
+        ncols=columns,
+        **options,
+    )
+    axes.set_title(axes.get_title(loc="left"), pad=8 + 15 * rows)
+
+
+def write_png(
+    path: Path, height: float, draw: Callable[[Figure], None], *, width: float = WIDTH
+) -> None:
+    """Draw in our style, without pyplot; write the PNG whole or not at all.
+
+    Args:
+        path: of the PNG.
+        height, width: inches.
+        draw: fills the figure that it is given.
+    """
+    with matplotlib.rc_context(STYLE):
+        _write(Path(path), _figure(width, height, draw))
+
+
+def write_figure(path: Path, height: float, draw: Callable[[Figure], None]) -> None:
+    """Draw a figure of `WIDTH` as a PNG and, beside it, as an SVG of the same name.
+
+    The SVG has a transparent ground and its text as outlines, and is the same bytes
+    for the same data.
+
+    Args:
+        path: of the PNG.
+        height: inches.
+        draw: fills the figure that it is given.
+    """
+    path = Path(path)
+    with matplotlib.rc_context({**STYLE, "svg.hashsalt": path.stem}):
+        figure = _figure(WIDTH, height, draw)
+        _write(path, figure)
+        _write(path.with_suffix(".svg"), figure, transparent=True)
+
+
+def inline(svg: str, label: str) -> str:
+    """Make an SVG part of a page: without its header, in the page's colours.
+
+    Args:
+        svg: as `write_figure` wrote it.
+        label: what stands for it where it cannot be seen; escaped already.
+    """
+    body = svg[svg.index("<svg") :]
+    body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.S)
+    for role, colour in ROLES.items():
+        body = body.replace(colour, f"var(--{role})")
+    return body.replace("<svg", f'<svg role="img" aria-label="{label}"', 1)
+
+
+def _figure(width: float, height: float, draw: Callable[[Figure], None]) -> Figure:
+    figure = Figure(figsize=(width, height), dpi=DPI, layout="constrained")
+    figure.get_layout_engine().set(w_pad=0.06, h_pad=0.08, hspace=0.05)
+    FigureCanvasAgg(figure)
+    draw(figure)
+    return figure
+
+
+def _write(path: Path, figure: Figure, **options) -> None:
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    metadata = {"Date": None} if path.suffix == ".svg" else None
+    buffer = io.BytesIO()
+    figure.savefig(
+        buffer, format=path.suffix[1:], dpi=DPI, metadata=metadata, **options
+    )
+    try:
+        temporary.write_bytes(buffer.getvalue())
+        os.replace(temporary, path)
+    except BaseException:
+        temporary.unlink(missing_ok=True)
+        raise

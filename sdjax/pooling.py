@@ -1,0 +1,106 @@
+"""Mean, maximum and minimum of a state over the bytes of each text.
+
+The statistics are kept in the loop over time, so memory does not grow with the length
+of a text, and are carried from chunk to chunk of a text that is read in several.
+"""
+
+from collections.abc import Collection
+from typing import NamedTuple
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+
+from sdjax.cell import RecurrentState, Weights, make_step
+
+
+class Pools(NamedTuple):
+    """Statistics of a state over the bytes read so far, float32[B, H] each.
+
+    None where a statistic was not asked for. `total + lost` is the sum: adding up a
+    million bytes in float32 alone would lose three digits.
+    """
+
+    total: jax.Array | None
+    lost: jax.Array | None
+    maximum: jax.Array | None
+    minimum: jax.Array | None
+
+
+def start(kinds: Collection[str], batch_size: int, hidden_size: int) -> Pools:
+    """Return the statistics of no bytes, on the host.
+
+    Args:
+        kinds: which to keep, of "mean", "max" and "min".
+    """
+
+    def filled(kind: str, value: float) -> np.ndarray | None:
+        shape = batch_size, hidden_size
+        return np.full(shape, value, np.float32) if kind in kinds else None
+
+    return Pools(
+        filled("mean", 0.0),
+        filled("mean", 0.0),
+        filled("max", -np.inf),
+        filled("min", np.inf),
+    )
+
+
+def forward(
+    weights: Weights,
+    inputs: jax.Array,
+    state: RecurrentState,
+    pools: Pools,
+    lengths: jax.Array,
+    of: str,
+    compute_dtype=jnp.float32,
+) -> tuple[RecurrentState, Pools]:
+    """Read texts of different lengths, with statistics over the bytes of each.
+
+    Args:
+        weights, inputs, state, lengths, compute_dtype: as for `recurrence.forward`.
+        pools: of the bytes before these.
+        of: "cell" or "hidden": the state that is summed up.
+
+    Returns:
+        The state each text ends in, and `pools` with these bytes; what stands after a
+        text's `lengths[r]` bytes changes neither.
+    """
+    step = make_step(weights, compute_dtype)
+    x = inputs.astype(compute_dtype).swapaxes(1, 2)
+
+    def body(time, before):
+        (hidden, cell), sums = before
+        after = step(hidden, cell, x[time])[:2]
+        value = after[of == "cell"].astype(jnp.float32)
+        after = after, _added(sums, value)
+        reading = (time < lengths)[None]
+        return jax.tree.map(lambda a, b: jnp.where(reading, a, b), after, before)
+
+    sums = jax.tree.map(jnp.transpose, pools)
+    if pools.total is not None:  # of these bytes alone, to be added exactly
+        sums = sums._replace(total=jnp.zeros_like(sums.total), lost=None)
+    carry = state.hidden.astype(compute_dtype).T, state.cell.T
+    # As many steps as the longest text has, not as the buffer has room for.
+    (hidden, cell), sums = lax.fori_loop(0, lengths.max(), body, (carry, sums))
+    sums = jax.tree.map(jnp.transpose, sums)
+    if pools.total is not None:
+        sums = sums._replace(**_exact_sum(pools.total, sums.total, pools.lost))
+    return RecurrentState(hidden.T, cell.T), sums
+
+
+def _added(sums: Pools, value: jax.Array) -> Pools:
+    return Pools(
+        None if sums.total is None else sums.total + value,
+        sums.lost,
+        None if sums.maximum is None else jnp.maximum(sums.maximum, value),
+        None if sums.minimum is None else jnp.minimum(sums.minimum, value),
+    )
+
+
+def _exact_sum(a: jax.Array, b: jax.Array, lost: jax.Array) -> dict[str, jax.Array]:
+    """Add, and keep what rounding took (Knuth 1997, section 4.2.2, theorem B)."""
+    total = a + b
+    from_b = total - a
+    return {"total": total, "lost": lost + (a - (total - from_b)) + (b - from_b)}

@@ -1,0 +1,258 @@
+"""What the labels ask for: two classes, several, or several labels at once."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn import metrics
+
+from sdjax.errors import InputError
+from sdjax.featurefile import FeatureSet
+
+MAX_CLASSES = 100
+_LEAST = 2  # texts of a class in the split that is fitted
+_ORIGIN = ("checkpoint", "step")
+_SAME = ("params_sha256", "state", "pooling", "normalisation")
+
+
+@dataclass(frozen=True)
+class Targets:
+    """The task that labels ask for.
+
+    A label is kept as a position in `classes`, int64[N]; for `multilabel` as {0, 1}
+    per class, int64[N, K]. A linear classifier gives one score per column: one for
+    `binary`, else one per class, each against all others.
+
+    Args:
+        task: binary, multiclass or multilabel.
+        classes: their names; of two, the second is the positive one.
+        values: float64, the number that stands for each class; None for `multilabel`.
+    """
+
+    task: str
+    classes: tuple[str, ...]
+    values: np.ndarray | None = None
+
+    @property
+    def criterion(self) -> str:
+        """What valid judges by. All labels right at once is too rare to choose by."""
+        return "f1_macro" if self.task == "multilabel" else "accuracy"
+
+    @property
+    def sides(self) -> tuple[tuple[str, str], ...]:
+        """For each column: the name of what 0 and of what 1 stands for."""
+        if self.task == "binary":
+            return ((self.classes[0], self.classes[1]),)
+        return tuple((f"not {name}", name) for name in self.classes)
+
+    def positions(self, labels: np.ndarray) -> np.ndarray:
+        """Turn labels as given, float[N] or float[N, K], into positions."""
+        if self.values is None:
+            return np.asarray(labels).astype(np.int64)
+        return np.searchsorted(self.values, labels)
+
+    def columns(self, positions: np.ndarray) -> np.ndarray:
+        """Turn positions into what is fitted: {0, 1}, int64[N, columns]."""
+        if self.task == "multilabel":
+            return positions
+        if self.task == "binary":
+            return positions[:, None]
+        return (positions[:, None] == np.arange(len(self.classes))).astype(np.int64)
+
+    def names(self, position: np.ndarray) -> str:
+        """Name the label of one text."""
+        if self.task != "multilabel":
+            return self.classes[int(position)]
+        chosen = [c for c, on in zip(self.classes, position, strict=True) if on]
+        return ", ".join(chosen) or "none"
+
+    def scores(self, true: np.ndarray, predicted: np.ndarray) -> dict:
+        """Compare positions.
+
+        Returns:
+            accuracy (of `multilabel`: texts with every label right), f1_macro, f1 (by
+            class), jaccard (mean over classes) and matthews (of `multilabel`: mean
+            over classes).
+        """
+        average = {"average": None, "zero_division": 0.0}
+        if self.task != "multilabel":
+            average["labels"] = np.arange(len(self.classes))
+        f1 = metrics.f1_score(true, predicted, **average)
+        jaccard = metrics.jaccard_score(true, predicted, **average)
+        pairs = [(true, predicted)]
+        if self.task == "multilabel":
+            pairs = list(zip(true.T, predicted.T, strict=True))
+        matthews = [metrics.matthews_corrcoef(*pair) for pair in pairs]
+        return {
+            "accuracy": float(metrics.accuracy_score(true, predicted)),
+            "f1_macro": float(np.mean(f1)),
+            "jaccard": float(np.mean(jaccard)),
+            "matthews": float(np.mean(matthews)),
+            "f1": dict(zip(self.classes, map(float, f1), strict=True)),
+        }
+
+    def counts(self, positions: np.ndarray) -> dict[str, int]:
+        """Count the texts of each class."""
+        if self.task == "multilabel":
+            counts = positions.sum(axis=0)
+        else:
+            counts = np.bincount(positions, minlength=len(self.classes))
+        return dict(zip(self.classes, map(int, counts), strict=True))
+
+    def majority(self, positions: np.ndarray) -> float:
+        """Accuracy of always naming the most frequent label of these texts."""
+        counts = np.unique(positions, axis=0, return_counts=True)[1]
+        return float(counts.max() / len(positions))
+
+
+def read_targets(splits: Mapping[str, FeatureSet]) -> Targets:
+    """Learn the task from the labels of features that belong together.
+
+    Labels of one column with two values are binary, with more multi-class; several
+    columns of 0 and 1 are multi-label.
+
+    Args:
+        splits: by name; the first is the one that a classifier is fitted on.
+
+    Raises:
+        InputError: names the split, what is wrong with it and the fix.
+    """
+    _check_origin(splits)
+    for name, split in splits.items():
+        _check_labelled(name, split)
+    first_name, first = next(iter(splits.items()))
+    labels = np.asarray(first.labels)
+    if labels.ndim == 2 and labels.shape[1] > 1:
+        found = _multilabel(first)
+    else:
+        found = _classes(first_name, labels.ravel())
+    for name, split in splits.items():
+        _check_classes(name, split, found, least=_LEAST if split is first else 1)
+    return found
+
+
+def squeezed(split: FeatureSet) -> np.ndarray:
+    """The labels: float[N], where they are one column [N, 1] as well, or [N, K]."""
+    labels = np.asarray(split.labels)
+    return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def _check_origin(splits: Mapping[str, FeatureSet]) -> None:
+    """Refuse features of different models, or of none that was trained."""
+    first_name, first = next(iter(splits.items()))
+    for name, split in splits.items():
+        width, expected = split.features.shape[1], first.features.shape[1]
+        if width != expected:
+            raise InputError(
+                f"{name}: {width} features per text, {first_name} has {expected}; "
+                "featurize both with one checkpoint"
+            )
+        # Known by its parameters, a checkpoint may have moved between the two.
+        known = all(s.metadata.get("params_sha256") for s in (split, first))
+        for key in _SAME if known else (*_ORIGIN, *_SAME):
+            found, wanted = split.metadata.get(key), first.metadata.get(key)
+            if found != wanted:
+                raise InputError(
+                    f"{name}: features have {key} {found!r}, {first_name} has "
+                    f"{wanted!r}; featurize both with one checkpoint"
+                )
+        for row, values in enumerate(split.features):
+            if not np.isfinite(values).all():
+                raise InputError(
+                    f"{name}: features of row {row} are not finite; "
+                    "did training of this checkpoint diverge?"
+                )
+    if len(first) and not np.any(np.ptp(first.features, axis=0)):
+        raise InputError(
+            f"{first_name}: the features are the same for every text; "
+            "is this checkpoint trained?"
+        )
+
+
+def _check_labelled(name: str, split: FeatureSet) -> None:
+    if split.labels is None or not len(split):
+        what = "no texts" if not len(split) else "no labels"
+        raise InputError(f"{name}: {what}; featurize labelled texts with --label-key")
+    labels = np.asarray(split.labels)
+    missing = np.flatnonzero(np.isnan(labels.reshape(len(labels), -1)).any(axis=1))
+    if len(missing):
+        raise InputError(
+            f"{name}: no label in row {missing[0]} ({len(missing)} of {len(split)} "
+            "rows); featurize texts that are all labelled"
+        )
+
+
+def _multilabel(first: FeatureSet) -> Targets:
+    count = first.labels.shape[1]
+    keys = first.metadata.get("label_keys") or first.metadata.get("label_key")
+    if not isinstance(keys, list) or len(set(map(str, keys))) != count:
+        keys = [f"label {i}" for i in range(count)]
+    return Targets("multilabel", tuple(map(str, keys)))
+
+
+def _classes(name: str, labels: np.ndarray) -> Targets:
+    values = np.unique(labels).astype(np.float64)
+    if len(values) < 2:
+        raise InputError(
+            f"{name}: every label is {values[0]:g}; the probe needs texts of at least "
+            "two classes"
+        )
+    if len(values) > MAX_CLASSES:
+        raise InputError(
+            f"{name}: {len(values):,} different labels; more than {MAX_CLASSES} are no "
+            "classes: map them to a few in the input and featurize again"
+        )
+    if len(values) == 2:
+        signs = values.tolist() in ([0, 1], [-1, 1])
+        classes = ("negative", "positive") if signs else _shown(values)
+        return Targets("binary", classes, values)
+    if not np.all(values == np.round(values)):
+        raise InputError(
+            f"{name}: labels of several classes must be whole numbers, found "
+            f"{_listed(values)}; map them in the input and featurize again"
+        )
+    return Targets("multiclass", _shown(values), values)
+
+
+def _check_classes(name: str, split: FeatureSet, targets: Targets, least: int) -> None:
+    """Every class of the first split has to be in each, and no other."""
+    labels = squeezed(split)
+    wanted = targets.values
+    if targets.task == "multilabel":
+        if labels.ndim != 2 or labels.shape[1] != len(targets.classes):
+            raise InputError(
+                f"{name}: labels of shape {labels.shape}, {len(targets.classes)} "
+                "columns are wanted; featurize all splits with the same label keys"
+            )
+        wanted = np.array([0.0, 1.0])
+    elif labels.ndim != 1:
+        raise InputError(
+            f"{name}: labels in {labels.shape[1]} columns, one is wanted; featurize "
+            "all splits with the same label key"
+        )
+    other = np.setdiff1d(labels, wanted)
+    if len(other):
+        kinds = "0 or 1" if targets.task == "multilabel" else _listed(wanted)
+        raise InputError(
+            f"{name}: labels must be {kinds} as in the first split, found "
+            f"{_listed(other)}; map them in the input and featurize again"
+        )
+    columns = targets.columns(targets.positions(labels))
+    for sums, sides in zip(columns.sum(axis=0), targets.sides, strict=True):
+        for count, side in zip((len(columns) - sums, sums), sides, strict=True):
+            if count < least:
+                raise InputError(
+                    f"{name}: {count} texts are {side!r}, at least {least} "
+                    f"{'is' if least == 1 else 'are'} needed; label more texts or "
+                    "leave the class out"
+                )
+
+
+def _shown(values: np.ndarray) -> tuple[str, ...]:
+    return tuple(f"{value:.9g}" for value in values)
+
+
+def _listed(values: np.ndarray) -> str:
+    return ", ".join(f"{v:g}" for v in values[:8]) + (
+        ", ..." if len(values) > 8 else ""
+    )

@@ -1,0 +1,97 @@
+"""Runs are laid side by side with what their logs and checkpoints say."""
+
+import json
+
+import numpy as np
+import pytest
+from fixtures_run import assert_refused
+from matplotlib.image import imread
+
+from sdjax import comparison, look
+from sdjax.errors import InputError
+
+META = {
+    "model": {"cell": "mlstm", "hidden_size": 4096, "precision": "bf16"},
+    "config": {"train_steps": 200},
+}
+
+
+def records(count: int, rate: float | None = 100.0) -> list[dict]:
+    """Valid is measured at every second record."""
+    return [
+        {
+            "step": 10 * i,
+            "chars": 6000 * i,
+            "train_bpc": 2 + 1 / i,
+            "valid_bpc": 2.5 + 1 / i if i % 2 == 0 else None,
+            "chars_per_second": rate,
+        }
+        for i in range(1, count + 1)
+    ]
+
+
+def test_a_run_is_what_its_log_says(tmp_path):
+    run = comparison.read_run(tmp_path / "a", records(10)[::-1], META)
+    assert (run.name, run.model, run.precision) == ("a", "mlstm 4,096", "bf16")
+    np.testing.assert_allclose(run.progress, np.arange(1, 11) / 20)
+    np.testing.assert_allclose(run.minutes, np.arange(1, 11))  # 6,000 at 100 a second
+    np.testing.assert_allclose(run.valid[1::2], 2.5 + 1 / np.arange(2, 11, 2))
+    assert np.isnan(run.valid[::2]).all()
+    header, row = comparison.table([run])
+    assert header.split()[:3] == ["run", "model", "precision"]
+    assert row.split() == "a mlstm 4,096 bf16 60,000 10.0 100 2.100 2.600".split()
+
+
+def test_a_run_that_says_little(tmp_path):
+    log = [{"step": 5, "chars": 10, "train_bpc": 3.0, "chars_per_second": None}]
+    run = comparison.read_run(tmp_path / "a", log)
+    assert run.progress.tolist() == [1.0] and run.minutes.tolist() == [0.0]
+    assert comparison.table([run])[1].split() == "a - - 10 - - 3.000 -".split()
+    comparison.compare([run], tmp_path / "a.png")
+
+
+def test_a_log_without_bits(tmp_path):
+    for log in ([], [{"step": 1}], [{"step": 1, "chars": 2, "train_bpc": None}]):
+        with pytest.raises(InputError, match="a: no bits per character in metrics"):
+            comparison.read_run(tmp_path / "a", log)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_figure(tmp_path, count):
+    runs = [
+        comparison.read_run(tmp_path / f"run {i}", records(6 + i), META)
+        for i in range(count)
+    ]
+    comparison.compare(runs, tmp_path / "a.png")
+    image = imread(tmp_path / "a.png")
+    assert image.shape[1] == round(look.WIDTH * look.DPI) and image.std() > 0.02
+    assert "</svg>" in (tmp_path / "a.svg").read_text()
+
+
+def test_more_runs_than_can_be_told_apart(tmp_path):
+    runs = [comparison.read_run(tmp_path, records(3))] * (comparison.MOST + 1)
+    with pytest.raises(InputError, match="21 runs .* at most 20"):
+        comparison.compare(runs, tmp_path / "a.png")
+
+
+def test_the_command(command, tiny_run, tmp_path):
+    other = tmp_path / "other"
+    other.mkdir()
+    log = "".join(json.dumps(record) + "\n" for record in records(4))
+    (other / "metrics.jsonl").write_text(log)
+    out = tmp_path / "new" / "a.png"
+    done = command.sdjax("figures", "compare", tiny_run.workdir, other, "--out", out)
+    assert done.status == 0, done.err
+    _, first, second, last = done.out.splitlines()
+    assert first.split()[:4] == ["run", "mlstm", "8", "fp32"]
+    assert second.split()[:3] == ["other", "-", "-"]
+    assert last == f"figure: {out}" and out.is_file()
+
+
+def test_the_command_with_bad_input(command, tiny_run, tmp_path):
+    refused = command.sdjax("figures", "compare", tmp_path / "none")
+    assert_refused(refused, "none: no metrics.jsonl", "--workdir")
+    run = tiny_run.workdir
+    refused = command.sdjax("figures", "compare", run, "--out", tmp_path / "a.pdf")
+    assert_refused(refused, "a.pdf", ".png")
+    assert_refused(command.sdjax("figures"), "FIGURE", "--help")

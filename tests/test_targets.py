@@ -1,0 +1,134 @@
+"""The task follows from the labels, and labels that make none are refused."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from sdjax import probe, targets
+from sdjax.errors import InputError
+from sdjax.featurefile import FeatureSet
+
+METADATA = {"checkpoint": "runs/x", "step": 7, "state": "cell"}
+
+
+def given(labels, seed: int = 0, **metadata) -> FeatureSet:
+    count = 4 if labels is None else len(labels)
+    return FeatureSet(
+        features=np.random.default_rng(seed).normal(size=(count, 5)).astype("f4"),
+        labels=None if labels is None else np.float32(labels),
+        ids=np.arange(count),
+        texts=["text"] * count,
+        metadata=METADATA | metadata,
+    )
+
+
+def read(*labels) -> targets.Targets:
+    names = ("train", "valid", "test")
+    return targets.read_targets(dict(zip(names, map(given, labels), strict=False)))
+
+
+@pytest.mark.parametrize(
+    ("labels", "task", "classes"),
+    [
+        ([0, 1, 1, 0], "binary", ("negative", "positive")),
+        ([-1, 1, 1, -1], "binary", ("negative", "positive")),
+        ([[0], [1], [1], [0]], "binary", ("negative", "positive")),
+        ([1, 5, 5, 1], "binary", ("1", "5")),
+        ([3, 1, 2, 1, 2, 3], "multiclass", ("1", "2", "3")),
+        ([[0, 1], [1, 0], [1, 1], [0, 0]], "multilabel", ("label 0", "label 1")),
+    ],
+)
+def test_the_task_follows_from_the_labels(labels, task, classes):
+    found = read(labels)
+    assert (found.task, found.classes) == (task, classes)
+
+
+def test_positions_and_columns():
+    several = read([3, 1, 2, 1, 2, 3])
+    positions = several.positions(np.float32([2, 3, 1]))
+    assert positions.tolist() == [1, 2, 0]
+    assert several.columns(positions).tolist() == [[0, 1, 0], [0, 0, 1], [1, 0, 0]]
+    assert several.names(positions[1]) == "3"
+    two = read([0, 1, 1, 0])
+    assert two.columns(np.array([0, 1])).tolist() == [[0], [1]]
+    many = targets.Targets("multilabel", ("a", "b"))
+    assert many.names(np.array([1, 1])) == "a, b" and many.names([0, 0]) == "none"
+    assert many.majority(np.array([[0, 1], [0, 1], [1, 1]])) == pytest.approx(2 / 3)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        (None, "valid: no labels; .*--label-key"),
+        ([0, 1, np.nan, 1], r"valid: no label in row 2 \(1 of 4 rows\)"),
+        ([1, 0, 5, 1], "valid: labels must be 0, 1 .* found 5;"),
+        ([0, 1, 0.5, 1], "found 0.5;"),
+        ([1, 1, 1, 1], "valid: 0 texts are 'negative', at least 1 is needed"),
+        ([[0, 1], [1, 0]], "valid: labels in 2 columns, one is wanted"),
+    ],
+)
+def test_labels_unlike_those_of_train(labels, message):
+    with pytest.raises(InputError, match=message):
+        read([0, 1, 0, 1], labels)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([1, 1, 1, 1], "train: every label is 1; .* at least two classes"),
+        ([0, 1, 1, 1], "train: 1 texts are 'negative', at least 2 are needed"),
+        ([1, 1, 2, 2, 3], "train: 1 texts are '3', at least 2 are needed"),
+        ([0, 0.5, 1, 0.25], "must be whole numbers, found 0, 0.25, 0.5, 1;"),
+        (np.arange(101), "train: 101 different labels; more than 100 are no classes"),
+        ([[0, 1], [0, 1], [1, 1], [1, 1]], "0 texts are 'not label 1'"),
+        ([[0, 2], [1, 1], [0, 0], [1, 1]], "labels must be 0 or 1 .* found 2"),
+        ([[0, np.nan], [1, 1]], r"train: no label in row 0 \(1 of 2 rows\)"),
+    ],
+)
+def test_labels_that_make_no_task(labels, message):
+    with pytest.raises(InputError, match=message):
+        read(labels)
+
+
+def test_a_class_that_a_split_lacks():
+    with pytest.raises(InputError, match="test: 0 texts are '3', at least 1 is needed"):
+        read([1, 2, 3, 1, 2, 3], [1, 2, 3], [1, 2, 2])
+    columns = [[0, 1], [1, 0], [1, 1], [0, 0]]
+    with pytest.raises(InputError, match=r"valid: labels of shape \(2,\), 2 columns"):
+        read(columns, [0, 1])
+
+
+def test_features_that_do_not_belong_together():
+    labels = [0, 1, 0, 1]
+    train, test = given(labels), given(labels, 2)
+
+    def refused(message, valid, train=train):
+        with pytest.raises(InputError, match=message):
+            probe.run_probe(train, valid, test, n_jobs=1)
+
+    valid = given(labels, 1)
+    narrow = replace(valid, features=valid.features[:, :3])
+    refused("valid: 3 features per text, train has 5", narrow)
+    other = given(labels, 1, checkpoint="runs/y")
+    refused("valid: features have checkpoint 'runs/y', train has 'runs/x'", other)
+    refused("valid: features have step 8, train has 7", given(labels, 1, step=8))
+    refused("valid: features have pooling 'max'", given(labels, 1, pooling="max"))
+    broken = valid.features.copy()
+    broken[3, 2] = np.nan
+    refused("valid: features of row 3 are not finite", replace(valid, features=broken))
+    refused("valid: no texts", given([]))
+    constant = replace(train, features=np.ones_like(train.features))
+    refused("train: the features are the same for every text", valid, constant)
+    with pytest.raises(InputError, match="test: features have step 1, train has 7"):
+        probe.accuracy_at(train, given(labels, 2, step=1), 1.0)
+
+
+def test_a_checkpoint_that_moved_is_known_by_its_parameters():
+    labels = [0, 1, 0, 1]
+    train = given(labels, checkpoint="old", params_sha256="ab")
+    valid = given(labels, checkpoint="new", params_sha256="ab")
+    targets.read_targets({"train": train, "valid": valid})
+    other = given(labels, checkpoint="old", params_sha256="cd")
+    with pytest.raises(InputError, match="params_sha256 'cd', train has 'ab'"):
+        targets.read_targets({"train": train, "valid": other})

@@ -1,0 +1,55 @@
+"""Training with the hand-written gradient is training with the plain scan."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+import train
+from configs import default
+from sdjax import prepare, recurrence, synthetic
+from sdjax.metrics import read_metrics
+from sdjax.readreport import ReadReport
+from sdjax.text import Normalisation
+
+
+@pytest.fixture
+def corpus(tmp_path):
+    """The built-in corpus, or the folder that SDJAX_CORPUS names."""
+    if given := os.environ.get("SDJAX_CORPUS"):
+        return Path(given).resolve()
+    prepare.prepare(
+        synthetic.reviews(4000, 0),
+        tmp_path / "corpus",
+        report=ReadReport(),
+        source={"name": "synthetic"},
+        normalisation=Normalisation(),
+        shards=(2, 1, 1),
+    )
+    return tmp_path / "corpus"
+
+
+@pytest.mark.slow
+def test_two_hundred_updates_have_the_same_curve(corpus, tmp_path, monkeypatch):
+    config = default.get_config()
+    config.corpus = str(corpus)
+    config.model.hidden_size = 128
+    config.global_batch_size, config.window_size = 32, 64
+    config.base_learning_rate = 8e-3
+    config.train_steps = config.checkpoint_every_steps = 200
+    config.log_every_steps = 1
+    train.train(config, tmp_path / "ours")
+    monkeypatch.setattr(recurrence, "run", recurrence.scan_reference)
+    train.train(config, tmp_path / "scan")
+    curves = [
+        np.array(
+            [r["train_bpc"] for r in read_metrics(tmp_path / name / "metrics.jsonl")]
+        )
+        for name in ("ours", "scan")
+    ]
+    assert len(curves[0]) == 200 and curves[0][-1] < curves[0][0] - 1
+    assert not np.array_equal(*curves)  # two programs were measured, not one twice
+    difference = np.abs(curves[0] - curves[1]).max()
+    print(f"largest difference {difference:.2e} bits per character")
+    assert difference < 1e-3
