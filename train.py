@@ -18,9 +18,9 @@ from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
 from configs.checks import check
-from sdjax import errors
+from sdjax import errors, hosts
 from sdjax.cell import flops_per_character
-from sdjax.checkpoint import Checkpoints, check_same_run, model_config
+from sdjax.checkpoint import check_same_run, model_config
 from sdjax.corpus import Corpus
 from sdjax.devices import replicate, split_batch, spread, zero_carry
 from sdjax.errors import InputError
@@ -32,8 +32,9 @@ from sdjax.metrics import Clock, MetricsLog, Progress
 from sdjax.model import LanguageModel, init_params
 from sdjax.optim import optimizer, scaled_learning_rate, schedule
 from sdjax.precision import loss_scale
+from sdjax.prefetch import Prefetch
 from sdjax.step import AXIS, TrainState, create_train_state, train_step
-from sdjax.windows import Windows
+from sdjax.windows import Batch, Windows
 
 # Steps that the devices may be behind: enough that they never wait for the host, few
 # enough that the bar moves with every step and Ctrl-C is answered within a few.
@@ -41,6 +42,11 @@ _IN_FLIGHT = 2
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The config file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of checkpoints and logs.")
+_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Be one of several processes.")
+# Which a cluster such as Slurm's tells; elsewhere they are given.
+_COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first one.")
+_NUM_PROCESSES = flags.DEFINE_integer("num_processes", None, "How many there are.")
+_PROCESS_ID = flags.DEFINE_integer("process_id", None, "Which this one is, from 0.")
 
 
 def build_model(config: ConfigDict) -> LanguageModel:
@@ -107,17 +113,20 @@ def train(config: ConfigDict, workdir: Path) -> None:
     check(config)
     corpus = Corpus.open(config.corpus)
     devices = jax.local_device_count()
-    if config.global_batch_size % devices:
+    in_all = devices * jax.process_count()
+    if config.global_batch_size % in_all:
         raise InputError(
             f"global_batch_size {config.global_batch_size} cannot be spread over"
-            f" {devices} devices: use a multiple of {devices}"
+            f" {in_all} devices: use a multiple of {in_all}"
         )
+    own_rows = hosts.own_rows(config.global_batch_size)
     windows = Windows(
         corpus,
         "train",
         batch_size=config.global_batch_size,
         window_size=config.window_size,
         seed=config.seed,
+        rows=own_rows,
     )
     training = build_training(config, len(windows))
     evaluate = evaluator(
@@ -128,11 +137,11 @@ def train(config: ConfigDict, workdir: Path) -> None:
         "corpus": {"fingerprint": corpus.fingerprint},
         "stream": {k: config[k] for k in ("global_batch_size", "window_size", "seed")},
     }
-    print(summary(config, training, windows, devices), flush=True)
-    make_folder(workdir)
+    hosts.say(summary(config, training, windows, in_all))
+    hosts.from_first(lambda: make_folder(workdir))
 
     state = initial_state(config, training)
-    carry = zero_carry(training.model, config.global_batch_size, devices)
+    carry = zero_carry(training.model, len(own_rows), devices)
     p_train_step = jax.pmap(
         train_step,
         axis_name=AXIS,
@@ -141,7 +150,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
         donate_argnums=(0, 1),
     )
     with (
-        Checkpoints(
+        hosts.checkpoints(
             workdir / "checkpoints",
             config.keep_last_checkpoints,
             config.keep_every_steps,
@@ -154,22 +163,28 @@ def train(config: ConfigDict, workdir: Path) -> None:
             check_same_run(meta, identity, workdir)
             state, carry = checkpoints.restore(latest, state, carry)
             progress = Progress(**meta["progress"])
-            print(f"resumed from step {latest} of {training.total_steps}", flush=True)
+            hosts.say(f"resumed from step {latest} of {training.total_steps}")
 
         # Where the step leaves its outputs, so that it is compiled once.
         used = jax.local_devices()[:devices]
         state, carry = replicate(state, used), spread(carry, used)
+
+        def read(step: int) -> Batch:
+            return split_batch(windows[step], devices)
+
+        steps = range(progress.step, training.total_steps)
+        requested, stopping = hosts.SharedStop(stop, _IN_FLIGHT), 0
         with (
-            MetricsLog(workdir, progress.step) as log,
+            hosts.only_first(lambda: MetricsLog(workdir, progress.step)) as log,
             progress_bar(config, training, progress) as bar,
+            Prefetch(read, steps) as batches,
         ):
             in_flight, clock = deque(), Clock(progress.chars)
-            for step in range(progress.step, training.total_steps):
-                batch = split_batch(windows[step], devices)
+            for step, batch in zip(steps, batches, strict=True):
                 state, carry, metrics = p_train_step(state, carry, batch)
                 in_flight.append(metrics)
                 # Read once: a signal may come between any two lines below.
-                stopping = bool(stop.requested)
+                stopping = requested()
                 done = step + 1
                 save = (
                     done == training.total_steps
@@ -188,7 +203,8 @@ def train(config: ConfigDict, workdir: Path) -> None:
                     if save:
                         valid_bpc = evaluate(state.params)
                         clock = Clock(progress.chars)
-                    log.write(record | {"valid_bpc": valid_bpc})
+                    if log:
+                        log.write(record | {"valid_bpc": valid_bpc})
                 if save or stopping:
                     meta = identity | {
                         "step": done,
@@ -201,13 +217,13 @@ def train(config: ConfigDict, workdir: Path) -> None:
                 if stopping:
                     break
         checkpoints.wait()
-    if stop.requested and progress.step < training.total_steps:
-        print(
+    if stopping and progress.step < training.total_steps:
+        hosts.say(
             f"stopped at step {progress.step} of {training.total_steps}, saved:"
             " the same command goes on from there"
         )
-        sys.exit(128 + stop.requested)
-    print(
+        sys.exit(128 + stopping)
+    hosts.say(
         f"trained {progress.step} steps; checkpoints are in {workdir / 'checkpoints'}"
     )
 
@@ -300,6 +316,7 @@ def progress_bar(config: ConfigDict, training: Training, progress: Progress) -> 
         unit="ch",
         unit_scale=True,
         smoothing=0.1,
+        disable=not hosts.is_first(),
     )
 
 
@@ -335,7 +352,13 @@ def _one_line(error: Exception) -> str:
 
 def main() -> None:
     keep_freed_memory()
-    train(*parse_flags(sys.argv))
+    config, workdir = parse_flags(sys.argv)
+    explicit = _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
+    if _DISTRIBUTED.value:
+        hosts.join(*explicit)
+    elif explicit != (None, None, None):
+        raise InputError("--coordinator and the like go together with --distributed")
+    train(config, workdir)
 
 
 if __name__ == "__main__":

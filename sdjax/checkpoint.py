@@ -57,8 +57,11 @@ class Checkpoints:
         options = ocp.CheckpointManagerOptions(
             preservation_policy=checkpoint_managers.AnyPreservationPolicy(policies),
             cleanup_tmp_directories=True,
+            multiprocessing_options=_only_this_process(),
+            create=False,  # which orbax does for all processes together or not at all
         )
         with failures.naming_folder(folder):
+            folder.mkdir(parents=True, exist_ok=True)
             self._manager = ocp.CheckpointManager(folder.absolute(), options=options)
 
     def __enter__(self):
@@ -178,6 +181,18 @@ class Checkpoints:
     def _read(self, step: int, items: ocp.args.Composite):
         restore = partial(self._manager.restore, step, args=items)
         return failures.read(self._folder / str(step), restore)
+
+
+def _only_this_process() -> ocp.options.MultiprocessingOptions:
+    """Keep orbax from waiting for other processes: one writes for all of them."""
+    if jax.process_count() == 1:
+        return ocp.options.MultiprocessingOptions()
+    index = jax.process_index()
+    return ocp.options.MultiprocessingOptions(
+        primary_host=index,
+        active_processes={index},
+        barrier_sync_key_prefix=f"sdjax-{index}",
+    )
 
 
 def _split(state: TrainState) -> tuple[dict, dict]:

@@ -9,6 +9,7 @@ from sdjax import errors
 # `sdjax prepare` must not wait for jax.
 COMMANDS = (
     "prepare",
+    "corpus",
     "labelled",
     "evaluate",
     "probe",

@@ -15,6 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
+from tqdm import tqdm
 
 from sdjax.errors import InputError
 from sdjax.sources import Example
@@ -118,16 +119,22 @@ class Corpus:
                 yield Example(text, None if math.isnan(label) else label, row)
                 row += 1
 
-    def verify(self) -> None:
+    def lengths(self, split: str, index: int) -> np.ndarray:
+        """Return how many bytes each review of a shard has, int64[reviews]."""
+        return np.diff(_read_index(self.shards[split][index])[0])
+
+    def verify(self, progress: bool = False) -> None:
         """Check every file of the corpus against its checksum.
 
         Raises:
             InputError: names the first file that differs.
         """
-        for split in SPLITS:
-            for index, shard in enumerate(self.shards[split]):
-                self.read(split, index)
-                _read_index(shard)
+        shards = [
+            (split, i) for split in SPLITS for i in range(len(self.shards[split]))
+        ]
+        for split, index in tqdm(shards, "verifying", disable=not progress, delay=1):
+            self.read(split, index)
+            _read_index(self.shards[split][index])
 
 
 def _read_index(shard: Shard) -> tuple[np.ndarray, np.ndarray | None]:

@@ -9,8 +9,9 @@ from tqdm import tqdm
 from sdjax.devices import devices_for, replicate, split_batch, zero_carry
 from sdjax.metrics import bits_per_character
 from sdjax.model import LanguageModel
+from sdjax.prefetch import Prefetch
 from sdjax.step import AXIS, eval_step
-from sdjax.windows import Windows
+from sdjax.windows import Batch, Windows
 
 _IN_FLIGHT = 64  # windows dispatched ahead of the one waited for
 
@@ -21,7 +22,8 @@ def evaluator(
     """Return a function from parameters to bits per character over all of `windows`.
 
     It is compiled once and uses as many local devices as divide the batch, so the
-    result does not depend on how many there are.
+    result does not depend on how many there are. On several processes each does its own
+    rows if the devices of all together divide the batch, otherwise each does all.
 
     Args:
         model: the language model.
@@ -29,7 +31,15 @@ def evaluator(
         batch_size: rows of `windows`. Each row of a shard starts from a zero state, so
             more rows cost a few bytes of context each.
     """
-    devices = devices_for(batch_size)
+    devices, own = devices_for(batch_size), slice(None)
+    everywhere = jax.process_count() > 1 and batch_size % jax.device_count() == 0
+    if everywhere:
+        devices = jax.local_devices()
+        batch_size //= jax.process_count()
+        begin = jax.process_index() * len(devices)
+        own = slice(begin, begin + len(devices))
+    quiet = jax.process_index() > 0
+    count = jax.device_count() if everywhere else len(devices)
 
     def step(params, carry, batch):
         return eval_step(model, params, carry, batch)
@@ -40,19 +50,27 @@ def evaluator(
         in_axes=(None, 0, 0),
         out_axes=(0, None),
         donate_argnums=1,
-        devices=devices,
+        devices=None if everywhere else devices,
     )
+
+    def read(index: int) -> Batch:
+        batch = split_batch(windows[index], count)
+        return Batch(*(x[own] for x in batch))
 
     def evaluate(params: dict) -> float:
         params = replicate(params, devices)
         carry = zero_carry(model, batch_size, len(devices))
         sums = []
-        for index in tqdm(range(len(windows)), "evaluate", leave=False, delay=2):
-            batch = split_batch(windows[index], len(devices))
-            carry, evaluation = p_eval_step(params, carry, batch)
-            sums.append(evaluation)
-            if index >= _IN_FLIGHT:  # bounds the batches that wait on the devices
-                sums[index - _IN_FLIGHT] = jax.device_get(sums[index - _IN_FLIGHT])
+        bar = tqdm(
+            total=len(windows), desc="evaluate", leave=False, delay=2, disable=quiet
+        )
+        with Prefetch(read, range(len(windows))) as batches, bar:
+            for index, batch in enumerate(batches):
+                carry, evaluation = p_eval_step(params, carry, batch)
+                sums.append(evaluation)
+                if index >= _IN_FLIGHT:  # bounds the batches that wait on the devices
+                    sums[index - _IN_FLIGHT] = jax.device_get(sums[index - _IN_FLIGHT])
+                bar.update()
         nats, predicted = zip(*jax.device_get(sums), strict=True)
         return bits_per_character(math.fsum(map(float, nats)), int(sum(predicted)))
 

@@ -1,63 +1,83 @@
 """Preparing a corpus: reviews deduplicated, shuffled, split and written in shards.
 
-The manifest is written last and the folder is renamed into place, so whatever
+Two passes, each spread over any number of processes. The first turns every block of
+the input into a segment, sorted by the shards that its reviews go to; the second makes
+the shards out of the segments. Either goes on where an interrupted run stopped. The
+manifest is written last and the folder is renamed into place, so whatever
 `sdjax.corpus` opens is complete.
 """
 
-import contextlib
-import errno
-import fcntl
-import hashlib
-import io
 import json
-import math
-import mmap
-import os
-import shutil
-import struct
 import sys
 from collections.abc import Iterable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from sdjax.blocks import BLOCK_BYTES, Block, blocks_of
 from sdjax.corpus import FORMAT_VERSION, MANIFEST, SPLITS, Corpus, read_manifest
 from sdjax.errors import InputError
+from sdjax.plan import DEDUP_RULES, SPLIT_RULES, Plan
 from sdjax.readreport import ReadReport
+from sdjax.segments import (
+    Layout,
+    digest_key,
+    encode_block,
+    read_marker,
+    write_segment,
+    write_whole,
+)
+from sdjax.shards import Holdout, Run, plan_runs, read_run, write_run
 from sdjax.sources import Example
 from sdjax.text import Normalisation
-
-_HEADER = struct.Struct("<16sfI")  # digest, label (NaN: none), bytes that follow
-_BUFFER_BYTES = 32 * 2**20  # of bucket records, over all buckets
+from sdjax.workers import Workers
+from sdjax.workfolder import publish, work_folder
 
 
 def prepare(
-    examples: Iterable[Example],
+    examples: Iterable[Example], folder: str | Path, *, report: ReadReport, **options
+) -> Corpus:
+    """Write a corpus of examples from anywhere; see `prepare_blocks` for the options.
+
+    Args:
+        examples: consumed once, unless the same corpus is there already.
+        report: what is counted as they are consumed, by `sources.counted` for example.
+        options: besides those of `prepare_blocks` those of `Plan`.
+    """
+    given = {key: options.pop(key) for key in Plan._fields if key in options}
+    return prepare_blocks(
+        blocks_of(examples), folder, report=report, plan=Plan(**given), **options
+    )
+
+
+def prepare_blocks(
+    blocks: Iterable[Block],
     folder: str | Path,
     *,
     report: ReadReport,
     source: dict,
-    normalisation: Normalisation = Normalisation(),  # noqa: B008 (frozen)
-    shards: tuple[int, int, int] = (1000, 1, 1),
-    seed: int = 0,
+    plan: Plan = Plan(),  # noqa: B008 (immutable)
+    workers: int = 1,
     max_bad_fraction: float = 0.01,
     progress: bool = True,
 ) -> Corpus:
     """Write a corpus: normalised, exact duplicates dropped, shuffled, split in shards.
 
     A keyed hash of a review's bytes says which shard it goes to and where in the shard
-    it stands: the corpus is a function of the set of reviews and the seed, not of
-    their order, and memory holds one shard's index at most. Of duplicates with
-    different labels the smallest label stays.
+    it stands: the corpus is a function of the set of reviews and of the plan, not of
+    their order (but with the split rule "contiguous") nor of the number of workers.
+    Of duplicates with different labels the smallest label stays; with "contiguous" the
+    first duplicate does.
 
     Args:
-        examples: consumed once, unless the same corpus is there already.
+        blocks: consumed once, unless the same corpus is there already.
         folder: must not exist, be empty, or hold the corpus that is asked for.
-        report: what the reader counted; checked before anything is put in place.
-        source: where the examples come from, as JSON; kept in the manifest.
-        shards: how many shards train, valid and test have.
-        seed: another seed gives another shuffle and another split.
+        report: gets what is counted; checked before anything is put in place.
+        source: where the blocks come from, as JSON; kept in the manifest.
+        plan: what is asked for.
+        workers: processes that work at it.
         max_bad_fraction: how much of the input may be unusable.
         progress: show a progress bar on standard error.
 
@@ -66,167 +86,177 @@ def prepare(
             disk, bad input, too few reviews for the shards.
     """
     folder = Path(folder)
-    if len(shards) != len(SPLITS) or min(shards) < 1:
-        raise InputError(f"shards are {shards}; give at least one each: {SPLITS}")
-    request = {
-        "source": source,
-        "normalisation": normalisation.as_json(),
-        "seed": seed,
-        "shards": list(shards),
-    }
-    if _already_prepared(folder, request):
+    plan.check()
+    request = {"source": source, **plan.as_json()}
+    if already_prepared(folder, request):
         if progress:
             print(f"{folder}: already prepared, nothing to do", file=sys.stderr)
         return Corpus.open(folder)
-    with _work_folder(folder) as work:
-        buckets = _fill_buckets(
-            examples, work, report, normalisation, sum(shards), seed, progress
-        )
-        report.check(max_bad_fraction)
-        splits, duplicates = _write_splits(buckets, work, shards, progress)
-        manifest = {
-            "format": "sdjax corpus",
-            "format_version": FORMAT_VERSION,
-            "request": request,
-            "split_rule": "shuffled",
-            "reviews": sum(s["reviews"] for split in splits.values() for s in split),
-            "duplicates": duplicates,
-            "report": report.as_json(),
-            "splits": splits,
-        }
-        _publish(work, folder, manifest)
+    left = request | {"block_bytes": BLOCK_BYTES}
+    with work_folder(folder, left) as work:
+        with Workers(workers) as pool:
+            read = _write_segments(blocks, work, plan, pool, report, progress)
+            report.check(max_bad_fraction)
+            shards, duplicates = _write_shards(*read, work, plan, pool, progress)
+        splits = in_splits(shards, plan)
+        manifest = as_manifest(request, splits, duplicates, report)
+        publish(work / "corpus", folder, manifest)
     return Corpus.open(folder)
 
 
-def _fill_buckets(
-    examples: Iterable[Example],
+def _write_segments(
+    blocks: Iterable[Block],
     work: Path,
+    plan: Plan,
+    pool: Workers,
     report: ReadReport,
-    normalisation: Normalisation,
-    count: int,
-    seed: int,
     progress: bool,
-) -> list[Path]:
-    """Append every review to the bucket that its hash picks."""
-    key = struct.pack("<q", seed)
-    empty = len(normalisation.encode(""))
-    paths = [work / f"bucket-{index:05d}" for index in range(count)]
-    for path in paths:
-        path.touch()
-    buffers = [bytearray() for _ in paths]
-    pending = 0
-    bar = tqdm(desc="reading", unit_scale=True, disable=not progress)
-    with bar:
-        for number, (text, label, row, _) in enumerate(examples):
-            data = normalisation.encode(text)
-            if len(data) == empty:
-                report.skip("empty text", f"row {row}")
-                continue
-            digest = hashlib.blake2b(data, digest_size=16, key=key).digest()
-            label = math.nan if label is None else label
-            buffer = buffers[int.from_bytes(digest[:8], "little") % count]
-            buffer += _HEADER.pack(digest, label, len(data))
-            buffer += data
-            pending += _HEADER.size + len(data)
-            if pending >= _BUFFER_BYTES:
-                _flush(paths, buffers)
-                pending = 0
-            if number % 256 == 0:
-                _advance(bar, report)
-        _flush(paths, buffers)
-        _advance(bar, report)
-    return paths
+) -> tuple[list[Path], list[int]]:
+    """Turn every block into a segment; give these and how many reviews each has."""
+    folder, finished = work / "segments", work / "segments.json"
+    folder.mkdir(exist_ok=True)
+    if finished.exists():
+        rows = json.loads(finished.read_bytes())["rows"]
+        segments = [folder / f"{number:06d}" for number in range(len(rows))]
+        markers = [read_marker(segment) for segment in segments]
+        if None not in markers:
+            report.add(
+                ReadReport.from_json(json.loads(finished.read_bytes())["report"])
+            )
+            return segments, rows
+    segments, rows = [], []
+    write = partial(
+        _write_segment,
+        normalisation=plan.normalisation,
+        key=digest_key(plan.seed),
+        layout=plan.layout,
+    )
+
+    def tasks() -> Iterator[tuple[Path, Block]]:
+        for block in blocks:
+            segments.append(folder / f"{len(segments):06d}")
+            yield segments[-1], block
+
+    with tqdm(desc="reading", unit_scale=True, disable=not progress) as bar:
+        for count, counted in pool.map(write, tasks()):
+            rows.append(count)
+            report.add(counted)
+            bar.total, bar.unit = report.total or None, report.unit
+            bar.update(report.position - bar.n)
+    left = {"rows": rows, "report": report.as_json()}
+    write_whole(finished, json.dumps(left).encode())
+    return segments, rows
 
 
-def _advance(bar: tqdm, report: ReadReport) -> None:
-    bar.total, bar.unit = report.total or None, report.unit
-    bar.update(report.position - bar.n)
+def _write_segment(
+    task: tuple[Path, Block], normalisation: Normalisation, key: bytes, layout: Layout
+) -> tuple[int, ReadReport]:
+    """Write the segment of a block if it is not there; runs in any process."""
+    path, block = task
+    if (found := read_marker(path)) is not None:
+        return found
+    index, reviews, report = encode_block(block, normalisation, key, layout.shards)
+    write_segment(path, index, reviews, layout, report)
+    return len(reviews), report
 
 
-def _flush(paths: list[Path], buffers: list[bytearray]) -> None:
-    # Opened anew each time: as many files as shards need not be open at once.
-    for path, buffer in zip(paths, buffers, strict=True):
-        if buffer:
-            with path.open("ab") as file:
-                file.write(buffer)
-            buffer.clear()
-
-
-def _write_splits(
-    buckets: list[Path], work: Path, shards: tuple[int, int, int], progress: bool
-) -> tuple[dict[str, list[dict]], int]:
-    """Turn each bucket into a shard; give the manifest entries and the duplicates."""
-    names = [
-        f"{split}/{index:05d}"
-        for split, count in zip(SPLITS, shards, strict=True)
-        for index in range(count)
-    ]
-    for split in SPLITS:
-        (work / split).mkdir()
-    splits = {split: [] for split in SPLITS}
-    duplicates = 0
+def _write_shards(
+    segments: list[Path],
+    rows: list[int],
+    work: Path,
+    plan: Plan,
+    pool: Workers,
+    progress: bool,
+) -> tuple[list[dict], int]:
+    """Make the shards; give their manifest entries and how many duplicates went."""
+    for name in ("runs", "held", *(f"corpus/{split}" for split in SPLITS)):
+        (work / name).mkdir(parents=True, exist_ok=True)
+    names, holdout = plan.names(), None
+    if plan.split == "contiguous":
+        firsts = np.concatenate([[0], np.cumsum(rows)])
+        parts, held = plan.split_of_parts(), plan.shards[1:]
+        holdout = Holdout(firsts[:-1], int(firsts[-1]), parts, held)
+    layout = plan.layout
+    runs = _runs(work, segments, layout, names[: layout.shards], plan.dedup, holdout)
+    entries, duplicates = [], 0
     with tqdm(
         total=len(names), desc="writing", unit="shard", disable=not progress
     ) as bar:
-        for name, bucket in zip(names, buckets, strict=True):
-            entry, dropped = _write_shard(bucket, work, name)
-            bucket.unlink()
-            splits[name.partition("/")[0]].append(entry)
-            duplicates += dropped
-            bar.update()
-    _check_filled(splits, shards)
-    return splits, duplicates
+        while runs:
+            for made, dropped in pool.map(_finish_run, runs):
+                entries += made
+                duplicates += dropped
+                bar.update(len(made))
+            segments = [path for run in runs for path in run.held_segments]
+            runs = []
+            if segments:  # what was held out makes the shards of valid and test
+                left = names[layout.shards :]
+                runs = _runs(work, segments, holdout.layout, left, "none", None)
+    return entries, duplicates
 
 
-def _write_shard(bucket: Path, work: Path, name: str) -> tuple[dict, int]:
-    """Sort a bucket by hash, drop duplicates, write the shard and its index."""
-    offsets, labels = [0], []
-    sha256 = hashlib.sha256()
-    duplicates, last = 0, None
-    with bucket.open("rb") as file, (work / f"{name}.bin").open("wb") as output:
-        if os.fstat(file.fileno()).st_size:
-            with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as data:
-                for digest, missing, label, start, end in sorted(_records(data)):
-                    if digest == last:
-                        duplicates += 1
-                        continue
-                    last = digest
-                    review = data[start:end]
-                    output.write(review)
-                    sha256.update(review)
-                    offsets.append(offsets[-1] + len(review))
-                    labels.append(math.nan if missing else label)
-    index = {"offsets": _npy(np.array(offsets, np.int64))}
-    if not all(math.isnan(label) for label in labels):
-        index["labels"] = _npy(np.array(labels, np.float32))
-    for kind, content in index.items():
-        (work / f"{name}.{kind}.npy").write_bytes(content)
-    entry = {
-        "file": f"{name}.bin",
-        "bytes": offsets[-1],
-        "reviews": len(labels),
-        "sha256": sha256.hexdigest(),
-        "index_sha256": hashlib.sha256(b"".join(index.values())).hexdigest(),
+def _runs(
+    work: Path,
+    segments: list[Path],
+    layout: Layout,
+    names: list[str],
+    dedup: str,
+    holdout: Holdout | None,
+) -> list[Run]:
+    """Describe how the shards `names` are to be written out of some segments."""
+    runs = []
+    for cuts in plan_runs(segments, layout):
+        shards = slice(cuts[0] // layout.parts, cuts[-1] // layout.parts)
+        runs.append(
+            Run(
+                folder=work / "corpus",
+                names=names[shards],
+                marker=work / "runs" / f"{names[shards][0].replace('/', '-')}.json",
+                segments=segments,
+                layout=layout,
+                cuts=cuts,
+                deduplicate=dedup == "exact",
+                holdout=holdout,
+                held=work / "held",
+            )
+        )
+    return runs
+
+
+def _finish_run(run: Run) -> tuple[list[dict], int]:
+    """Write a run if it is not there; runs in any process."""
+    return read_run(run) or write_run(run)
+
+
+def in_splits(entries: list[dict], plan: Plan) -> dict[str, list[dict]]:
+    """Put the entries of all shards, in order, under the names of their splits.
+
+    Raises:
+        InputError: a shard is empty.
+    """
+    ends = np.cumsum(plan.shards).tolist()
+    splits = {
+        split: entries[end - count : end]
+        for split, count, end in zip(SPLITS, plan.shards, ends, strict=True)
     }
-    return entry, duplicates
+    _check_filled(splits, plan.shards)
+    return splits
 
 
-def _records(data: mmap.mmap) -> Iterator[tuple[bytes, bool, float, int, int]]:
-    """Yield (digest, no label, label, start, end) of each record of a bucket."""
-    start = 0
-    while start < len(data):
-        digest, label, length = _HEADER.unpack_from(data, start)
-        start += _HEADER.size
-        # NaN does not compare: keep it out of the sort key.
-        missing = math.isnan(label)
-        yield digest, missing, 0.0 if missing else label, start, start + length
-        start += length
-
-
-def _npy(array: np.ndarray) -> bytes:
-    content = io.BytesIO()
-    np.save(content, array)
-    return content.getvalue()
+def as_manifest(
+    request: dict, splits: dict[str, list[dict]], duplicates: int, report: ReadReport
+) -> dict:
+    """Say in one JSON object what a corpus is and where it comes from."""
+    return {
+        "format": "sdjax corpus",
+        "format_version": FORMAT_VERSION,
+        "request": request,
+        "split_rule": request["split"],
+        "reviews": sum(s["reviews"] for split in splits.values() for s in split),
+        "duplicates": duplicates,
+        "report": report.as_json(),
+        "splits": splits,
+    }
 
 
 def _check_filled(splits: dict[str, list[dict]], shards: tuple[int, int, int]) -> None:
@@ -245,7 +275,7 @@ def _check_filled(splits: dict[str, list[dict]], shards: tuple[int, int, int]) -
         )
 
 
-def _already_prepared(folder: Path, request: dict) -> bool:
+def already_prepared(folder: Path, request: dict) -> bool:
     """Tell whether `folder` holds the corpus asked for; refuse anything else in it."""
     if not folder.exists():
         return False
@@ -257,7 +287,9 @@ def _already_prepared(folder: Path, request: dict) -> bool:
         raise InputError(
             f"{folder}: not empty and not a corpus; choose another output folder"
         )
-    found = read_manifest(folder).get("request", {})
+    # Corpora of earlier versions were all made by the rules that are the default.
+    default = {"split": SPLIT_RULES[0], "dedup": DEDUP_RULES[0]}
+    found = default | read_manifest(folder).get("request", {})
     wanted = json.loads(json.dumps(request))
     differs = [
         f"{name} is {json.dumps(found.get(name))}, asked for {json.dumps(value)}"
@@ -270,78 +302,3 @@ def _already_prepared(folder: Path, request: dict) -> bool:
             "another output folder or delete this one"
         )
     return True
-
-
-@contextlib.contextmanager
-def _work_folder(folder: Path) -> Iterator[Path]:
-    """Give a sibling folder to write in; it is gone afterwards unless it was renamed.
-
-    A run that was killed leaves it behind; the next run finds its lock free, which
-    the system sees to, and clears it.
-    """
-    folder = folder.absolute()
-    work = folder.parent / f".{folder.name}.preparing"
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        lock = (work / "lock").open("wb")
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written ({error.strerror}); choose another output "
-            "folder"
-        ) from error
-    with lock:
-        try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
-            raise InputError(
-                f"{folder}: another prepare is writing it; wait for that one"
-            ) from error
-        try:
-            _clear(work)
-            yield work
-        except OSError as error:
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT):
-                raise
-            raise InputError(
-                f"{folder}: disk full while writing; free about twice the size of the "
-                "uncompressed reviews or choose another output folder"
-            ) from error
-        finally:
-            shutil.rmtree(work, ignore_errors=True)
-
-
-def _clear(work: Path) -> None:
-    for path in work.iterdir():
-        if path.is_dir():
-            shutil.rmtree(path)
-        elif path.name != "lock":
-            path.unlink()
-
-
-def _publish(work: Path, folder: Path, manifest: dict) -> None:
-    """Force everything to disk, the manifest last, and rename into place."""
-    files = [path for path in work.rglob("*") if path.is_file()]
-    for path in [*files, *(work / split for split in SPLITS)]:
-        _sync(path)
-    (work / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-    _sync(work / MANIFEST)
-    _sync(work)
-    try:
-        os.rename(work, folder)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise
-        raise InputError(
-            f"{folder}: was filled by someone else meanwhile; choose another folder"
-        ) from error
-    # Until here the lock kept others away from the work folder.
-    (folder / "lock").unlink()
-    _sync(folder.absolute().parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

@@ -30,6 +30,19 @@ class ReadReport:
         self.skipped[reason] += count
         self.first.setdefault(reason, place)
 
+    def add(self, other: "ReadReport") -> None:
+        """Add the counts of what was read after this."""
+        self.read += other.read
+        self.skipped.update(other.skipped)
+        for reason, place in other.first.items():
+            self.first.setdefault(reason, place)
+
+    def take(self) -> "ReadReport":
+        """Give the counts since the last time, and start counting anew."""
+        taken = ReadReport(self.read, self.skipped, self.first)
+        self.read, self.skipped, self.first = 0, Counter(), {}
+        return taken
+
     @property
     def kept(self) -> int:
         """How many rows could be used."""
@@ -66,3 +79,8 @@ class ReadReport:
             "skipped": dict(self.skipped),
             "first": dict(self.first),
         }
+
+    @classmethod
+    def from_json(cls, counts: dict) -> "ReadReport":
+        """Read what `as_json` gave."""
+        return cls(counts["read"], Counter(counts["skipped"]), dict(counts["first"]))

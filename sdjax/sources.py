@@ -4,6 +4,7 @@ How each format is read stands in `sdjax.readers`; what is skipped is counted in
 `ReadReport`.
 """
 
+import glob
 import hashlib
 import itertools
 import math
@@ -15,10 +16,11 @@ from typing import Any, NamedTuple
 from sdjax.errors import InputError
 from sdjax.readers import FORMATS, Record, file_records, tfds_records
 from sdjax.readreport import ReadReport
+from sdjax.streams import COMPRESSIONS
 
 TEXT_KEYS = (
-    "reviewText",
-    "text",
+    "reviewText",  # Amazon 2014 and 2018
+    "text",  # Amazon 2023, IMDB and Yelp in TFDS
     "review",
     "sentence",
     "review_body",
@@ -43,6 +45,96 @@ class Example(NamedTuple):
     id: str | None = None
 
 
+# Like an example, with the place that messages name: (row, place, text, label).
+Placed = tuple[int, int | str, str, float | None]
+
+
+class Keys(NamedTuple):
+    """Which values of the records of a source are the text and the label.
+
+    place: the source as messages name it.
+    """
+
+    place: str
+    text: str
+    label: str | None
+
+    def pick(self, records: Iterable[Record], report: ReadReport) -> Iterator[Placed]:
+        """Pick the text and the label from every record; count those without."""
+        text_key, label_key = self.text, self.label
+        for row, place, values in records:
+            text = values.get(text_key)
+            if type(text) is not str:
+                missing = f"row without '{text_key}'"
+                reason = missing if text is None else "text that is not a string"
+                report.skip(reason, f"{self.place}:{place}")
+            elif not text or text.isspace():
+                report.skip("empty text", f"{self.place}:{place}")
+            elif label_key is None:
+                yield row, place, text, None
+            elif (label := _as_label(values.get(label_key))) is None:
+                report.skip("label missing or not a number", f"{self.place}:{place}")
+            else:
+                yield row, place, text, label
+
+
+class File(NamedTuple):
+    """A file of reviews whose keys are known."""
+
+    path: Path
+    suffix: str
+    keys: Keys
+
+    def records(self, report: ReadReport, more: Sequence[str] = ()) -> Iterator[Record]:
+        """Read all of it, record by record: its keys, and `more` of them."""
+        columns = [key for key in (*self.keys[1:], *more) if key is not None]
+        return file_records(self.path, self.suffix, report, columns)
+
+
+class Dataset(NamedTuple):
+    """A dataset of TFDS whose keys are known."""
+
+    source: str
+    keys: Keys
+
+    def records(self, report: ReadReport, more: Sequence[str] = ()) -> Iterator[Record]:
+        """Read all of it, record by record; every record has all keys anyhow."""
+        return tfds_records(self.source, report)
+
+
+def open_source(
+    source: str,
+    *,
+    text_key: str | None = None,
+    label_key: str | None = None,
+    more: Sequence[tuple[str, str]] = (),
+) -> File | Dataset:
+    """Find out how a source is to be read.
+
+    Args:
+        source: a path that ends in .jsonl, .json (one object a line), .csv (with a
+            header), .txt (one review a line) or .parquet, all but the last also with
+            .gz or .zst; or `tfds:NAME` or `tfds:NAME:SPLIT` (split "train" by default).
+        text_key: key or column of the text; by default the first of `TEXT_KEYS` that
+            the source has.
+        label_key: key or column of a numeric label. Without it labels are None.
+        more: (what for, key) of others that must exist.
+
+    Raises:
+        InputError: it cannot be read, or has no such key.
+    """
+    source, peeked = str(source), ReadReport()
+    if _is_dataset(source):
+        records = tfds_records(source, peeked)
+        keys = _keys(source, "key", records, text_key, label_key, more)
+        name, _, split = source.removeprefix("tfds:").partition(":")
+        return Dataset(source, keys._replace(place=f"{name}/{split or 'train'}"))
+    path, suffix = _check_path(source)
+    records = file_records(path, suffix, peeked)
+    kind = "column" if suffix in (".csv", ".parquet") else "key"
+    return File(path, suffix, _keys(source, kind, records, text_key, label_key, more))
+
+
 def read_examples(
     source: str,
     *,
@@ -54,30 +146,79 @@ def read_examples(
     """Read a source of reviews, one example at a time, in constant memory.
 
     Args:
-        source: a path that ends in .jsonl, .json (one object a line), .csv (with a
-            header) or .txt (one review a line), each also with .gz; or `tfds:NAME`
-            or `tfds:NAME:SPLIT` (split "train" by default).
+        source, text_key: as `open_source` takes them.
         report: counts what is read and skipped while the examples are consumed. The
             caller decides with `ReadReport.check` whether too much was skipped.
-        text_key: key or column of the text; by default the first of `TEXT_KEYS` that
-            the source has.
         label_key: key or column of a numeric label, or a list of them: then a row needs
             all of them. Without it labels are None.
         id_key: key or column of an id, kept as a string. Without it ids are None.
 
     Raises:
-        InputError: at once for a path that cannot be read, at the first example for
-            an unknown key, while reading for a damaged archive.
+        InputError: at once for a source that cannot be read and for an unknown key,
+            while reading for a damaged archive.
     """
-    source = str(source)
-    if source.startswith("tfds:"):
-        records = tfds_records(source, report)
-        kind = "key"
-    else:
-        path, suffix = _check_path(source)
-        records = file_records(path, suffix, report)
-        kind = "column" if suffix == ".csv" else "key"
-    return _pick(source, kind, records, report, text_key, label_key, id_key)
+    several = label_key is not None and not isinstance(label_key, str)
+    label_keys = list(label_key) if several else [label_key] if label_key else []
+    more = [("label", key) for key in label_keys]
+    more += [] if id_key is None else [("id", id_key)]
+    opened = open_source(source, text_key=text_key, more=more)
+    if isinstance(opened, File):
+        report.total, report.unit = opened.path.stat().st_size, "B"
+    records = opened.records(report, [key for _, key in more])
+    picked = _pick_all(opened.keys, records, report, label_keys, id_key)
+    return (
+        Example(text, labels if several else next(iter(labels), None), row, given)
+        for text, labels, row, given in picked
+    )
+
+
+def _pick_all(
+    keys: Keys,
+    records: Iterator[Record],
+    report: ReadReport,
+    label_keys: Sequence[str],
+    id_key: str | None,
+) -> Iterator[tuple[str, tuple[float, ...], int, str | None]]:
+    """Pick text, labels, row and id from every record; count those without."""
+    for record in records:
+        values = record[2]
+        for row, place, text, _ in keys.pick([record], report):
+            labels = tuple(_as_label(values.get(key)) for key in label_keys)
+            if id_key is not None and not _is_id(values.get(id_key)):
+                report.skip("id missing", f"{keys.place}:{place}")
+            elif None in labels:
+                report.skip("label missing or not a number", f"{keys.place}:{place}")
+            else:
+                yield text, labels, row, None if id_key is None else str(values[id_key])
+
+
+def expand(patterns: Iterable[str]) -> list[str]:
+    """Replace each pattern with `*`, `?` or `**` by the files that it matches, sorted.
+
+    Raises:
+        InputError: a pattern matches nothing, a file is named twice.
+    """
+    found = []
+    for pattern in map(str, patterns):
+        if _is_dataset(pattern) or os.path.exists(pattern):
+            found.append(pattern)
+        elif glob.has_magic(pattern):
+            matches = sorted(glob.glob(pattern, recursive=True))
+            if not matches:
+                raise InputError(f"{pattern}: no file matches; check the pattern")
+            found += matches
+        else:
+            found.append(pattern)
+    twice = next((name for name in found if found.count(name) > 1), None)
+    if twice is not None:
+        raise InputError(f"{twice}: given twice; give each file once")
+    if len(found) > 1 and (name := next(filter(_is_dataset, found), None)):
+        raise InputError(f"{name}: a dataset is prepared by itself; give it alone")
+    return found
+
+
+def _is_dataset(source: str) -> bool:
+    return source.startswith("tfds:")
 
 
 def counted(
@@ -92,17 +233,25 @@ def counted(
 
 
 def describe(
-    source: str, *, text_key: str | None = None, label_key: str | None = None
+    sources: str | Iterable[str],
+    *,
+    text_key: str | None = None,
+    label_key: str | None = None,
 ) -> dict:
-    """Describe a source for a corpus manifest, as a JSON object.
+    """Describe a source, or several, for a corpus manifest, as a JSON object.
 
     A file is known by its name, its size and a digest of its two ends, so that a
     corpus prepared from an earlier version of the file is not taken for this one.
     """
     keys = {"text_key": text_key, "label_key": label_key}
-    source = str(source)
-    if source.startswith("tfds:"):
-        return {"name": source, **keys}
+    names = [sources] if isinstance(sources, str) else list(sources)
+    described = [_describe(name) for name in names]
+    return (described[0] if len(names) == 1 else {"files": described}) | keys
+
+
+def _describe(source: str) -> dict:
+    if _is_dataset(source):
+        return {"name": source}
     path, _ = _check_path(source)
     size = path.stat().st_size
     with path.open("rb") as file:
@@ -110,7 +259,7 @@ def describe(
         file.seek(max(0, size - 2**16))
         ends += file.read(2**16)
     digest = hashlib.sha256(ends).hexdigest()
-    return {"name": path.name, "bytes": size, "ends_sha256": digest, **keys}
+    return {"name": path.name, "bytes": size, "ends_sha256": digest}
 
 
 def _check_path(source: str) -> tuple[Path, str]:
@@ -118,12 +267,13 @@ def _check_path(source: str) -> tuple[Path, str]:
     if not path.exists():
         raise InputError(f"{path}: no such file; give a path or tfds:NAME")
     if not path.is_file():
-        raise InputError(f"{path}: not a file; give one file of reviews")
-    suffix = Path(path.name.removesuffix(".gz")).suffix
-    if suffix not in FORMATS:
+        raise InputError(f"{path}: not a file; give files, or a pattern as 'dir/*.gz'")
+    plain = path.with_suffix("") if path.suffix in COMPRESSIONS else path
+    suffix = plain.suffix
+    if suffix not in FORMATS or (suffix == ".parquet" and plain != path):
         raise InputError(
-            f"{path}: unknown format '{suffix}'; use one of {', '.join(FORMATS)}, "
-            "each also with .gz"
+            f"{path}: unknown format '{''.join(path.suffixes[-2:])}'; use one of"
+            f" {', '.join(FORMATS)}, all but the last also with .gz or .zst"
         )
     if path.stat().st_size == 0:
         raise InputError(f"{path}: the file is empty")
@@ -132,45 +282,24 @@ def _check_path(source: str) -> tuple[Path, str]:
     return path, suffix
 
 
-def _pick(
+def _keys(
     source: str,
     kind: str,
     records: Iterator[Record],
-    report: ReadReport,
     text_key: str | None,
-    label_key: str | Sequence[str] | None,
-    id_key: str | None,
-) -> Iterator[Example]:
-    """Pick text, label and id from every record; count those without."""
+    label_key: str | None,
+    more: Sequence[tuple[str, str]],
+) -> Keys:
+    """Look at the first records to find the keys."""
     head = list(itertools.islice(records, _PEEK))
-    if not head:
-        return
-    keys = list(dict.fromkeys(key for record in head for key in record.values))
-    text_key = _find_key(source, kind, keys, "text", text_key)
-    several = label_key is not None and not isinstance(label_key, str)
-    label_keys = label_key if several else [label_key] if label_key else []
-    for key in label_keys:
-        _find_key(source, kind, keys, "label", key)
-    if id_key is not None:
-        _find_key(source, kind, keys, "id", id_key)
-    for row, place, values in itertools.chain(head, records):
-        text = values.get(text_key)
-        if text is None:
-            report.skip(f"row without '{text_key}'", place)
-        elif not isinstance(text, str):
-            report.skip("text that is not a string", place)
-        elif not text.strip():
-            report.skip("empty text", place)
-        elif id_key is not None and not _is_id(values.get(id_key)):
-            report.skip("id missing", place)
-        else:
-            labels = tuple(_as_label(values.get(key)) for key in label_keys)
-            if None in labels:
-                report.skip("label missing or not a number", place)
-                continue
-            label = labels if several else labels[0] if labels else None
-            given = None if id_key is None else str(values[id_key])
-            yield Example(text, label, row, given)
+    exist = list(dict.fromkeys(key for _, _, values in head for key in values))
+    if head:
+        text_key = _find_key(source, kind, exist, "text", text_key)
+        if label_key is not None:
+            _find_key(source, kind, exist, "label", label_key)
+        for role, key in more:
+            _find_key(source, kind, exist, role, key)
+    return Keys(source, text_key or TEXT_KEYS[0], label_key)
 
 
 def _find_key(
@@ -200,10 +329,8 @@ def _is_id(value: Any) -> bool:
 
 
 def _as_label(value: Any) -> float | None:
-    if not isinstance(value, int | float | str):
-        return None
     try:
         label = float(value)
-    except (ValueError, OverflowError):
+    except (TypeError, ValueError, OverflowError):
         return None
-    return label if math.isfinite(label) and abs(label) <= _MAX_LABEL else None
+    return label if -_MAX_LABEL <= label <= _MAX_LABEL else None  # None for NaN

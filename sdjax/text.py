@@ -8,8 +8,8 @@ from sdjax.errors import InputError
 
 VOCABULARY_SIZE = 256
 
-_PREFIX = b"\n "
-_SUFFIX = b" "
+_PREFIX = "\n "
+_SUFFIX = " "
 _NEWLINE = re.compile(r"\r\n|\r|\n")
 # A tag starts with a letter or a slash, so that "I <3 it" and "4 < 5" survive.
 _TAGS = re.compile(r"(?:</?[a-zA-Z][^<>]*>\s*)+")
@@ -33,10 +33,13 @@ class Normalisation:
 
         Reference: Radford et al. 2017, section 3.
         """
-        text = html.unescape(text)
+        if "&" in text:
+            text = html.unescape(text)
         if self.strip_tags:
             text = _TAGS.sub(" ", text)
-        return _NEWLINE.sub(" ", text).strip()
+        if "\n" in text or "\r" in text:  # a search is cheaper than a substitution
+            text = _NEWLINE.sub(" ", text)
+        return text.strip()
 
     def encode(self, text: str) -> bytes:
         """Turn a text into the bytes that the model reads: newline, space, text, space.
@@ -47,14 +50,13 @@ class Normalisation:
         Returns:
             UTF-8 bytes. Half a surrogate pair, which UTF-8 cannot hold, becomes U+FFFD.
         """
-        text = self.normalise(text)
+        text = f"{_PREFIX}{self.normalise(text)}{_SUFFIX}"
         try:
-            data = text.encode()
+            return text.encode()
         except UnicodeEncodeError:
             # The detour joins pairs that were given as two escapes.
             pairs = text.encode("utf-16-le", "surrogatepass")
-            data = pairs.decode("utf-16-le", "replace").encode()
-        return _PREFIX + data + _SUFFIX
+            return pairs.decode("utf-16-le", "replace").encode()
 
     def as_json(self) -> dict:
         """Give the options as a JSON object."""
@@ -83,4 +85,4 @@ class Normalisation:
 
 def unframe(data: bytes) -> str:
     """Give back the text of one encoded review, without the framing bytes."""
-    return bytes(data).removeprefix(_PREFIX).removesuffix(_SUFFIX).decode()
+    return bytes(data).decode().removeprefix(_PREFIX).removesuffix(_SUFFIX)

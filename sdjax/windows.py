@@ -1,5 +1,7 @@
 """The deterministic, resumable stream of windows that truncated BPTT reads."""
 
+import hashlib
+import json
 from typing import NamedTuple
 
 import numpy as np
@@ -28,8 +30,8 @@ class Windows:
     length, read left to right in windows of T; a row's first input is the byte before
     its first target. So every byte of a shard after its first is predicted exactly
     once. `windows[step]` depends on nothing but the arguments and `step`: epochs
-    follow each other, each with its own order of shards. It has the two methods of a
-    Grain `RandomAccessDataSource`.
+    follow each other, each with its own order of shards. It is a Grain
+    `RandomAccessDataSource`, whose elements are whole batches.
 
     Args:
         corpus: an open corpus.
@@ -38,6 +40,7 @@ class Windows:
         window_size: T, bytes predicted per row and window.
         seed: of the order of shards; order is a function of (seed, epoch).
         shuffle: False reads the shards in the order of the manifest.
+        rows: read only these rows of each batch, those of this process; all by default.
 
     Raises:
         InputError: a shard has fewer bytes to predict than the batch has rows.
@@ -52,10 +55,12 @@ class Windows:
         window_size: int,
         seed: int = 0,
         shuffle: bool = True,
+        rows: range | None = None,
     ):
         self._corpus, self._split = corpus, split
         self._batch_size, self._window_size = batch_size, window_size
         self._seed, self._shuffle = seed, shuffle
+        self._rows = np.array(rows or range(batch_size))
         shard_bytes = np.array([s.bytes for s in corpus.shards[split]], np.int64)
         if shard_bytes.min() - 1 < batch_size:
             raise InputError(
@@ -67,10 +72,22 @@ class Windows:
         self._shard_windows = -(-self._row_bytes // window_size)
         self.windows_per_epoch = int(self._shard_windows.sum())
         self.bytes_per_epoch = int((shard_bytes - 1).sum())
-        self._epoch = -1
+        self._epoch = (-1, None, None)
 
     def __len__(self) -> int:
         return self.windows_per_epoch
+
+    @property
+    def fingerprint(self) -> str:
+        """What, beside the step, a position in the data stands for."""
+        order = self._seed if self._shuffle else None
+        sizes = self._batch_size, self._window_size
+        identity = [self._corpus.fingerprint, self._split, *sizes, order]
+        return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
+
+    def __repr__(self) -> str:
+        """Grain keeps this with its position and compares it when it goes on."""
+        return f"Windows(fingerprint={self.fingerprint!r})"
 
     @property
     def padding(self) -> float:
@@ -83,13 +100,14 @@ class Windows:
         if step < 0:
             raise IndexError(f"window {step}: windows are counted from 0")
         epoch, window = divmod(step, self.windows_per_epoch)
-        if epoch != self._epoch:
-            self._order = self._shard_order(epoch)
-            self._ends = np.cumsum(self._shard_windows[self._order])
-            self._epoch = epoch
-        place = int(np.searchsorted(self._ends, window, side="right"))
-        shard = int(self._order[place])
-        first = int(self._ends[place] - self._shard_windows[shard])
+        known, order, ends = self._epoch
+        if epoch != known:
+            order = self._shard_order(epoch)
+            ends = np.cumsum(self._shard_windows[order])
+            self._epoch = epoch, order, ends  # at once: Grain reads on many threads
+        place = int(np.searchsorted(ends, window, side="right"))
+        shard = int(order[place])
+        first = int(ends[place] - self._shard_windows[shard])
         return self._read(shard, window - first)
 
     def _shard_order(self, epoch: int) -> np.ndarray:
@@ -101,19 +119,22 @@ class Windows:
 
     def _read(self, shard: int, window: int) -> Batch:
         data = self._corpus.read(self._split, shard)
-        rows, size = self._batch_size, self._window_size
+        rows, size = self._rows, self._window_size
         row_bytes, offset = int(self._row_bytes[shard]), window * size
-        starts = np.arange(rows) * row_bytes + offset
-        row_ends = np.minimum((np.arange(rows) + 1) * row_bytes, len(data) - 1)
+        starts = rows * row_bytes + offset
+        row_ends = np.minimum((rows + 1) * row_bytes, len(data) - 1)
         lengths = np.clip(row_ends - starts, 0, size).astype(np.int32)
         if lengths.min() == size:
             # Every row is full: one strided view, copied once, no index arrays.
             view = np.lib.stride_tricks.as_strided(
-                data[offset:], (size + 1, rows), (1, row_bytes), writeable=False
+                data[starts[0] :],
+                (size + 1, len(rows)),
+                (1, row_bytes),
+                writeable=False,
             )
             tokens = np.ascontiguousarray(view)
         else:
             time = np.arange(size + 1)[:, None]
             index = np.minimum(starts[None] + time, len(data) - 1)
             tokens = np.where(time <= lengths[None], data[index], 0).astype(np.uint8)
-        return Batch(tokens, lengths, np.full(rows, window == 0))
+        return Batch(tokens, lengths, np.full(len(rows), window == 0))

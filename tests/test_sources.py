@@ -6,7 +6,7 @@ import pytest
 
 from sdjax.errors import InputError
 from sdjax.readreport import ReadReport
-from sdjax.sources import Example, counted, describe, read_examples
+from sdjax.sources import Example, counted, describe, open_source, read_examples
 
 
 def read(path, **keys):
@@ -164,7 +164,7 @@ def test_paths_that_cannot_be_read(tmp_path):
     for path, why in (
         (tmp_path / "none.csv", "no such file"),
         (tmp_path, "not a file"),
-        (write(tmp_path / "a.parquet", "x"), "unknown format '.parquet'"),
+        (write(tmp_path / "a.xml", "x"), "unknown format '.xml'"),
         (write(tmp_path / "empty.csv", ""), "empty"),
     ):
         # At once, before anything is read.
@@ -210,10 +210,10 @@ def test_a_csv_header_that_is_not_utf8(tmp_path):
 
 
 def test_lines_that_are_too_long_are_skipped(tmp_path, monkeypatch):
-    monkeypatch.setattr("sdjax.readers._MAX_LINE_BYTES", 100)
+    monkeypatch.setattr("sdjax.streams.MAX_LINE_BYTES", 100)
     path = write(tmp_path / "a.txt", "short\n" + "x" * 1000 + "\nlast\n")
     examples, report = read(path)
-    assert [e.text for e in examples] == ["short\n", "last\n"]
+    assert [e.text for e in examples] == ["short", "last"]
     assert report.first == {"line longer than 64 MiB": f"{path}:2"}
 
 
@@ -280,6 +280,23 @@ def test_tfds(tfds_mock):
     assert [e.row for e in examples] == list(range(5))
     assert all(isinstance(e.text, str) and e.label in (0, 1) for e in examples)
     assert (report.position, report.total, report.unit) == (5, 5, "examples")
+
+
+@pytest.mark.parametrize(
+    ("source", "text_key"),
+    [
+        ("tfds:yelp_polarity_reviews", "text"),
+        ("tfds:glue/sst2:validation", "sentence"),  # not registered until imported
+    ],
+)
+def test_other_datasets_of_tfds(tfds_mock, source, text_key):
+    opened = open_source(source, label_key="label")
+    assert opened.keys.text == text_key
+    assert opened.keys.place == source.removeprefix("tfds:").replace(":", "/") + (
+        "" if source.endswith("validation") else "/train"
+    )
+    examples = list(read_examples(source, report=ReadReport(), label_key="label"))
+    assert len(examples) == 5 and all(isinstance(e.text, str) for e in examples)
 
 
 def test_tfds_unknown_key(tfds_mock):

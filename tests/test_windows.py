@@ -1,11 +1,13 @@
 """The window stream: complete, exact, and a pure function of the step."""
 
+import pickle
+
 import numpy as np
 import pytest
 import tiny
 
 from sdjax.errors import InputError
-from sdjax.windows import Windows
+from sdjax.windows import Batch, Windows
 
 
 def shards_of(*sizes: int) -> list[np.ndarray]:
@@ -138,13 +140,6 @@ def test_windows_before_the_first_do_not_exist():
         windows_of(shards_of(50), 2, 4)[-1]
 
 
-def test_windows_are_a_random_access_source():
-    """The two methods of a Grain `RandomAccessDataSource`, and a prepared corpus."""
-    windows = windows_of(shards_of(50), 2, 4)
-    assert callable(windows.__getitem__) and len(windows) > 0
-    assert [windows[i].tokens.shape for i in range(len(windows))]
-
-
 def test_a_prepared_corpus_is_read_whole(tmp_path):
     corpus = tiny.corpus(tmp_path / "corpus")
     windows = Windows(corpus, "valid", batch_size=4, window_size=32, shuffle=False)
@@ -157,3 +152,59 @@ def test_a_prepared_corpus_is_read_whole(tmp_path):
         for row in range(4)
     ]
     assert b"".join(rows) == shard[1:].tobytes()
+
+
+@pytest.mark.parametrize("sizes", [(97,), (41, 9, 64)])
+def test_processes_that_read_their_own_rows_read_the_batch(sizes):
+    """In order and together: what one process reads."""
+    shards = shards_of(*sizes)
+    whole = windows_of(shards, 8, 4)
+    parts = [windows_of(shards, 8, 4, rows=range(i, i + 2)) for i in range(0, 8, 2)]
+    assert {len(part) for part in parts} == {len(whole)}
+    for step in range(2 * len(whole)):
+        tokens, lengths, reset = zip(*(part[step] for part in parts), strict=True)
+        joined = Batch(np.hstack(tokens), np.hstack(lengths), np.hstack(reset))
+        assert_batches_equal(joined, whole[step])
+
+
+def test_the_fingerprint_names_what_a_position_stands_for(tmp_path):
+    corpus = tiny.corpus(tmp_path / "corpus")
+
+    def fingerprint(**changes):
+        settings = {"split": "train", "batch_size": 4, "window_size": 8, "seed": 0}
+        return Windows(corpus, **(settings | changes)).fingerprint
+
+    assert fingerprint() == fingerprint() == fingerprint(rows=range(2))
+    others = [{"split": "valid"}, {"batch_size": 2}, {"window_size": 4}, {"seed": 1}]
+    others.append({"shuffle": False})
+    assert len({fingerprint(), *(fingerprint(**other) for other in others)}) == 6
+
+
+def test_a_grain_pipeline_stops_and_goes_on_at_any_window(tmp_path):
+    grain = pytest.importorskip("grain", reason="needs grain")
+    corpus = tiny.corpus(tmp_path / "corpus")
+    windows = Windows(corpus, "train", batch_size=4, window_size=16)
+    assert isinstance(windows, grain.sources.RandomAccessDataSource)
+    dataset = grain.MapDataset.source(windows).map(lambda batch: batch.tokens.copy())
+    pipeline = dataset.to_iter_dataset(grain.ReadOptions(2, 4))
+    iterator = iter(pipeline)
+    for step in range(5):
+        np.testing.assert_array_equal(next(iterator), windows[step].tokens)
+    position = iterator.get_state()
+    another = iter(pipeline)
+    another.set_state(position)
+    for step in range(5, len(windows)):
+        np.testing.assert_array_equal(next(another), windows[step].tokens)
+    with pytest.raises(StopIteration):
+        next(another)
+
+
+def test_windows_travel_to_another_process(tmp_path):
+    """As Grain's workers get them."""
+    corpus = tiny.corpus(tmp_path / "corpus")
+    windows = Windows(corpus, "train", batch_size=4, window_size=16)
+    windows[3]
+    again = pickle.loads(pickle.dumps(windows))
+    assert repr(again) == repr(windows) and windows.fingerprint in repr(windows)
+    for step in (0, len(windows) + 1):
+        assert_batches_equal(again[step], windows[step])

@@ -3,13 +3,15 @@
 from pathlib import Path
 
 from sdjax.commands.arguments import three
+from sdjax.errors import InputError
 
 
 def add_arguments(parser) -> None:
     parser.add_argument(
         "source",
-        help="a .jsonl, .json, .csv or .txt file, plain or .gz; tfds:NAME[:SPLIT];"
-        " or synthetic",
+        nargs="+",
+        help="files or patterns ('data/*.jsonl.gz'): .jsonl, .json, .csv, .txt, plain,"
+        " .gz or .zst, and .parquet; or tfds:NAME[:SPLIT]; or synthetic",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--text-key", help="key or column of the text")
@@ -19,6 +21,32 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of shuffle and split")
     parser.add_argument("--strip-tags", action="store_true", help="remove HTML tags")
+    parser.add_argument(
+        "--split",
+        default="shuffled",
+        choices=("shuffled", "contiguous"),
+        help="contiguous: valid and test are whole parts of the input",
+    )
+    parser.add_argument(
+        "--dedup",
+        default="exact",
+        choices=("exact", "none"),
+        help="none: keep reviews that occur more than once",
+    )
+    parser.add_argument(
+        "--engine",
+        default="embedded",
+        choices=("embedded", "spark"),
+        help="spark: the same corpus, made by a Spark cluster",
+    )
+    parser.add_argument(
+        "--spark-master", default="local[*]", help="of --engine spark", metavar="URL"
+    )
+    parser.add_argument(
+        "--workers",
+        type=int,
+        help="processes; by default as many as the input is worth",
+    )
     parser.add_argument("--max-bad-fraction", type=float, default=0.01)
     parser.add_argument(
         "--reviews", type=int, default=60_000, help="synthetic: how many"
@@ -26,32 +54,45 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> None:
-    from sdjax import prepare, sources, synthetic
+    from sdjax import prepare, sources
+    from sdjax.blocks import blocks
+    from sdjax.plan import Plan
     from sdjax.readreport import ReadReport
     from sdjax.text import Normalisation
 
     report = ReadReport()
-    keys = {"text_key": arguments.text_key, "label_key": arguments.label_key}
-    if arguments.source == "synthetic":
-        source = {"name": "synthetic", "reviews": arguments.reviews}
-        examples = sources.counted(
-            synthetic.reviews(arguments.reviews, arguments.seed),
-            arguments.reviews,
-            report,
-        )
-    else:
-        source = sources.describe(arguments.source, **keys)
-        examples = sources.read_examples(arguments.source, report=report, **keys)
-    made = prepare.prepare(
-        examples,
-        arguments.out,
-        report=report,
-        source=source,
-        normalisation=Normalisation(strip_tags=arguments.strip_tags),
+    plan = Plan(
         shards=arguments.shards,
         seed=arguments.seed,
-        max_bad_fraction=arguments.max_bad_fraction,
+        normalisation=Normalisation(strip_tags=arguments.strip_tags),
+        split=arguments.split,
+        dedup=arguments.dedup,
     )
+    options = {
+        "report": report,
+        "plan": plan,
+        "max_bad_fraction": arguments.max_bad_fraction,
+    }
+    if arguments.source == ["synthetic"]:
+        made = _synthetic(arguments, options)
+    else:
+        names = sources.expand(arguments.source)
+        keys = {"text_key": arguments.text_key, "label_key": arguments.label_key}
+        options["source"] = sources.describe(names, **keys)
+        opened = [sources.open_source(name, **keys) for name in names]
+        if arguments.engine == "spark":
+            from sdjax import spark
+
+            made = spark.prepare(
+                opened, arguments.out, master=arguments.spark_master, **options
+            )
+        else:
+            made = prepare.prepare_blocks(
+                blocks(opened, report),
+                arguments.out,
+                workers=arguments.workers or _useful_workers(opened),
+                **options,
+            )
     if report.read:
         print(report.summary())
         print(f"exact duplicates dropped: {made.manifest['duplicates']:,}")
@@ -59,3 +100,34 @@ def run(arguments) -> None:
         reviews, size = sum(s.reviews for s in shards), sum(s.bytes for s in shards)
         count = len(shards)
         print(f"{split:<6}{reviews:>12,} reviews{size:>16,} bytes{count:>6} shards")
+
+
+def _synthetic(arguments, options: dict):
+    from sdjax import prepare, sources, synthetic
+    from sdjax.blocks import blocks_of
+
+    if arguments.engine == "spark":
+        raise InputError("synthetic is made by this machine, not by --engine spark")
+    count = arguments.reviews
+    return prepare.prepare_blocks(
+        blocks_of(
+            sources.counted(
+                synthetic.reviews(count, arguments.seed), count, options["report"]
+            )
+        ),
+        arguments.out,
+        source={"name": "synthetic", "reviews": count},
+        workers=arguments.workers or 1,
+        **options,
+    )
+
+
+def _useful_workers(opened) -> int:
+    """One a core, but no more than there are blocks to be read."""
+    import os
+
+    from sdjax.blocks import BLOCK_BYTES
+    from sdjax.sources import File
+
+    sizes = (s.path.stat().st_size for s in opened if isinstance(s, File))
+    return min(len(os.sched_getaffinity(0)), 1 + sum(sizes) // BLOCK_BYTES)

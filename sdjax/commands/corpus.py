@@ -1,0 +1,44 @@
+"""Look at a corpus: what is in it, and whether it is whole."""
+
+from pathlib import Path
+
+from sdjax.errors import InputError
+
+
+def add_arguments(parser) -> None:
+    actions = parser.add_subparsers(required=True, metavar="ACTION", dest="action")
+    show = actions.add_parser(
+        "show", help="counts, lengths and most common bytes of every split"
+    )
+    show.add_argument("folder", type=Path, metavar="DIR")
+    show.add_argument(
+        "--verify", action="store_true", help="compare every file with its checksum"
+    )
+    show.add_argument(
+        "--figure", type=Path, metavar="FILE.png", help="draw how long reviews are"
+    )
+
+
+def run(arguments) -> None:
+    from sdjax import corpusstats
+    from sdjax.corpus import Corpus
+
+    if arguments.figure is not None and arguments.figure.suffix != ".png":
+        raise InputError(f"--figure {arguments.figure} must end in .png")
+    corpus = Corpus.open(arguments.folder)
+    if arguments.verify:
+        corpus.verify(progress=True)
+    stats = {
+        split: corpusstats.measure(corpus, split, progress=True)
+        for split in corpus.shards
+    }
+    for line in corpusstats.lines(corpus, stats):
+        print(line)
+    if arguments.verify:
+        print("every file has its checksum")
+    if arguments.figure is not None:
+        from sdjax import errors, lengthfigure
+
+        with errors.naming(arguments.figure):
+            lengthfigure.draw_lengths(stats, arguments.figure)
+        print(f"figure: {arguments.figure}")

@@ -1,0 +1,304 @@
+"""Preparing a corpus on a Spark cluster: byte for byte what `sdjax.prepare` makes.
+
+The input is cut in pieces that the executors read; Spark's shuffle brings the reviews
+of each shard to one of them, which writes it. The input and the output folder must be
+on a file system that driver and executors share, and sdjax be installed on all.
+"""
+
+import os
+import re
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from sdjax.blocks import Block, blocks, line_format_blocks
+from sdjax.corpus import SPLITS, Corpus
+from sdjax.errors import InputError
+from sdjax.plan import Plan
+from sdjax.prepare import already_prepared, as_manifest, in_splits
+from sdjax.readers import LINE_FORMATS
+from sdjax.readreport import ReadReport
+from sdjax.segments import RECORD, digest_key, encode_block
+from sdjax.shards import Holdout, ShardWriter, arrange, cut
+from sdjax.sources import Dataset, File
+from sdjax.streams import COMPRESSIONS
+from sdjax.workfolder import publish, work_folder
+
+_PIECE_BYTES = 64 * 2**20  # of a file that can be read from anywhere
+
+# Reviews on their way to a shard: (piece, RECORD[N] as bytes, the reviews' bytes).
+Parcel = tuple[int, bytes, bytes]
+
+
+class Piece(NamedTuple):
+    """A part of the input that one task reads: a source, or a span of bytes of it."""
+
+    number: int
+    source: File | Dataset
+    span: tuple[int, int] | None
+
+    def blocks(self, report: ReadReport) -> Iterator[Block]:
+        if self.span is None:
+            return blocks([self.source], report)
+        return line_format_blocks(self.source, report, self.span)
+
+
+class PieceCounts(NamedTuple):
+    """What reading a piece came to: its reviews, its lines, what was skipped."""
+
+    number: int
+    rows: int
+    lines: int
+    report: ReadReport
+
+
+def prepare(
+    sources: Iterable[File | Dataset],
+    folder: str | Path,
+    *,
+    report: ReadReport,
+    source: dict,
+    plan: Plan,
+    master: str = "local[*]",
+    max_bad_fraction: float = 0.01,
+    progress: bool = True,
+) -> Corpus:
+    """Write the corpus that `sdjax.prepare.prepare_blocks` writes of these sources.
+
+    Args:
+        sources, folder, report, source, plan, max_bad_fraction: as there.
+        master: URL of the cluster, or `local[N]` for N threads of this machine.
+        progress: let Spark show its progress.
+
+    Raises:
+        InputError: as there, and if Spark is not to be had.
+    """
+    folder = Path(folder).absolute()
+    plan.check()
+    request = {"source": source, **plan.as_json()}
+    if already_prepared(folder, request):
+        if progress:
+            print(f"{folder}: already prepared, nothing to do", file=sys.stderr)
+        return Corpus.open(folder)
+    pieces = list(_pieces(sources))
+    # Spark sees to failures itself: what an interrupted run left is not gone on with.
+    with work_folder(folder, {"engine": "spark"}) as work:
+        for split in SPLITS:
+            (work / "corpus" / split).mkdir(parents=True, exist_ok=True)
+        with _Context(master, progress) as context:
+            read, counts = _read_all(context, pieces, plan)
+            for found in _with_places_in_files(pieces, counts):
+                report.add(found)
+            report.check(max_bad_fraction)
+            rows = [count.rows for count in counts]
+            shards, duplicates = _write_all(read, rows, work / "corpus", plan)
+        splits = in_splits(shards, plan)
+        publish(
+            work / "corpus", folder, as_manifest(request, splits, duplicates, report)
+        )
+    return Corpus.open(folder)
+
+
+def _pieces(sources: Iterable[File | Dataset]) -> Iterator[Piece]:
+    number = 0
+    for source in sources:
+        spans = [None]
+        if isinstance(source, File) and source.suffix in LINE_FORMATS:
+            if source.path.suffix not in COMPRESSIONS:
+                size = source.path.stat().st_size
+                starts = range(0, size, _PIECE_BYTES)
+                spans = [(begin, min(begin + _PIECE_BYTES, size)) for begin in starts]
+            source = source._replace(path=source.path.absolute())
+        for span in spans:
+            yield Piece(number, source, span)
+            number += 1
+
+
+class _Context:
+    """A Spark session whose Python is ours; what tasks refuse is an `InputError`."""
+
+    def __init__(self, master: str, progress: bool):
+        try:
+            from pyspark.sql import SparkSession
+        except ImportError as error:
+            raise InputError(
+                "--engine spark takes one more package, and Java 17: "
+                "pip install 'sdjax[spark]'"
+            ) from error
+        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
+        settings = {
+            "spark.ui.enabled": "false",
+            "spark.ui.showConsoleProgress": str(progress).lower(),
+            "spark.executorEnv.PYTHONPATH": str(Path(__file__).parents[1]),
+        }
+        builder = SparkSession.builder.master(master).appName("sdjax prepare")
+        for name, value in settings.items():
+            builder = builder.config(name, value)
+        try:
+            self._session = builder.getOrCreate()
+        except Exception as error:  # of Java, of py4j, of pyspark
+            lines = str(error).strip().splitlines() or [type(error).__name__]
+            raise InputError(
+                f"--spark-master {master}: Spark does not start ({lines[0][:200]});"
+                " check the address and that Java 17 is installed"
+            ) from error
+
+    def __enter__(self):
+        return self._session.sparkContext
+
+    def __exit__(self, kind, error, _):
+        self._session.stop()
+        told = (
+            re.search(r"sdjax\.errors\.InputError: (.+)", str(error)) if kind else None
+        )
+        if told and kind is not InputError:
+            raise InputError(told[1]) from error
+
+
+def _read_all(context, pieces: list[Piece], plan: Plan):
+    """Return the parcels by shard, kept on disk, and the counts of each piece."""
+    from pyspark import StorageLevel
+
+    read = (
+        context.parallelize(pieces, len(pieces))
+        .flatMap(partial(_read_piece, plan=plan))
+        .persist(StorageLevel.DISK_ONLY)
+    )
+    counts = read.filter(_is_counts).values().collect()
+    return read.filter(_is_parcel), sorted(counts, key=lambda count: count.number)
+
+
+def _is_counts(pair: tuple[int, Parcel | PieceCounts]) -> bool:
+    return isinstance(pair[1], PieceCounts)
+
+
+def _is_parcel(pair: tuple[int, Parcel | PieceCounts]) -> bool:
+    return not _is_counts(pair)
+
+
+def _read_piece(piece: Piece, plan: Plan) -> Iterator[tuple[int, Parcel | PieceCounts]]:
+    """Yield (shard, parcel) of everything in a piece, then (-1, its counts)."""
+    key, report, rows, lines = digest_key(plan.seed), ReadReport(), 0, 0
+    for block in piece.blocks(ReadReport()):
+        if block.suffix:
+            lines += sum(data.count(b"\n") for _, data in block.content)
+        index, reviews, found = encode_block(
+            block, plan.normalisation, key, plan.layout.shards
+        )
+        index["row"] += rows
+        rows += len(reviews)
+        report.add(found)
+        yield from _parcels(piece.number, index, reviews)
+    yield -1, PieceCounts(piece.number, rows, lines, report)
+
+
+def _parcels(
+    piece: int, index: np.ndarray, reviews: list[bytes]
+) -> Iterator[tuple[int, Parcel]]:
+    order = np.argsort(index["shard"], kind="stable")
+    shards, begins = np.unique(index["shard"][order], return_index=True)
+    for shard, chosen in zip(shards.tolist(), np.split(order, begins[1:]), strict=True):
+        data = b"".join([reviews[i] for i in chosen.tolist()])
+        yield shard, (piece, index[chosen].tobytes(), data)
+
+
+def _with_places_in_files(
+    pieces: list[Piece], counts: list[PieceCounts]
+) -> Iterator[ReadReport]:
+    """Yield the reports, with lines that are counted from the start of their file."""
+    before = 0
+    for piece, count in zip(pieces, counts, strict=True):
+        if piece.span is None or piece.span[0] == 0:
+            before = 0
+        if before:
+            for reason, place in count.report.first.items():
+                name, _, line = place.rpartition(":")
+                count.report.first[reason] = f"{name}:{int(line) + before}"
+        before += count.lines
+        yield count.report
+
+
+def _write_all(
+    read, rows: list[int], folder: Path, plan: Plan
+) -> tuple[list[dict], int]:
+    """Write all shards; give their manifest entries and the duplicates dropped."""
+    from pyspark import StorageLevel
+
+    names, count, holdout = plan.names(), plan.layout.shards, None
+    firsts = np.concatenate([[0], np.cumsum(rows)])
+    if plan.split == "contiguous":
+        held = plan.shards[1:]
+        holdout = Holdout(firsts[:-1], int(firsts[-1]), plan.split_of_parts(), held)
+    write = partial(
+        _write_shard,
+        folder=folder,
+        names=names[:count],
+        deduplicate=plan.dedup == "exact",
+        holdout=holdout,
+    )
+    written = _by_shard(read, count, write).persist(StorageLevel.DISK_ONLY)
+    done = written.filter(_is_entry).values().collect()
+    if holdout is not None:
+        write = partial(
+            _write_shard,
+            folder=folder,
+            names=names[count:],
+            deduplicate=False,
+            holdout=None,
+        )
+        left = written.filter(_is_held)
+        done += _by_shard(left, len(names) - count, write).values().collect()
+    done.sort(key=lambda entry: names.index(entry[0]["file"].removesuffix(".bin")))
+    return [entry for entry, _ in done], sum(dropped for _, dropped in done)
+
+
+def _by_shard(parcels, shards: int, write: Callable):
+    return parcels.partitionBy(shards, _identity).mapPartitionsWithIndex(write)
+
+
+def _identity(shard: int) -> int:
+    return shard
+
+
+def _is_entry(pair: tuple) -> bool:
+    return pair[0] == -1
+
+
+def _is_held(pair: tuple) -> bool:
+    return pair[0] != -1
+
+
+def _write_shard(
+    shard: int,
+    parcels: Iterable[tuple[int, Parcel]],
+    folder: Path,
+    names: list[str],
+    deduplicate: bool,
+    holdout: Holdout | None,
+) -> Iterator[tuple[int, Parcel | tuple[dict, int]]]:
+    """Write a shard; yield what it holds out, then (-1, (its entry, duplicates))."""
+    indices, rows, data = [np.zeros(0, RECORD)], [np.zeros(0, np.int64)], []
+    for _, (piece, content, reviews) in parcels:
+        indices.append(np.frombuffer(content, RECORD))
+        first = 0 if holdout is None else holdout.firsts[piece]
+        rows.append(indices[-1]["row"] + np.int64(first))
+        data.append(reviews)
+    index, rows, data = np.concatenate(indices), np.concatenate(rows), b"".join(data)
+    tie = index["label"] if holdout is None else rows
+    alone = np.zeros(len(index), np.int64)
+    order, dropped = arrange(alone, index, tie, deduplicate)
+    if holdout is not None:
+        split = holdout.split_of(rows[order])
+        held = order[split > 0]
+        out = index[held]
+        out["shard"] = holdout.shard_of(out, split[split > 0])
+        yield from _parcels(0, out, cut(data, index, held))
+        order = order[split == 0]
+    with ShardWriter(folder, names[shard]) as writer:
+        writer.add(cut(data, index, order), index[order])
+        entry = writer.finish()
+    yield -1, (entry, dropped)

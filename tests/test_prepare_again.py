@@ -1,0 +1,178 @@
+"""A prepare that fails, is interrupted or killed, and what the next one makes of it."""
+
+import errno
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+from fixtures_corpus import files, make
+
+from sdjax import blocks, shards, workfolder
+from sdjax import prepare as prepare_module
+from sdjax.corpus import Corpus
+from sdjax.errors import InputError
+from sdjax.workers import WorkerDied, Workers
+
+
+@pytest.fixture(autouse=True)
+def small_blocks(monkeypatch):
+    """Eight blocks, and four runs of shards."""
+    monkeypatch.setattr(blocks, "_EXAMPLES", 50)
+    monkeypatch.setattr(shards, "_MOST_SHARDS", 2)
+
+
+def fail_at(monkeypatch, module, name, number, error):
+    """Make the nth call of a function fail."""
+    original = getattr(module, name)
+    calls = iter(range(1, 10**6))
+
+    def wrapper(*args):
+        if next(calls) == number:
+            raise error
+        return original(*args)
+
+    monkeypatch.setattr(module, name, wrapper)
+
+
+STAGES = [
+    (prepare_module, "write_segment", 1),
+    (prepare_module, "write_segment", 3),
+    (prepare_module, "write_run", 3),
+    (workfolder, "_sync", 2),
+    (workfolder, "_sync", 27),
+]
+STAGE_NAMES = [f"{name}-{number}" for _, name, number in STAGES]
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=STAGE_NAMES)
+def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch, stage):
+    full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+    with monkeypatch.context() as patch:
+        fail_at(patch, *stage, full)
+        with pytest.raises(InputError, match="disk full"):
+            make(tmp_path / "c")
+    assert os.listdir(tmp_path) == []
+    make(tmp_path / "c").verify()
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=STAGE_NAMES)
+@pytest.mark.parametrize("split", ["shuffled", "contiguous"])
+def test_an_interrupted_prepare_is_gone_on_with(tmp_path, monkeypatch, stage, split):
+    """What was finished is not made again, and nothing in the result tells."""
+    make(tmp_path / "undisturbed", split=split)
+    with monkeypatch.context() as patch:
+        fail_at(patch, *stage, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            make(tmp_path / "c", split=split)
+    work = tmp_path / ".c.preparing"
+    written = sorted(p.name for p in (work / "segments").glob("*.json"))
+    calls = count_calls(monkeypatch, prepare_module, "write_segment")
+    make(tmp_path / "c", split=split)
+    assert len(calls) == 8 - len(written)
+    assert files(tmp_path / "c") == files(tmp_path / "undisturbed")
+    assert not work.exists()
+
+
+def count_calls(monkeypatch, module, name) -> list:
+    original, calls = getattr(module, name), []
+
+    def wrapper(*args):
+        calls.append(args)
+        return original(*args)
+
+    monkeypatch.setattr(module, name, wrapper)
+    return calls
+
+
+def test_what_another_request_left_is_not_used(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        fail_at(patch, prepare_module, "write_run", 2, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            make(tmp_path / "c", seed=1)
+    make(tmp_path / "c")
+    make(tmp_path / "undisturbed")
+    assert files(tmp_path / "c") == files(tmp_path / "undisturbed")
+
+
+@pytest.mark.parametrize("part", ["segments/000002", "corpus/train/00001.bin"])
+def test_what_a_power_cut_left_unwritten_is_made_again(tmp_path, monkeypatch, part):
+    """Its marker is there and it has been cut short."""
+    with monkeypatch.context() as patch:
+        fail_at(patch, prepare_module, "publish", 1, KeyboardInterrupt())
+        with pytest.raises(KeyboardInterrupt):
+            make(tmp_path / "c")
+    path = tmp_path / ".c.preparing" / part
+    path.write_bytes(path.read_bytes()[:-1])
+    make(tmp_path / "c").verify()
+    make(tmp_path / "undisturbed")
+    assert files(tmp_path / "c") == files(tmp_path / "undisturbed")
+
+
+def test_a_worker_that_was_killed_is_named_and_the_rest_kept(tmp_path, monkeypatch):
+    def killed(pool, function, tasks):
+        yield function(next(iter(tasks)))
+        raise WorkerDied("a worker process was killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Workers, "map", killed)
+        with pytest.raises(InputError, match="a worker process was killed"):
+            make(tmp_path / "c")
+    calls = count_calls(monkeypatch, prepare_module, "write_segment")
+    make(tmp_path / "c").verify()
+    assert len(calls) == 7
+
+
+SLEEPER = """
+import sys, time
+from sdjax import blocks, prepare, shards, workfolder
+from sdjax.readreport import ReadReport
+from sdjax.sources import Example
+
+module, stage, folder = sys.argv[1:]
+module = {"prepare": prepare, "workfolder": workfolder}[module]
+original = getattr(module, stage)
+calls = []
+
+def stuck(*args):
+    calls.append(1)
+    if len(calls) == 2:
+        print("stuck", flush=True)
+        time.sleep(60)
+    return original(*args)
+
+setattr(module, stage, stuck)
+blocks._EXAMPLES, shards._MOST_SHARDS = 50, 2
+examples = (Example(f"Review number {i}.", float(i % 2), i) for i in range(400))
+report = ReadReport(read=400)
+prepare.prepare(examples, folder, report=report, source={"name": "x"}, shards=(5, 1, 2))
+"""
+
+
+@pytest.mark.parametrize(
+    ("module", "stage"),
+    [("prepare", "write_segment"), ("prepare", "write_run"), ("workfolder", "_sync")],
+)
+def test_kill_9_leaves_nothing_that_opens(tmp_path, module, stage):
+    folder = tmp_path / "c"
+    process = subprocess.Popen(
+        [sys.executable, "-c", SLEEPER, module, stage, str(folder)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+    )
+    with process:
+        assert process.stdout.readline() == b"stuck\n"
+        if stage == "write_segment":
+            with pytest.raises(InputError, match="another prepare is writing"):
+                make(folder)
+        process.send_signal(signal.SIGKILL)
+    leftovers = os.listdir(tmp_path)
+    assert leftovers == [".c.preparing"]
+    for name in ("c", *leftovers):
+        with pytest.raises(InputError):
+            Corpus.open(tmp_path / name)
+    make(folder).verify()
+    assert os.listdir(tmp_path) == ["c"]
+    make(tmp_path / "undisturbed")
+    assert files(folder) == files(tmp_path / "undisturbed")
