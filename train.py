@@ -5,7 +5,6 @@
 Running the same command again resumes from the last checkpoint.
 """
 
-import math
 import sys
 from collections import deque
 from pathlib import Path
@@ -19,7 +18,6 @@ from tqdm import tqdm
 
 from configs.checks import check
 from sdjax import errors, hosts
-from sdjax.cell import flops_per_character
 from sdjax.checkpoint import check_same_run, model_config
 from sdjax.corpus import Corpus
 from sdjax.devices import replicate, split_batch, spread, zero_carry
@@ -27,13 +25,13 @@ from sdjax.errors import InputError
 from sdjax.evaluate import evaluator
 from sdjax.host_memory import keep_freed_memory
 from sdjax.interrupt import StopSignal
-from sdjax.memory import step_memory
 from sdjax.metrics import Clock, MetricsLog, Progress
 from sdjax.model import LanguageModel, init_params
 from sdjax.optim import optimizer, scaled_learning_rate, schedule
 from sdjax.precision import loss_scale
 from sdjax.prefetch import Prefetch
 from sdjax.step import AXIS, TrainState, create_train_state, train_step
+from sdjax.summary import summary
 from sdjax.windows import Batch, Windows
 
 # Steps that the devices may be behind: enough that they never wait for the host, few
@@ -137,7 +135,16 @@ def train(config: ConfigDict, workdir: Path) -> None:
         "corpus": {"fingerprint": corpus.fingerprint},
         "stream": {k: config[k] for k in ("global_batch_size", "window_size", "seed")},
     }
-    hosts.say(summary(config, training, windows, in_all))
+    about = summary(
+        training.model,
+        windows,
+        batch_size=config.global_batch_size,
+        window_size=config.window_size,
+        devices=in_all,
+        total_steps=training.total_steps,
+        learning_rate=float(training.learning_rate(config.warmup_steps)),
+    )
+    hosts.say(about)
     hosts.from_first(lambda: make_folder(workdir))
 
     state = initial_state(config, training)
@@ -257,53 +264,6 @@ def make_folder(workdir: Path) -> None:
             f"--workdir {workdir} is not writable ({error.strerror}): give a folder"
             " that you may write to"
         ) from error
-
-
-def summary(
-    config: ConfigDict, training: Training, windows: Windows, devices: int
-) -> str:
-    """Say what is about to happen, one line a figure."""
-    params = jax.eval_shape(lambda: init_params(training.model, jax.random.key(0)))
-    count = sum(math.prod(x.shape) for x in jax.tree.leaves(params))
-    model = training.model
-    peak = float(training.learning_rate(config.warmup_steps))
-    flops = flops_per_character(
-        model.cell, model.hidden_size, model.embedding_size, model.vocabulary_size
-    )
-    rows = {
-        "devices": f"{devices} x {jax.local_devices()[0].device_kind}",
-        "model": f"{model.cell}, {model.hidden_size} units, {model.precision}",
-        "parameters": f"{count:,}",
-        "characters per update": f"{config.global_batch_size * config.window_size:,}",
-        "updates per epoch": f"{len(windows):,} ({windows.padding:.1%} padding)",
-        "updates in all": f"{training.total_steps:,}",
-        "learning rate after scaling": f"{peak:.2e}",
-        "FLOPs per character": f"{flops / 1e6:,.1f} million",
-        "memory per device, about": memory_needed(config, model, count, devices),
-    }
-    return "\n".join(f"{name:<28} {value}" for name, value in rows.items())
-
-
-def memory_needed(
-    config: ConfigDict, model: LanguageModel, parameters: int, devices: int
-) -> str:
-    """Say how much memory of a device a step needs, and how much there is."""
-    needed = step_memory(
-        cell=model.cell,
-        hidden_size=model.hidden_size,
-        embedding_size=model.embedding_size,
-        vocabulary_size=model.vocabulary_size,
-        parameters=parameters,
-        precision=model.precision,
-        batch_size=config.global_batch_size // devices,
-        window_size=config.window_size,
-    )
-    text = f"{needed.total / 1e9:,.2f} GB, {needed.state / 1e9:,.2f} of them the state"
-    there = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
-    if there is None:  # a CPU
-        return text
-    short = " - likely too little" if there < needed.total else ""
-    return f"{text}; the device has {there / 1e9:,.2f} GB{short}"
 
 
 def progress_bar(config: ConfigDict, training: Training, progress: Progress) -> tqdm:
