@@ -106,6 +106,24 @@ def test_probe_leaves_out_what_is_not_asked_for(command, splits, tmp_path):
     assert "data_efficiency" not in data["figures"]
 
 
+def test_probe_of_one_checkpoint_reads_no_text_again(
+    command, tiny_run, tmp_path, monkeypatch
+):
+    from sdjax.features import TextFeaturizer
+
+    def refuse(*arguments):
+        raise AssertionError("texts were read again")
+
+    monkeypatch.setattr(TextFeaturizer, "transform", refuse)
+    options = ["--one-checkpoint", "--draws", 0, "--no-bag-of-words"]
+    done = probe(command, tiny_run.features, tmp_path / "report", *options)
+    assert done.status == 0, done.err
+    data = json.loads((tmp_path / "report" / "report.json").read_text())
+    assert data["probe_points"] == []
+    assert "--one-checkpoint" in data["absent"]["probe_points"]
+    assert data["bits_per_character"] is not None
+
+
 def test_probe_of_features_without_texts(command, splits, tmp_path):
     change(splits["test"], texts=[""] * 40)
     assert probe(command, splits, tmp_path / "report").status == 0

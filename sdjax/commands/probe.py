@@ -33,6 +33,12 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--no-bag-of-words", action="store_true", help="leave that baseline out"
     )
+    parser.add_argument(
+        "--one-checkpoint",
+        action="store_true",
+        help="leave out the run's other checkpoints, for each of which all texts of"
+        " train and test are read again",
+    )
 
 
 def run(arguments) -> None:
@@ -68,7 +74,8 @@ def run(arguments) -> None:
             seed=arguments.seed,
             n_jobs=arguments.workers,
         )
-    given |= _of_the_model(splits, result, given["absent"])
+    over_training = not arguments.one_checkpoint
+    given |= _of_the_model(splits, result, given["absent"], over_training)
     written = report.write_report(arguments.out, result, splits, **given)
     words = given.get("words")
     for line in page.headline(result, given.get("bits_per_character"), words):
@@ -76,7 +83,7 @@ def run(arguments) -> None:
     print(f"report: {written}")
 
 
-def _of_the_model(splits, result, absent: dict) -> dict:
+def _of_the_model(splits, result, absent: dict, over_training: bool) -> dict:
     """What takes the checkpoint; without one, `absent` says why it is not there."""
     from sdjax import analysis, probe
     from sdjax.checkpoint import load_model
@@ -92,6 +99,13 @@ def _of_the_model(splits, result, absent: dict) -> dict:
     featurizer = analysis.featurizer_like(splits["test"], loaded)
     top, run = result.top_unit, analysis.run_of(checkpoint)
     extremes = probe.extreme_examples(splits["test"], top.index, top.sign)
+    points = ()
+    if over_training:
+        points = analysis.probe_over_training(
+            run, splits["train"], splits["test"], result.strength
+        )
+    else:
+        absent["probe_points"] = "left out (--one-checkpoint)"
     return {
         "traced": tuple(
             analysis.trace_examples(
@@ -99,9 +113,7 @@ def _of_the_model(splits, result, absent: dict) -> dict:
             )
             for rows in extremes
         ),
-        "probe_points": analysis.probe_over_training(
-            run, splits["train"], splits["test"], result.strength
-        ),
+        "probe_points": points,
         "records": read_metrics(run / "metrics.jsonl"),
         "bits_per_character": loaded.meta["valid_bpc"],
     }
