@@ -148,7 +148,7 @@ def run_probe(
     spread = data["train"].features.std(axis=0, dtype=np.float64)
     effects = classifier.coef * spread
     order = rank_units(effects, data["train"].features, data["train"].columns)
-    ks = _powers_of_two(sweep[best].nonzero)
+    ks = _curve_sizes(sweep[best].nonzero)
     column = int(np.argmax(np.abs(effects[:, order[0]])))
     own = [
         rank_units(effects[[c]], data["train"].features, y[:, None])[0]
@@ -308,7 +308,8 @@ def _units(targets: Targets, k: int, fits: Sequence[LinearFit], data: Mapping) -
     return Units(k, {name: value["accuracy"] for name, value in scores.items()})
 
 
-def _powers_of_two(last: int) -> list[int]:
-    """1, 2, 4, ... below `last`, and `last` itself; at least 1."""
+def _curve_sizes(last: int) -> list[int]:
+    """1, 2, 4, ... below `last`, `last` itself, and 10, which others report."""
     last = max(last, 1)
-    return [2**i for i in range(last.bit_length()) if 2**i < last] + [last]
+    sizes = {2**i for i in range(last.bit_length())} | {10}
+    return sorted({size for size in sizes if size < last} | {last})
