@@ -1,7 +1,4 @@
-"""Many samples at once against the same samples one by one.
-
-python -m benchmarks.generate
-"""
+"""Many samples at once against the same samples one by one."""
 
 from typing import NamedTuple
 
@@ -27,11 +24,7 @@ class Row(NamedTuple):
 
 
 def measure(
-    hidden_size: int = 1024,
-    samples: int = 64,
-    length: int = 500,
-    rounds: int = 7,
-    singles: int = 8,
+    hidden_size: int, samples: int, length: int, rounds: int, singles: int = 8
 ) -> list[Row]:
     """Draw samples at once and one by one, in turn; compilation is not counted.
 
@@ -79,8 +72,3 @@ def measure(
             )
         )
     return rows
-
-
-if __name__ == "__main__":
-    for row in measure():
-        print(row)

@@ -1,14 +1,10 @@
 """How fast a corpus is prepared, against merely parsing every line with orjson.
 
-    python benchmarks/prepare.py                    # 1 and 4 million reviews
-    python benchmarks/prepare.py --reviews 100000   # a tenth of that
-
 The input is JSON lines as the Amazon reviews of 2014 have them; a text is two reviews
 of the synthetic corpus, and a quarter of the lines repeat another one's text. Each
 measurement is a process of its own, and they are taken in turns.
 """
 
-import argparse
 import json
 import os
 import random
@@ -24,6 +20,7 @@ from typing import NamedTuple
 from sdjax import synthetic
 
 COPIES = 0.25  # of the lines
+SHARDS = "1000/1/1"
 _POOL = 60_000  # synthetic reviews to join, and lines to repeat
 
 _PARSE = """
@@ -76,7 +73,7 @@ def _record(draw: random.Random, text: str) -> dict:
     }
 
 
-def measure(*command: str) -> Cost:
+def cost(*command: str) -> Cost:
     """Run a command and say what it took, its children included."""
     begin = time.perf_counter()
     process = subprocess.Popen([sys.executable, *command], stdout=subprocess.DEVNULL)
@@ -90,14 +87,26 @@ def measure(*command: str) -> Cost:
 
 def prepare(source: Path, out: Path, workers: int) -> Cost:
     """Prepare a corpus."""
-    options = ["--label-key", "overall", "--workers", str(workers), "--out", str(out)]
-    return measure("-m", "sdjax.cli", "prepare", str(source), *options)
+    options = ["--label-key", "overall", "--workers", str(workers), "--shards", SHARDS]
+    return cost("-m", "sdjax.cli", "prepare", str(source), *options, "--out", str(out))
 
 
-def run(
-    reviews: int = 10**6, repeats: int = 3, folder: str | None = None
-) -> list[dict]:
-    """Measure; return one row for each thing measured, the medians of the repeats.
+class Row(NamedTuple):
+    """What something took: medians of the repeats, of memory the most.
+
+    The memory is the largest process's, in units of 2^20 bytes; the input in 10^6.
+    """
+
+    variant: str
+    reviews: int
+    input_megabytes: float
+    wall_seconds: float
+    cpu_seconds: float
+    peak_megabytes: float
+
+
+def measure(reviews: int, repeats: int, folder: Path | None = None) -> list[Row]:
+    """Measure parsing and preparing, once and at four times the size.
 
     Args:
         reviews: of the smaller input; the larger has four times as many.
@@ -107,13 +116,13 @@ def run(
     rows = []
     with tempfile.TemporaryDirectory(dir=folder) as temporary:
         source = Path(temporary) / "reviews.jsonl"
-        for count, all_workers in ((reviews, (1, 2)), (4 * reviews, (1,))):
+        for count in (reviews, 4 * reviews):
             write_reviews(source, count)
             costs = {}
             for turn in range(repeats):
-                parsing = measure("-c", _PARSE, str(source))
+                parsing = cost("-c", _PARSE, str(source))
                 costs.setdefault("orjson, every line", []).append(parsing)
-                for workers in all_workers:
+                for workers in (1, 2):
                     name = f"prepare, workers {workers}"
                     # Not deleted in between: ext4 makes files slowly for minutes then.
                     out = Path(temporary) / f"corpus-{count}-{workers}-{turn}"
@@ -123,30 +132,7 @@ def run(
     return rows
 
 
-def _row(name: str, reviews: int, size: int, costs: Sequence[Cost]) -> dict:
+def _row(name: str, reviews: int, size: int, costs: Sequence[Cost]) -> Row:
     wall, cpu, _ = (statistics.median(values) for values in zip(*costs, strict=True))
-    return {
-        "what": name,
-        "reviews": reviews,
-        "input MB": size / 1e6,
-        "wall s": wall,
-        "CPU s": cpu,
-        "peak MB": max(cost.megabytes for cost in costs),
-    }
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--reviews", type=int, default=10**6)
-    parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument("--folder", help="where there is room for the files")
-    rows = run(**vars(parser.parse_args()))
-    print("| " + " | ".join(rows[0]) + " |")
-    print("|---" * len(rows[0]) + "|")
-    for row in rows:
-        cells = (f"{v:,.1f}" if isinstance(v, float) else str(v) for v in row.values())
-        print("| " + " | ".join(cells) + " |")
-
-
-if __name__ == "__main__":
-    main()
+    most = max(cost.megabytes for cost in costs)
+    return Row(name, reviews, size / 1e6, wall, cpu, most)

@@ -1,19 +1,51 @@
 """The probe's sweep in processes against the same nine fits one after another.
 
-    python benchmarks/probe.py --texts 6920 --units 4096 --workers 2
-
-Both are timed in turn, `--repeats` times, on features of the size of binary SST with a
-4,096-unit model: noise, and a few units that follow the label. The weights have to be
-the same to the last bit. Prints each pair of times, their ratio, and the median ratio.
+On features of the size of binary SST with a 4,096-unit model: noise, and a few units
+that follow the label.
 """
 
-import argparse
-import statistics
 import time
+from typing import NamedTuple
 
 import numpy as np
 
+from benchmarks.interleave import ratio, spread
 from sdjax.sweep import STRENGTHS, Split, fit_strengths
+
+
+class Row(NamedTuple):
+    """`ratio` is the time of the fits one after another over that in processes."""
+
+    variant: str
+    texts: int
+    units: int
+    workers: int
+    seconds: float
+    ratio: float | None
+    ratio_quartiles: tuple[float, float] | None
+
+
+def measure(texts: int, units: int, workers: int, repeats: int) -> list[Row]:
+    """Fit at all strengths in one process and in several, in turn.
+
+    Raises:
+        ValueError: the weights are not the same to the last bit.
+    """
+    timed(made(64, 8), workers)  # starts the processes
+    train, alone, together = made(texts, units), [], []
+    for _ in range(repeats):
+        seconds, weights = timed(train, workers)
+        together.append(seconds)
+        seconds, expected = timed(train, 1)
+        alone.append(seconds)
+        if not np.array_equal(weights, expected):
+            raise ValueError("the weights differ from those of one process")
+    middle, low, high = ratio(alone, together)
+    return [
+        Row("one after another", texts, units, 1, spread(alone)[0], None, None),
+        Row("in processes", texts, units, workers, spread(together)[0], middle,
+            (low, high)),
+    ]  # fmt: skip
 
 
 def made(texts: int, units: int, seed: int = 0) -> Split:
@@ -31,31 +63,3 @@ def timed(train: Split, workers: int) -> tuple[float, np.ndarray]:
     start = time.perf_counter()
     fitted = fit_strengths(train, STRENGTHS, workers)
     return time.perf_counter() - start, np.stack([fits[0].weights for fits in fitted])
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument("--texts", type=int, default=6920)
-    parser.add_argument("--units", type=int, default=4096)
-    parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--repeats", type=int, default=1)
-    arguments = parser.parse_args()
-    timed(made(64, 8), arguments.workers)  # starts the processes
-    train, ratios = made(arguments.texts, arguments.units), []
-    for _ in range(arguments.repeats):
-        together, weights = timed(train, arguments.workers)
-        alone, expected = timed(train, 1)
-        assert np.array_equal(weights, expected), "the weights differ"
-        ratios.append(alone / together)
-        print(
-            f"one after another {alone:.1f} s, in {arguments.workers} processes "
-            f"{together:.1f} s, ratio {ratios[-1]:.2f}, same weights",
-            flush=True,
-        )
-    print(f"median ratio {statistics.median(ratios):.2f}")
-
-
-if __name__ == "__main__":
-    main()

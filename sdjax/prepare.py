@@ -22,8 +22,8 @@ from sdjax.errors import InputError
 from sdjax.plan import DEDUP_RULES, SPLIT_RULES, Plan
 from sdjax.readreport import ReadReport
 from sdjax.segments import (
+    DIGEST,
     Layout,
-    digest_key,
     encode_block,
     read_marker,
     write_segment,
@@ -65,7 +65,7 @@ def prepare_blocks(
 ) -> Corpus:
     """Write a corpus: normalised, exact duplicates dropped, shuffled, split in shards.
 
-    A keyed hash of a review's bytes says which shard it goes to and where in the shard
+    A seeded hash of a review's bytes says which shard it goes to and where in the shard
     it stands: the corpus is a function of the set of reviews and of the plan, not of
     their order (but with the split rule "contiguous") nor of the number of workers.
     Of duplicates with different labels the smallest label stays; with "contiguous" the
@@ -92,7 +92,7 @@ def prepare_blocks(
         if progress:
             print(f"{folder}: already prepared, nothing to do", file=sys.stderr)
         return Corpus.open(folder)
-    left = request | {"block_bytes": BLOCK_BYTES}
+    left = request | {"block_bytes": BLOCK_BYTES, "digest": DIGEST}
     with work_folder(folder, left) as work:
         with Workers(workers) as pool:
             read = _write_segments(blocks, work, plan, pool, report, progress)
@@ -128,14 +128,15 @@ def _write_segments(
     write = partial(
         _write_segment,
         normalisation=plan.normalisation,
-        key=digest_key(plan.seed),
+        seed=plan.seed,
         layout=plan.layout,
     )
 
     def tasks() -> Iterator[tuple[Path, Block]]:
         for block in blocks:
             segments.append(folder / f"{len(segments):06d}")
-            yield segments[-1], block
+            # What another process can read for itself is not sent to it.
+            yield segments[-1], block if pool.count == 1 else block.by_reference()
 
     with tqdm(desc="reading", unit_scale=True, disable=not progress) as bar:
         for count, counted in pool.map(write, tasks()):
@@ -149,13 +150,13 @@ def _write_segments(
 
 
 def _write_segment(
-    task: tuple[Path, Block], normalisation: Normalisation, key: bytes, layout: Layout
+    task: tuple[Path, Block], normalisation: Normalisation, seed: int, layout: Layout
 ) -> tuple[int, ReadReport]:
     """Write the segment of a block if it is not there; runs in any process."""
     path, block = task
     if (found := read_marker(path)) is not None:
         return found
-    index, reviews, report = encode_block(block, normalisation, key, layout.shards)
+    index, reviews, report = encode_block(block, normalisation, seed, layout.shards)
     write_segment(path, index, reviews, layout, report)
     return len(reviews), report
 

@@ -1,23 +1,22 @@
 """Reviews on their way to shards: a segment holds those of one block, by place.
 
 A place is a part of a shard. Which shard a review goes to, and where in it, is a
-matter of its digest alone: a keyed hash of its bytes. A segment file has the table of
+matter of its digest alone: a seeded hash of its bytes. A segment file has the table of
 its places, its index (one `RECORD` a review) and the reviews' bytes, the latter two
 sorted by place, so that all that any shard gets from it is one stretch of it.
 """
 
 import contextlib
 import gc
-import hashlib
 import json
-import math
 import os
-import struct
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from xxhash import xxh3_128_digest
 
 from sdjax.blocks import Block
 from sdjax.readreport import ReadReport
@@ -27,6 +26,7 @@ from sdjax.text import Normalisation
 _HALVES = [("high", "<u8"), ("low", "<u8")]
 _COUNTS = [("length", "<u4"), ("row", "<u4"), ("shard", "<u4")]
 RECORD = np.dtype([*_HALVES, ("label", "<f4"), *_COUNTS])
+DIGEST = "xxh3_128"  # of work that was left: it is not gone on with by another one
 _MOST_PLACES = 16384  # of a table, which every segment has
 
 
@@ -58,43 +58,31 @@ class Layout(NamedTuple):
         return index["shard"].astype(np.int64) * self.parts + part.astype(np.int64)
 
 
-def digest_key(seed: int) -> bytes:
-    """Return the key of the hash that stands for a seed."""
-    return struct.pack("<q", seed)
-
-
 def encode_block(
-    block: Block, normalisation: Normalisation, key: bytes, shards: int
+    block: Block, normalisation: Normalisation, seed: int, shards: int
 ) -> tuple[np.ndarray, list[bytes], ReadReport]:
     """Turn a block into the bytes of its reviews.
 
     Args:
-        key: of the hash, as `digest_key` gives it.
+        seed: of the hash, modulo 2^64.
         shards: how many there are for the digest to pick from.
 
     Returns:
         (RECORD[N], the bytes of each review, what was read and skipped).
     """
     encode, report = normalisation.encode, block.report
-    keyed, empty, none = (
-        hashlib.blake2b(digest_size=16, key=key),
-        len(encode("")),
-        math.nan,
-    )
-    digests, labels, reviews = [], [], []
+    empty, labels, reviews = len(encode("")), [], []
     with _no_search_for_cycles():
-        for _, place, text, label in block.examples():
+        for place, text, label in block.examples():
             data = encode(text)
             if len(data) == empty:
                 report.skip("empty text", f"{block.keys.place}:{place}")
                 continue
-            digest = keyed.copy()
-            digest.update(data)
-            digests.append(digest.digest())
-            labels.append(none if label is None else label)
+            labels.append(label)
             reviews.append(data)
+        digests = b"".join(map(xxh3_128_digest, reviews, repeat(seed % 2**64)))
     index = np.zeros(len(reviews), RECORD)
-    halves = np.frombuffer(b"".join(digests), "<u8").reshape(-1, 2)
+    halves = np.frombuffer(digests, "<u8").reshape(-1, 2)
     index["high"], index["low"] = halves[:, 0], halves[:, 1]
     index["label"] = np.array(labels, np.float64) + 0  # one zero instead of two
     index["length"] = list(map(len, reviews))

@@ -72,7 +72,7 @@ class Keys(NamedTuple):
                 report.skip("empty text", f"{self.place}:{place}")
             elif label_key is None:
                 yield row, place, text, None
-            elif (label := _as_label(values.get(label_key))) is None:
+            elif (label := as_label(values.get(label_key))) is None:
                 report.skip("label missing or not a number", f"{self.place}:{place}")
             else:
                 yield row, place, text, label
@@ -183,7 +183,7 @@ def _pick_all(
     for record in records:
         values = record[2]
         for row, place, text, _ in keys.pick([record], report):
-            labels = tuple(_as_label(values.get(key)) for key in label_keys)
+            labels = tuple(as_label(values.get(key)) for key in label_keys)
             if id_key is not None and not _is_id(values.get(id_key)):
                 report.skip("id missing", f"{keys.place}:{place}")
             elif None in labels:
@@ -328,7 +328,8 @@ def _is_id(value: Any) -> bool:
     return isinstance(value, int | float) and not math.isnan(value)
 
 
-def _as_label(value: Any) -> float | None:
+def as_label(value: Any) -> float | None:
+    """Return a label as a finite number that float32 holds, None if it is none."""
     try:
         label = float(value)
     except (TypeError, ValueError, OverflowError):

@@ -22,7 +22,7 @@ from sdjax.plan import Plan
 from sdjax.prepare import already_prepared, as_manifest, in_splits
 from sdjax.readers import LINE_FORMATS
 from sdjax.readreport import ReadReport
-from sdjax.segments import RECORD, digest_key, encode_block
+from sdjax.segments import RECORD, encode_block
 from sdjax.shards import Holdout, ShardWriter, arrange, cut
 from sdjax.sources import Dataset, File
 from sdjax.streams import COMPRESSIONS
@@ -182,12 +182,12 @@ def _is_parcel(pair: tuple[int, Parcel | PieceCounts]) -> bool:
 
 def _read_piece(piece: Piece, plan: Plan) -> Iterator[tuple[int, Parcel | PieceCounts]]:
     """Yield (shard, parcel) of everything in a piece, then (-1, its counts)."""
-    key, report, rows, lines = digest_key(plan.seed), ReadReport(), 0, 0
+    report, rows, lines = ReadReport(), 0, 0
     for block in piece.blocks(ReadReport()):
         if block.suffix:
             lines += sum(data.count(b"\n") for _, data in block.content)
         index, reviews, found = encode_block(
-            block, plan.normalisation, key, plan.layout.shards
+            block, plan.normalisation, plan.seed, plan.layout.shards
         )
         index["row"] += rows
         rows += len(reviews)

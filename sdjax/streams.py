@@ -11,7 +11,7 @@ from sdjax.errors import InputError
 from sdjax.readreport import ReadReport
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
-CHUNK_BYTES = 2**20  # read at a time; larger ones cost more than they save
+CHUNK_BYTES = 2**18  # read at a time; larger ones cost more than they save
 MAX_LINE_BYTES = 64 * 2**20  # a longer line is not a review; keeps memory bounded
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
@@ -54,13 +54,27 @@ def line_blocks(
             yield first, rest
 
 
+def begin_of_text(path: Path) -> int | None:
+    """Return where the text of a plain file begins; None for a compressed file."""
+    if path.suffix in COMPRESSIONS:
+        return None
+    with path.open("rb") as file:
+        mark = file.read(len(_BYTE_ORDER_MARK)) == _BYTE_ORDER_MARK
+    return len(_BYTE_ORDER_MARK) if mark else 0
+
+
 def lines_of(blocks: Iterable[tuple[int, bytes]]) -> Iterator[tuple[int, bytes]]:
     """Yield (number from 1, line without its newline) of blocks of lines."""
     for first, block in blocks:
-        lines = block.split(b"\n")
-        if not lines[-1]:
-            lines.pop()
-        yield from enumerate(lines, first)
+        yield from enumerate(split(block), first)
+
+
+def split(block: bytes) -> list[bytes]:
+    """Split a block into its lines."""
+    lines = block.split(b"\n")
+    if not lines[-1]:
+        lines.pop()
+    return lines
 
 
 @contextlib.contextmanager

@@ -7,6 +7,7 @@ import pytest
 import tiny
 from fixtures_run import ROOT, assert_refused
 
+import benchmarks.prepare
 from benchmarks.interleave import interleave, ratio, spread
 from sdjax import cli
 from sdjax.commands import bench
@@ -128,6 +129,37 @@ def test_bench_loop(command, tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("arguments", "variants"),
+    [
+        (
+            ("prepare", "--reviews", 300, "--repeats", 1, "--folder", "."),
+            2 * ["orjson, every line", "prepare, workers 1", "prepare, workers 2"],
+        ),
+        (
+            ("generate", "--hidden", 8, "--samples", 8, "--length", 3, "--rounds", 1),
+            ["at once", "one by one"],
+        ),
+        (
+            ("sweep", "--texts", 40, "--units", 6, "--workers", 2, "--repeats", 1),
+            ["one after another", "in processes"],
+        ),
+    ],
+    ids=lambda value: value[0],
+)
+def test_bench_of_one_host(command, tmp_path, monkeypatch, arguments, variants):
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    monkeypatch.setattr(benchmarks.prepare, "SHARDS", "3/1/1")
+    monkeypatch.setattr(benchmarks.prepare, "_POOL", 100)
+    done = command(cli.main, "bench", *arguments, "--json", "rows.json")
+    assert done.status == 0, done.err
+    rows = json.loads((tmp_path / "rows.json").read_text())["rows"]
+    assert [row["variant"] for row in rows] == variants
+    assert all(v is None or v for row in rows for v in row.values())
+    assert [path.name for path in tmp_path.iterdir()] == ["rows.json"]
+
+
+@pytest.mark.parametrize(
     "arguments, words",
     [
         (["train", "--shapes", "8"], ["8", "HxB"]),
@@ -136,6 +168,8 @@ def test_bench_loop(command, tmp_path):
         (["train", "--figure", "x.pdf", "--shapes", "8x2"], ["x.pdf", ".png"]),
         (["data", "--corpus", "nowhere"], ["nowhere"]),
         (["featurize", "--input", "none.csv"], ["none.csv", "no such file"]),
+        (["prepare", "--folder", "nowhere"], ["--folder nowhere", "no such folder"]),
+        (["sweep", "--workers", 0], ["--workers"]),
         (["what"], ["what"]),
     ],
 )

@@ -3,6 +3,7 @@
 import argparse
 import importlib.util
 import json
+import os
 import sys
 from pathlib import Path
 
@@ -37,7 +38,7 @@ def add_arguments(parser) -> None:
     sub.add_argument("--hidden", type=int, default=1024, help="units")
     sub.add_argument("--batch-size", type=int, default=64)
 
-    sub = _subcommand(what, "data", _data, "windows from a corpus")
+    sub = _subcommand(what, "data", _data, "windows from a corpus", ())
     sub.add_argument("--corpus", type=Path, required=True, metavar="DIR")
     sub.add_argument("--batch-size", type=int, default=128)
     sub.add_argument("--window", type=int, default=256)
@@ -50,14 +51,40 @@ def add_arguments(parser) -> None:
     sub.add_argument("--window", type=int, default=128)
     sub.add_argument("--steps", type=int, default=60)
 
+    sub = _subcommand(what, "prepare", _prepare, "making a corpus", ("repeats",))
+    sub.add_argument("--reviews", type=int, default=10**6, help="and four times these")
+    sub.add_argument("--folder", type=Path, help="with room: 9 GB a million reviews")
 
-def _subcommand(what, name: str, measure, measured: str):
+    sub = _subcommand(what, "generate", _generate, "samples at once", ("rounds",))
+    sub.add_argument("--hidden", type=int, default=1024, help="units")
+    sub.add_argument("--samples", type=int, default=64)
+    sub.add_argument("--length", type=int, default=500, help="bytes of a sample")
+
+    sub = _subcommand(what, "sweep", _sweep, "the probe's fits", ("repeats",))
+    sub.add_argument("--texts", type=int, default=6920)
+    sub.add_argument("--units", type=int, default=4096)
+    sub.add_argument("--workers", type=int, default=2)
+
+
+_SHARED = {
+    "precision": {"default": "fp32", "help": "fp32, bf16 or fp16"},
+    "rounds": {"type": int, "default": 9, "help": "of each variant"},
+    "repeats": {"type": int, "default": 3, "help": "of each variant"},
+}
+_ABOVE_0 = (
+    *("window", "rounds", "batch_size", "hidden", "steps", "seconds", "repeats"),
+    *("reviews", "samples", "length", "texts", "units", "workers"),
+)
+
+
+def _subcommand(
+    what, name: str, measure, measured: str, shared=("precision", "rounds")
+):
     sub = what.add_parser(name, help=measured, description=f"Measure {measured}.")
     sub.set_defaults(measure=measure)
     sub.add_argument("--json", type=Path, metavar="FILE", help="write the rows here")
-    if name != "data":
-        sub.add_argument("--precision", default="fp32", help="fp32, bf16 or fp16")
-        sub.add_argument("--rounds", type=int, default=9, help="of each variant")
+    for option in shared:
+        sub.add_argument(f"--{option}", **_SHARED[option])
     return sub
 
 
@@ -75,7 +102,7 @@ def run(arguments) -> None:
             f"{ROOT} has no benchmarks folder: run sdjax bench from a checkout that"
             " was installed with pip install -e"
         )
-    for name in ("window", "rounds", "batch_size", "hidden", "steps", "seconds"):
+    for name in _ABOVE_0:
         if getattr(arguments, name, 1) <= 0:
             raise InputError(f"--{name.replace('_', '-')} must be above 0")
     sys.path.insert(0, str(ROOT))
@@ -180,6 +207,37 @@ def _loop(arguments):
         arguments.rounds,
     )
     return rows, _device()
+
+
+def _prepare(arguments):
+    from benchmarks import prepare
+
+    if arguments.folder and not arguments.folder.is_dir():
+        raise InputError(f"--folder {arguments.folder}: no such folder; make it first")
+    rows = prepare.measure(arguments.reviews, arguments.repeats, arguments.folder)
+    return rows, _cores()
+
+
+def _generate(arguments):
+    from benchmarks import generate
+
+    rows = generate.measure(
+        arguments.hidden, arguments.samples, arguments.length, arguments.rounds
+    )
+    return rows, _device()
+
+
+def _sweep(arguments):
+    from benchmarks import probe
+
+    rows = probe.measure(
+        arguments.texts, arguments.units, arguments.workers, arguments.repeats
+    )
+    return rows, _cores()
+
+
+def _cores() -> str:
+    return f"{len(os.sched_getaffinity(0))} cores of this host"
 
 
 def _print(rows) -> None:

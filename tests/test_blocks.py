@@ -1,0 +1,67 @@
+"""What a block is worth in another process: the same examples, read there."""
+
+import gzip
+import pickle
+
+import pytest
+
+from sdjax import blocks, streams
+from sdjax.readreport import ReadReport
+from sdjax.sources import open_source
+
+GOOD = b'{"text": "number %d", "stars": %d}\n'
+
+
+def found(source, send):
+    report, examples, sizes = ReadReport(), [], []
+    opened = open_source(str(source), label_key="stars")
+    for block in blocks.blocks([opened], report):
+        handed_over = pickle.dumps(block.by_reference() if send else block)
+        sizes.append(len(handed_over))
+        block = pickle.loads(handed_over)
+        examples += block.examples()
+        report.add(block.report)
+    return examples, report, sizes
+
+
+@pytest.fixture
+def small(monkeypatch):
+    monkeypatch.setattr(streams, "CHUNK_BYTES", 1000)
+    monkeypatch.setattr(streams, "MAX_LINE_BYTES", 3000)
+    monkeypatch.setattr(blocks, "BLOCK_BYTES", 5000)
+
+
+@pytest.mark.parametrize("begin", [b"", b"\xef\xbb\xbf"], ids=["plain", "marked"])
+@pytest.mark.parametrize("giant", [0, 10_000])
+@pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz"])
+def test_a_block_by_reference_has_the_same_examples(
+    tmp_path, small, begin, giant, name
+):
+    lines = [GOOD % (i, i % 5) for i in range(1000)]
+    lines[20] = b"\n"
+    lines[300] = b"{\n"
+    lines[301] = b'["a list"]\n'
+    lines[500] = b'{"text": "%s", "stars": 1}\n' % (b"x" * giant)
+    lines[700] = b'{"text": "no stars"}\n'
+    lines[999] = lines[999].rstrip()
+    data = begin + b"".join(lines)
+    path = tmp_path / name
+    path.write_bytes(gzip.compress(data) if name.endswith("gz") else data)
+    expected, report, sizes = found(path, send=False)
+    assert found(path, send=True)[:2] == (expected, report)
+    used = [i for i in range(1000) if i not in (20, 300, 301, 500, 700)]
+    texts = {text: (place, label) for place, text, label in expected}
+    assert all(texts[f"number {i}"] == (i + 1, i % 5) for i in used)
+    assert report.read == 999
+    assert report.first["malformed JSON"] == f"{path}:301"
+    assert report.first["not a JSON object"] == f"{path}:302"
+    assert report.first["label missing or not a number"] == f"{path}:701"
+    if giant:
+        assert report.first["line longer than 64 MiB"] == f"{path}:501"
+
+
+def test_a_block_by_reference_is_small(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_bytes(b"".join(GOOD % (i, i % 5) for i in range(10_000)))
+    assert sum(found(path, send=False)[2]) > path.stat().st_size
+    assert sum(found(path, send=True)[2]) < 2000
