@@ -9,6 +9,7 @@ from fixtures_run import assert_refused, in_a_process
 
 from sdjax import corpus, synthetic
 from sdjax.corpus import Corpus
+from sdjax.evaluate import evaluator
 from sdjax.metrics import read_metrics
 
 NO_SPACE = OSError(28, "No space left on device")
@@ -116,11 +117,19 @@ def test_evaluate_another_split_beside_compressors(command, tiny_run):
     assert names == ["gzip -9 ", "bzip2 -9", "xz -9   "]
 
 
-def test_evaluate_with_fewer_rows_and_another_precision(command, tiny_run):
-    """More context, so not more bits; half precision is near."""
+def test_evaluate_with_fewer_rows_and_another_precision(command, tiny_run, monkeypatch):
+    """Half precision is near, and is what was computed in."""
     usual = bits(evaluate(command, tiny_run, "--batch-size", 8))
+    used = []
+
+    def noted(model, windows, rows):
+        used.append((model.precision, rows))
+        return evaluator(model, windows, rows)
+
+    monkeypatch.setattr("sdjax.evaluate.evaluator", noted)
     half = bits(evaluate(command, tiny_run, "--batch-size", 8, "--precision", "bf16"))
-    assert half == pytest.approx(usual, abs=0.02) and half != usual
+    assert half == pytest.approx(usual, abs=0.02)
+    assert used == [("bf16", 8)]
 
 
 def test_evaluate_warns_of_another_normalisation(command, tiny_run, tmp_path):
