@@ -20,7 +20,13 @@ from configs.checks import check
 from sdjax import errors, hosts
 from sdjax.checkpoint import check_same_run, model_config
 from sdjax.corpus import Corpus
-from sdjax.devices import replicate, split_batch, spread, zero_carry
+from sdjax.devices import (
+    parallel_train_step,
+    replicate,
+    split_batch,
+    spread,
+    zero_carry,
+)
 from sdjax.errors import InputError
 from sdjax.evaluate import evaluator
 from sdjax.host_memory import keep_freed_memory
@@ -30,7 +36,7 @@ from sdjax.model import LanguageModel, init_params
 from sdjax.optim import optimizer, scaled_learning_rate, schedule
 from sdjax.precision import loss_scale
 from sdjax.prefetch import Prefetch
-from sdjax.step import AXIS, TrainState, create_train_state, train_step
+from sdjax.step import TrainState, create_train_state
 from sdjax.summary import summary
 from sdjax.windows import Batch, Windows
 
@@ -149,13 +155,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
 
     state = initial_state(config, training)
     carry = zero_carry(training.model, len(own_rows), devices)
-    p_train_step = jax.pmap(
-        train_step,
-        axis_name=AXIS,
-        in_axes=(None, 0, 0),
-        out_axes=(None, 0, None),
-        donate_argnums=(0, 1),
-    )
+    p_train_step = parallel_train_step()
     with (
         hosts.checkpoints(
             workdir / "checkpoints",

@@ -12,12 +12,12 @@ import numpy as np
 from benchmarks.interleave import interleave, ratio, spread
 from sdjax import recurrence
 from sdjax.cell import dot, flops_per_character
-from sdjax.devices import replicate, split_batch, zero_carry
+from sdjax.devices import parallel_train_step, replicate, split_batch, zero_carry
 from sdjax.devices import spread as spread_rows
 from sdjax.model import LanguageModel, init_params
 from sdjax.optim import optimizer
 from sdjax.precision import loss_scale, policy
-from sdjax.step import AXIS, create_train_state, train_step
+from sdjax.step import create_train_state
 from sdjax.windows import Batch
 
 EMBEDDING, VOCABULARY = 64, 256
@@ -160,15 +160,7 @@ def sdjax_step(shape: Shape, precision: str) -> Step:
     state = replicate(create_train_state(model, tx, scale, params), devices)
     carry = spread_rows(zero_carry(model, shape.batch_size, 1), devices)
     batch = split_batch(_batch(shape), 1)
-    p_train_step = jax.pmap(
-        train_step,
-        axis_name=AXIS,
-        in_axes=(None, 0, 0),
-        out_axes=(None, 0, None),
-        donate_argnums=(0, 1),
-        devices=devices,
-    )
-    compiled = p_train_step.lower(state, carry, batch).compile()
+    compiled = parallel_train_step(devices).lower(state, carry, batch).compile()
     planned = compiled.memory_analysis()
     kept = [state, carry]
 

@@ -1,6 +1,7 @@
 """How rows are spread over the local devices: row d * B + b is row b of device d."""
 
 import math
+from collections.abc import Callable
 
 import jax
 import numpy as np
@@ -8,8 +9,24 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from sdjax.cell import RecurrentState
 from sdjax.model import LanguageModel
-from sdjax.step import AXIS
+from sdjax.step import AXIS, train_step
 from sdjax.windows import Batch
+
+
+def parallel_train_step(devices: list[jax.Device] | None = None) -> Callable:
+    """Return `train_step` over devices, its state and carry donated.
+
+    Args:
+        devices: of this process; None for all, those of other processes included.
+    """
+    return jax.pmap(
+        train_step,
+        axis_name=AXIS,
+        in_axes=(None, 0, 0),
+        out_axes=(None, 0, None),
+        donate_argnums=(0, 1),
+        devices=devices,
+    )
 
 
 def devices_for(batch_size: int) -> list[jax.Device]:

@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 from flax.training.dynamic_scale import DynamicScale
 
+from sdjax.cell import dot
 from sdjax.errors import InputError
 
 
@@ -74,11 +75,7 @@ def matmul(x: jax.Array, w: jax.Array, compute_dtype: jnp.dtype) -> jax.Array:
     Returns:
         float32[..., out].
     """
-    return _dot(x.astype(compute_dtype), w.astype(compute_dtype))
-
-
-def _dot(a, b):
-    return jnp.dot(a, b, preferred_element_type=jnp.float32)
+    return dot(x.astype(compute_dtype), w.astype(compute_dtype))
 
 
 def _matmul_forward(x, w, compute_dtype):
@@ -89,8 +86,8 @@ def _matmul_backward(compute_dtype, saved, gradient):
     x, w = (a.astype(compute_dtype) for a in saved)
     gradient = gradient.astype(compute_dtype)
     rows = x.reshape(-1, x.shape[-1]).T
-    weight_gradient = _dot(rows, gradient.reshape(-1, gradient.shape[-1]))
-    return _dot(gradient, w.T).astype(saved[0].dtype), weight_gradient
+    weight_gradient = dot(rows, gradient.reshape(-1, gradient.shape[-1]))
+    return dot(gradient, w.T).astype(saved[0].dtype), weight_gradient
 
 
 matmul.defvjp(_matmul_forward, _matmul_backward)

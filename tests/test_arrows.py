@@ -108,7 +108,7 @@ ARROWS = {
     "hosts": {"checkpoint", "interrupt", "recurrence", "step"},
     "cell": set(),
     "recurrence": {"cell"},
-    "precision": set(),
+    "precision": {"cell"},
     "optim": set(),
     "metrics": set(),
     "classifier": set(),

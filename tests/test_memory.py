@@ -6,11 +6,12 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from sdjax.devices import parallel_train_step
 from sdjax.memory import step_memory
 from sdjax.model import LanguageModel, init_params
 from sdjax.optim import optimizer
 from sdjax.precision import loss_scale
-from sdjax.step import AXIS, create_train_state, train_step
+from sdjax.step import create_train_state
 from sdjax.windows import Batch
 
 H, E, V = 128, 16, 256
@@ -36,14 +37,7 @@ def planned(model: LanguageModel, rows: int, length: int):
     carry = jax.eval_shape(
         lambda: jax.tree.map(lambda x: x[None], model.zero_state(rows))
     )
-    step = jax.pmap(
-        train_step,
-        axis_name=AXIS,
-        in_axes=(None, 0, 0),
-        out_axes=(None, 0, None),
-        donate_argnums=(0, 1),
-        devices=jax.local_devices()[:1],
-    )
+    step = parallel_train_step(jax.local_devices()[:1])
     used = step.lower(state, carry, batch).compile().memory_analysis()
     count = sum(math.prod(p.shape) for p in jax.tree.leaves(state.params))
     return used.argument_size_in_bytes + used.temp_size_in_bytes, count

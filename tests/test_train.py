@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 import tiny
 
+import sdjax.devices
 import sdjax.evaluate
 import train
 from sdjax.checkpoint import Checkpoints, checkpoint_steps, load_model
@@ -248,7 +249,7 @@ def test_each_step_function_is_traced_once(config, tmp_path, monkeypatch):
 
         monkeypatch.setattr(module, name, counted)
 
-    count(train, "train_step")
+    count(sdjax.devices, "train_step")
     count(sdjax.evaluate, "eval_step")
     train.train(config, tmp_path)
     assert traces == {"train_step": 1, "eval_step": 1}
