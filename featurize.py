@@ -40,6 +40,12 @@ def parse_arguments() -> argparse.Namespace:
     add("--output", type=Path, required=True, metavar="FILE")
     add("--state", default="cell", choices=featurefile.STATES)
     add("--pooling", nargs="+", default=["last"], choices=featurefile.POOLINGS)
+    add(
+        "--layers",
+        default="last",
+        choices=featurefile.LAYERS,
+        help="of a stack of layers: the last one's state, or all side by side",
+    )
     add("--batch-size", type=int, default=64, help="texts at once, over all devices")
     add("--precision", help="compute in fp32, bf16 or fp16")
     add(
@@ -87,6 +93,7 @@ def main() -> None:
         arguments.checkpoint,
         state=arguments.state,
         pooling=arguments.pooling,
+        layers=arguments.layers,
         batch_size=arguments.batch_size,
         precision=arguments.precision,
     )

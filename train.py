@@ -62,6 +62,7 @@ def build_model(config: ConfigDict) -> LanguageModel:
         use_weight_norm=config.model.use_weight_norm,
         precision=config.precision,
         memory_span=config.model.memory_span,
+        num_layers=config.model.num_layers,
     )
 
 

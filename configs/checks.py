@@ -10,6 +10,7 @@ def check(config: ConfigDict) -> None:
     positive = (
         "model.hidden_size",
         "model.embedding_size",
+        "model.num_layers",
         "global_batch_size",
         "window_size",
         "train_epochs",

@@ -18,8 +18,9 @@ def get_config() -> ConfigDict:
 
     config.model = ConfigDict()
     config.model.cell = "mlstm"  # or "lstm"
-    config.model.hidden_size = 4096  # units
+    config.model.hidden_size = 4096  # units of a layer
     config.model.embedding_size = 64
+    config.model.num_layers = 1  # recurrent layers, each on top of the one before
     config.model.use_weight_norm = True  # on the recurrent layer's matrices only
     # Bytes that units remember over at the start; 0: forget bias 1, else spread over
     # 1 to this many (Tallec & Ollivier 2018).

@@ -23,7 +23,7 @@ def featurizer_like(feature_set: FeatureSet, loaded: Loaded) -> TextFeaturizer:
     """Make a featurizer that treats texts as these features were made."""
     options = {
         key: feature_set.metadata[key]
-        for key in ("state", "pooling")
+        for key in ("state", "layers", "pooling")
         if key in feature_set.metadata
     }
     return TextFeaturizer.from_loaded(loaded, **options)
@@ -76,7 +76,7 @@ def trace_examples(
     if targets is not None:
         positions = targets.positions(squeezed(feature_set))
         names = {row: targets.names(positions[row]) for row in rows}
-    unit %= featurizer.model.hidden_size
+    unit %= featurizer.units
     return [
         TracedText(
             featurizer.normalisation.encode(feature_set.texts[row]).decode(),

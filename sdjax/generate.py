@@ -16,7 +16,7 @@ from jax import lax
 from tqdm import tqdm
 
 from sdjax import utf8
-from sdjax.cell import make_step
+from sdjax.cell import feature_major, make_stack_step
 from sdjax.errors import InputError
 from sdjax.model import LanguageModel
 from sdjax.precision import matmul
@@ -24,6 +24,9 @@ from sdjax.text import Normalisation
 
 _PREFIX_CHUNK = 64  # prefixes are padded to multiples of it, so that few are compiled
 _NEWLINE = ord("\n")  # ends a review
+
+
+Unit = int | tuple[int, int]  # of the last layer, or (layer, unit)
 
 
 @dataclass(frozen=True)
@@ -67,7 +70,7 @@ def generate(
     *,
     prefix: str = "",
     samples: int = 1,
-    hold: Sequence[Mapping[int, float]] = ({},),
+    hold: Sequence[Mapping[Unit, float]] = ({},),
     sampling: Sampling | None = None,
     batch_size: int = 64,
     progress: bool = False,
@@ -84,7 +87,8 @@ def generate(
         prefix: what each sample starts with. White space at its end is kept as one
             blank.
         samples: how many under each condition.
-        hold: the conditions, unit -> value each; {} holds nothing. Sample n draws the
+        hold: the conditions, unit -> value each; {} holds nothing. A number is a unit
+            of the last layer, a pair (layer, number) one of any. Sample n draws the
             same random numbers under every condition.
         sampling: how to draw.
         batch_size: rows on the device at once.
@@ -101,7 +105,7 @@ def generate(
     sampling = sampling or Sampling()
     if samples < 1 or batch_size < 1:
         raise InputError(f"{samples} samples, {batch_size} at once: at least 1 of each")
-    units, values = _held(hold, model.hidden_size)
+    units, values = _held(hold, model)
     rows = [(c, n) for c in range(len(hold)) for n in range(samples)]
     batch_size = min(batch_size, len(rows))
     tokens, read = _prefix_bytes(prefix, normalisation)
@@ -145,20 +149,39 @@ def generate(
 
 
 def _held(
-    hold: Sequence[Mapping[int, float]], width: int
+    hold: Sequence[Mapping[Unit, float]], model: LanguageModel
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return units int32[K] and values float32[K, conditions], NaN where free."""
-    units = sorted({unit for condition in hold for unit in condition})
-    for unit in units:
-        if not 0 <= unit < width:
-            raise InputError(f"unit {unit} is not one of the model's 0..{width - 1}")
-    values = np.full((len(units), len(hold)), np.nan, np.float32)
+    """Return units int32[K] in the whole state and float32[K, conditions], NaN free."""
+    places = sorted({_place(unit, model) for condition in hold for unit in condition})
+    values = np.full((len(places), len(hold)), np.nan, np.float32)
     for column, condition in enumerate(hold):
         for unit, value in condition.items():
             if not abs(value) < float(np.finfo(np.float32).max):
-                raise InputError(f"unit {unit}={value}: hold it at a finite number")
-            values[units.index(unit), column] = value
-    return np.array(units, np.int32), values
+                name = unit_text(unit)
+                raise InputError(f"unit {name}={value}: hold it at a finite number")
+            row = places.index(_place(unit, model))
+            if not np.isnan(values[row, column]):  # 5 and 1:5 of two layers
+                raise InputError(f"unit {unit_text(unit)} is held twice")
+            values[row, column] = value
+    return np.array(places, np.int32), values
+
+
+def _place(unit: Unit, model: LanguageModel) -> int:
+    """Return where a unit stands in the whole state."""
+    last, width = model.num_layers - 1, model.hidden_size
+    layer, number = unit if isinstance(unit, tuple) else (last, unit)
+    if not 0 <= number < width:
+        raise InputError(f"unit {number} is not one of the model's 0..{width - 1}")
+    if not 0 <= layer <= last:
+        raise InputError(
+            f"unit {unit_text(unit)}: layer {layer} is not one of the model's 0..{last}"
+        )
+    return layer * width + number
+
+
+def unit_text(unit: Unit) -> str:
+    """Write a unit as it is given: "2388" of the last layer, "0:2388" of layer 0."""
+    return ":".join(map(str, unit)) if isinstance(unit, tuple) else str(unit)
 
 
 def _prefix_bytes(prefix: str, normalisation: Normalisation) -> tuple[np.ndarray, int]:
@@ -196,25 +219,29 @@ def _write(
     Args:
         prefix: uint8[P], the same for every row; the first `read` bytes count.
         rows: uint32[B], the samples' numbers.
-        units: int32[K]; values: float32[K, B], NaN where free.
+        units: int32[K], in the whole state; values: float32[K, B], NaN where free.
         seed, temperature, top_p: scalars.
     """
     state = model.zero_state(len(rows))
     dtype = state.hidden.dtype
-    step = make_step(model.apply({"params": params}, method="weights"), dtype)
+    step = make_stack_step(model.apply({"params": params}, method="weights"), dtype)
     embedding = params["embedding"]["embedding"].astype(dtype)
     kernel, bias = params["output"]["kernel"], params["output"]["bias"]
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(rows)
     # Over all units and outside the loop: setting a few inside it takes a scatter.
     held = jnp.full(state.cell.T.shape, jnp.nan).at[units].set(values)
+    held = jnp.split(held, model.num_layers)
     next_state, missing = jnp.asarray(utf8.NEXT), jnp.asarray(utf8.MISSING)
 
-    def advance(hidden, cell, token):  # [H, B], [H, B], [B]
-        hidden, cell = step(hidden, cell, embedding[token.astype(jnp.int32)].T)[:2]
-        return hidden, jnp.where(jnp.isnan(held), cell, held)
+    def advance(states, token):  # one [H, B] and [H, B] per layer; [B]
+        after = step(states, embedding[token.astype(jnp.int32)].T)
+        return tuple(
+            state._replace(cell=jnp.where(jnp.isnan(value), state.cell, value))
+            for state, value in zip(after, held, strict=True)
+        )
 
-    def read_prefix(time, carry):
-        return advance(*carry, jnp.full(rows.shape, prefix[time]))
+    def read_prefix(time, states):
+        return advance(states, jnp.full(rows.shape, prefix[time]))
 
     def draw(logits, time):
         if greedy:
@@ -226,8 +253,8 @@ def _write(
         return jax.vmap(jax.random.categorical)(now, logits)
 
     def body(carry):
-        time, hidden, cell, character, ends, drawn = carry
-        logits = matmul(hidden.T, kernel, dtype) + bias[None]
+        time, states, character, ends, drawn = carry
+        logits = matmul(states[-1].hidden.T, kernel, dtype) + bias[None]
         after = next_state[character]  # [B, 256]
         fits = missing[after] < length - time
         logits = jnp.where((after != utf8.INVALID) & fits, logits, -jnp.inf)
@@ -236,19 +263,16 @@ def _write(
         if not whole_length:
             ends = jnp.where((token == _NEWLINE) & (ends > time), time, ends)
         drawn = drawn.at[time].set(token.astype(jnp.uint8))
-        hidden, cell = advance(hidden, cell, token)
-        return time + 1, hidden, cell, character, ends, drawn
+        return time + 1, advance(states, token), character, ends, drawn
 
     def unfinished(carry):
-        time, _, _, _, ends, _ = carry
+        time, _, _, ends, _ = carry
         return (time < length) & jnp.any(ends > time)
 
-    start = state.hidden.T, state.cell.T
-    hidden, cell = lax.fori_loop(0, read, read_prefix, start)
+    start = feature_major(state, model.num_layers)
     carry = (
         jnp.int32(0),
-        hidden,
-        cell,
+        lax.fori_loop(0, read, read_prefix, start),
         jnp.full(rows.shape, utf8.START),
         jnp.full(rows.shape, length),
         jnp.zeros((length, len(rows)), jnp.uint8),

@@ -41,7 +41,8 @@ class Scorer:
     """
 
     def __init__(self, classifier: Classifier, loaded: Loaded, *, batch_size: int = 64):
-        read = {k: v for k in ("state", "pooling") if (v := classifier.metadata.get(k))}
+        keys, metadata = ("state", "layers", "pooling"), classifier.metadata
+        read = {key: value for key in keys if (value := metadata.get(key))}
         self._featurizer = TextFeaturizer.from_loaded(
             loaded, batch_size=batch_size, **read
         )

@@ -115,7 +115,7 @@ ARROWS = {
     "linear": set(),
     "targets": {"featurefile"},
     "sweep": {"classifier", "linear", "targets"},
-    "topunit": {"linear", "targets"},
+    "topunit": {"featurefile", "linear", "targets"},
     "probe": {"classifier", "featurefile", "linear", "sweep", "targets", "topunit"},
     "bagofwords": {"linear", "sweep", "targets"},
     "efficiency": {"bagofwords", "linear", "sweep", "targets"},

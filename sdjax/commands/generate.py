@@ -30,7 +30,8 @@ def add_arguments(parser) -> None:
         action="append",
         default=[],
         metavar="N=VALUE",
-        help="hold a unit's cell; several allowed; top=+ or top=- with --classifier",
+        help="hold a unit's cell, of the last layer or LAYER:N of another; several"
+        " allowed; top=+ or top=- with --classifier",
     )
     parser.add_argument(
         "--classifier",
@@ -52,7 +53,7 @@ def run(arguments) -> None:
     from sdjax import steer
     from sdjax.checkpoint import load_model
     from sdjax.classifier import Classifier
-    from sdjax.generate import Sampling, generate
+    from sdjax.generate import Sampling, generate, unit_text
     from sdjax.rowfile import check_path, row_file
     from sdjax.scoring import Scorer
     from sdjax.text import Normalisation
@@ -87,7 +88,11 @@ def run(arguments) -> None:
     )
     seconds = time.perf_counter() - start
     rows = [
-        {"sample": number, "held": held, "text": arguments.prefix + text}
+        {
+            "sample": number,
+            "held": {unit_text(unit): value for unit, value in held.items()},
+            "text": arguments.prefix + text,
+        }
         for held, texts in zip(hold, written, strict=True)
         for number, text in enumerate(texts)
     ]
