@@ -132,18 +132,19 @@ def test_a_reset_row_starts_from_zero_in_every_layer(stack, tolerances):
 @pytest.mark.parametrize("layers", ["last", "all"])
 def test_encoding_tracing_and_pooling_are_the_equations(of, layers, tolerances):
     stack = make_stack("mlstm", 3)
-    zero = RecurrentState(*np.zeros((2, B, 3 * H), "f4"))
-    lengths = np.array([T, 3, 1], np.int32)
+    zero = RecurrentState(*jnp.zeros((2, B, 3 * H)))
     _, hiddens, cells, _ = run_oracle(stack, INPUTS, zero)
+    inputs, lengths = jnp.asarray(INPUTS), jnp.array([T, 3, 1])
     states = {"hidden": hiddens, "cell": cells}
     columns = slice(-H, None) if layers == "last" else slice(None)
     close = partial(assert_allclose, **tolerances["oracle"])
-    traced, _ = recurrence.trace(stack, INPUTS, zero, of=of, layers=layers)
+    traced, _ = recurrence.trace(stack, inputs, zero, of=of, layers=layers)
     close(traced, states[of][..., columns])
-    encoded = recurrence.forward(stack, INPUTS, zero, lengths)
+    encoded = recurrence.forward(stack, inputs, zero, lengths)
     pools = pooling.start(("mean", "max", "min"), B, traced.shape[-1])
+    pools = jax.tree.map(jnp.asarray, pools)
     end, pools = pooling.forward(
-        stack, INPUTS, zero, pools, lengths, of, layers=layers
+        stack, inputs, zero, pools, lengths, of, layers=layers
     )
     for row, length in enumerate(lengths):
         for state in (encoded, end):
