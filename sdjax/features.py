@@ -20,7 +20,8 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
     """Turn texts into states of a trained model: float32[N, units * poolings].
 
     A text is normalised and framed as in training and read from a zero state; half a
-    surrogate pair is read as U+FFFD, an empty text is the frame alone, three bytes. The
+    surrogate pair is read as U+FFFD, an empty text is the frame alone, three bytes. A
+    model of proteins reads a start and the letters, without a stop. The
     transformer learns nothing from the texts that it is fitted on: `fit` checks them
     and the parameters and loads the checkpoint. Pickled, it is its parameters; the
     checkpoint is read again when it is next used.
@@ -34,6 +35,8 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
             0 first.
         batch_size: texts read at once, over all devices; rounded up to 64, or a
             multiple of it, on each, so that it changes no feature.
+        normalise: "review" or "none" (bytes as they are, no frame) instead of what the
+            model was trained with.
         precision: compute in "fp32", "bf16" or "fp16" instead of what the model was
             trained in.
         progress: show a progress bar on standard error.
@@ -49,6 +52,7 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
         pooling: str | Sequence[str] = "last",
         layers: str = "last",
         batch_size: int = 64,
+        normalise: str | None = None,
         precision: str | None = None,
         progress: bool = False,
     ):
@@ -57,6 +61,7 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
         self.pooling = pooling
         self.layers = layers
         self.batch_size = batch_size
+        self.normalise = normalise
         self.precision = precision
         self.progress = progress
 
@@ -124,12 +129,12 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
             texts: strings, not normalised: a list, a tuple, a pandas Series, an array.
 
         Raises:
-            InputError: what is given is not such a sequence of strings, or a parameter
-                of this transformer is wrong.
+            InputError: what is given is not such a sequence of strings, one of them
+                cannot be read by the model's codec, or a parameter of this transformer
+                is wrong.
         """
         texts = check_texts(texts)
-        encode = self.normalisation.encode
-        return self.transform_bytes([encode(text) for text in texts])
+        return self.transform_bytes(self.normalisation.encode_all(texts))
 
     def transform_bytes(self, encoded: Sequence[bytes], advance=None) -> np.ndarray:
         """Return the features of texts that `normalisation.encode` framed.
@@ -217,14 +222,15 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
         if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 1:
             raise InputError(f"batch_size {size!r} must be an integer of at least 1")
         kinds = featurefile.pooling_kinds(self.pooling)
-        read = self.state, self.layers, kinds
-        return str(self.checkpoint), *read, int(size), self.precision
+        read = self.state, self.layers, kinds, int(size), self.normalise
+        return str(self.checkpoint), *read, self.precision
 
     def _use(self, loaded: Loaded) -> None:
         wanted = self._wanted()
-        _, of, layers, kinds, batch_size, _ = wanted
+        _, of, layers, kinds, batch_size, normalise, _ = wanted
+        trained_with = Normalisation.from_json(loaded.meta["normalisation"])
         self._model = loaded.model
-        self._normalisation = Normalisation.from_json(loaded.meta["normalisation"])
+        self._normalisation = trained_with.cleaned_by(normalise)
         self._encoder = Encoder(
             loaded.model,
             loaded.params,
@@ -239,7 +245,7 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
             "params_sha256": fingerprint(loaded.params),
             "units": self._encoder.units,
             "precision": loaded.model.precision,
-            "normalisation": loaded.meta["normalisation"],
+            "normalisation": self._normalisation.as_json(),
         }
         self._loaded_for = wanted
 
@@ -256,6 +262,20 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
                 )
             columns.append(column)
         return columns
+
+
+def options_of(metadata: Mapping) -> dict:
+    """Return the options of a featurizer that reads texts as some features were made.
+
+    Args:
+        metadata: of the features, or of a classifier on them.
+    """
+    keys = ("state", "layers", "pooling")
+    options = {key: value for key in keys if (value := metadata.get(key))}
+    cleaned = Normalisation.from_json(metadata.get("normalisation") or {})
+    if "normalisation" in metadata and cleaned.codec == "bytes":
+        options["normalise"] = cleaned.cleaning
+    return options
 
 
 def check_texts(texts: Iterable[str]) -> list[str]:

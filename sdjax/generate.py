@@ -15,7 +15,7 @@ import numpy as np
 from jax import lax
 from tqdm import tqdm
 
-from sdjax import utf8
+from sdjax import protein, utf8
 from sdjax.cell import feature_major, make_stack_step
 from sdjax.errors import InputError
 from sdjax.model import LanguageModel
@@ -23,7 +23,6 @@ from sdjax.precision import matmul
 from sdjax.text import Normalisation
 
 _PREFIX_CHUNK = 64  # prefixes are padded to multiples of it, so that few are compiled
-_NEWLINE = ord("\n")  # ends a review
 
 
 Unit = int | tuple[int, int]  # of the last layer, or (layer, unit)
@@ -34,13 +33,13 @@ class Sampling:
     """How to draw.
 
     Args:
-        length: bytes of each sample at most. A character of several bytes is only
-            begun where it fits.
-        temperature: divides the logits; 0 takes the likeliest byte.
-        top_p: draw among the fewest bytes whose probabilities sum to this.
+        length: symbols of each sample at most, bytes or letters. A character of several
+            bytes is only begun where it fits.
+        temperature: divides the logits; 0 takes the likeliest symbol.
+        top_p: draw among the fewest symbols whose probabilities sum to this.
         seed: sample n depends on it and on n, not on how many are drawn beside it
             (up to rounding, which differs between batch sizes).
-        whole_length: go on after the end of a review instead of stopping there.
+        whole_length: go on after the end of a text instead of stopping there.
 
     Raises:
         InputError: a value that nothing can be drawn with.
@@ -95,7 +94,8 @@ def generate(
         progress: show a progress bar on standard error.
 
     Returns:
-        For each condition its samples, valid UTF-8, without the prefix.
+        For each condition its samples, without the prefix: valid UTF-8, or letters of
+        amino acids.
 
     Raises:
         InputError: a unit that the model does not have, or a value that is not finite.
@@ -133,6 +133,7 @@ def generate(
                     np.float32(sampling.temperature),
                     np.float32(sampling.top_p),
                     model=model,
+                    normalisation=normalisation,
                     length=sampling.length,
                     greedy=sampling.temperature == 0,
                     nucleus=sampling.top_p < 1,
@@ -140,8 +141,8 @@ def generate(
                 )
             )
             for row, (condition, _) in enumerate(batch):
-                text = drawn[: lengths[row], row].tobytes().decode()
-                if lengths[row] < sampling.length:  # a review ended: off with its frame
+                text = normalisation.shown(drawn[: lengths[row], row].tobytes())
+                if lengths[row] < sampling.length:  # a text ended: off with its frame
                     text = text.removesuffix(" ")
                 written[condition].append(text)
             bar.update(len(batch) * sampling.length)
@@ -186,16 +187,31 @@ def unit_text(unit: Unit) -> str:
 
 def _prefix_bytes(prefix: str, normalisation: Normalisation) -> tuple[np.ndarray, int]:
     """Return the framed prefix, uint8[padded], and how many bytes of it count."""
-    data = normalisation.encode(prefix)
-    if not prefix[-1:].isspace():
-        data = data[:-1]  # the blank that ends a text: this one goes on
+    data = normalisation.encode_prefix(prefix)
     padded = np.zeros(-(-len(data) // _PREFIX_CHUNK) * _PREFIX_CHUNK, np.uint8)
     padded[: len(data)] = np.frombuffer(data, np.uint8)
     return padded, len(data)
 
 
+def _grammar(normalisation: Normalisation, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of `size` symbols may follow, and what is to come then.
+
+    As `utf8.NEXT`, its last state for what may not be, and `utf8.MISSING`.
+    """
+    if normalisation.codec == "protein":
+        table, missing = protein.grammar()
+    else:
+        table, missing = utf8.NEXT, utf8.MISSING
+    # A model may have more symbols than its codec writes.
+    more = ((0, 0), (0, size - table.shape[1]))
+    return np.pad(table, more, constant_values=len(table) - 1), missing
+
+
 @partial(
-    jax.jit, static_argnames=("model", "length", "greedy", "nucleus", "whole_length")
+    jax.jit,
+    static_argnames=(
+        *("model", "normalisation", "length", "greedy", "nucleus", "whole_length"),
+    ),
 )
 def _write(
     params,
@@ -209,12 +225,13 @@ def _write(
     top_p,
     *,
     model,
+    normalisation,
     length,
     greedy,
     nucleus,
     whole_length,
 ):
-    """Return bytes uint8[length, B] and how many of each row count, int32[B].
+    """Return symbols uint8[length, B] and how many of each row count, int32[B].
 
     Args:
         prefix: uint8[P], the same for every row; the first `read` bytes count.
@@ -231,7 +248,9 @@ def _write(
     # Over all units and outside the loop: setting a few inside it takes a scatter.
     held = jnp.full(state.cell.T.shape, jnp.nan).at[units].set(values)
     held = jnp.split(held, model.num_layers)
-    next_state, missing = jnp.asarray(utf8.NEXT), jnp.asarray(utf8.MISSING)
+    table, missing = _grammar(normalisation, model.vocabulary_size)
+    refused, end = len(table) - 1, None if whole_length else normalisation.end
+    next_state, missing = jnp.asarray(table), jnp.asarray(missing)
 
     def advance(states, token):  # one [H, B] and [H, B] per layer; [B]
         after = step(states, embedding[token.astype(jnp.int32)].T)
@@ -255,13 +274,13 @@ def _write(
     def body(carry):
         time, states, character, ends, drawn = carry
         logits = matmul(states[-1].hidden.T, kernel, dtype) + bias[None]
-        after = next_state[character]  # [B, 256]
+        after = next_state[character]  # [B, V]
         fits = missing[after] < length - time
-        logits = jnp.where((after != utf8.INVALID) & fits, logits, -jnp.inf)
+        logits = jnp.where((after != refused) & fits, logits, -jnp.inf)
         token = draw(logits, time)
         character = jnp.take_along_axis(after, token[:, None], axis=1)[:, 0]
-        if not whole_length:
-            ends = jnp.where((token == _NEWLINE) & (ends > time), time, ends)
+        if end is not None:
+            ends = jnp.where((token == end) & (ends > time), time, ends)
         drawn = drawn.at[time].set(token.astype(jnp.uint8))
         return time + 1, advance(states, token), character, ends, drawn
 
@@ -282,7 +301,7 @@ def _write(
 
 
 def _nucleus(logits: jax.Array, top_p: jax.Array) -> jax.Array:
-    """Rule out all but the likeliest bytes that together reach top_p: [B, V]."""
+    """Rule out all but the likeliest symbols that together reach top_p: [B, V]."""
     probabilities = jax.nn.softmax(logits)
     ordered = jnp.sort(probabilities, axis=1, descending=True)
     before = jnp.cumsum(ordered, axis=1) - ordered

@@ -37,7 +37,9 @@ def held_value(classifier: Classifier, direction: str) -> tuple[Unit, float]:
         )
     name = sides(classifier)[direction == "+"]
     upwards = (direction == "+") == (top["sign"] > 0)
-    return held_unit(classifier), top["quantiles"][name][_OUTER["+" if upwards else "-"]]
+    return held_unit(classifier), top["quantiles"][name][
+        _OUTER["+" if upwards else "-"]
+    ]
 
 
 def conditions(
@@ -85,7 +87,9 @@ def shares(
         called = [s.called for s in scores[start : start + samples]]
         share = {name: sum(name in c for c in called) / samples for name in names}
         found.append(share[names[-1]])
-        what = ", ".join(f"unit {unit_text(u)} held at {v:+.3g}" for u, v in held.items())
+        what = ", ".join(
+            f"unit {unit_text(u)} held at {v:+.3g}" for u, v in held.items()
+        )
         parts = ", ".join(f"{name} {value:.1%}" for name, value in share.items())
         lines.append(f"{what or 'nothing held'}: {parts} of {samples:,} samples")
     if len(found) == 2:

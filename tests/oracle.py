@@ -91,7 +91,9 @@ def stack_gradients(layers, tapes, d_hiddens, d_hidden, d_cell):
     `d_hiddens` [T, B, H] is the loss' gradient in the top layer's hidden states;
     `d_hidden` and `d_cell` [B, L*H] come from what reads the last state.
     """
-    ends = list(zip(np.split(d_hidden, len(layers), 1), np.split(d_cell, len(layers), 1)))
+    ends = list(
+        zip(np.split(d_hidden, len(layers), 1), np.split(d_cell, len(layers), 1))
+    )
     grads = []
     for weights, tape, end in zip(layers[::-1], tapes[::-1], ends[::-1], strict=True):
         grad, d_hiddens = gradients(weights, tape, d_hiddens, *end)

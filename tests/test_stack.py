@@ -143,9 +143,7 @@ def test_encoding_tracing_and_pooling_are_the_equations(of, layers, tolerances):
     encoded = recurrence.forward(stack, inputs, zero, lengths)
     pools = pooling.start(("mean", "max", "min"), B, traced.shape[-1])
     pools = jax.tree.map(jnp.asarray, pools)
-    end, pools = pooling.forward(
-        stack, inputs, zero, pools, lengths, of, layers=layers
-    )
+    end, pools = pooling.forward(stack, inputs, zero, pools, lengths, of, layers=layers)
     for row, length in enumerate(lengths):
         for state in (encoded, end):
             close(state.hidden[row], hiddens[length - 1, row])
@@ -193,7 +191,9 @@ def test_the_parameters_of_layers_have_their_own_names_and_the_first_its_old_one
 def test_logits_of_a_stacked_model_are_the_equations(normed, tolerances):
     model = tiny.model(num_layers=3, use_weight_norm=normed)
     params, batch = params_of(model), tiny.batch(B)
-    out = model.apply({"params": params}, batch.tokens[:-1], model.zero_state(B), np.ones(B, bool))
+    out = model.apply(
+        {"params": params}, batch.tokens[:-1], model.zero_state(B), np.ones(B, bool)
+    )
     layers = []
     for name in ("recurrent", "recurrent_1", "recurrent_2"):
         w = oracle.as_float64(params[name])

@@ -86,7 +86,9 @@ def test_features_of_the_last_layer_are_the_last_of_those_of_all(loaded, state):
     assert of_last.shape == (3, 2 * H) and of_both.shape == (3, 4 * H)
     for kind in range(2):
         part = of_both[:, kind * 2 * H : (kind + 1) * 2 * H]
-        np.testing.assert_array_equal(part[:, H:], of_last[:, kind * H : (kind + 1) * H])
+        np.testing.assert_array_equal(
+            part[:, H:], of_last[:, kind * H : (kind + 1) * H]
+        )
         assert not np.allclose(part[:, :H], part[:, H:])
     names = both.get_feature_names_out()
     assert list(last.get_feature_names_out()[:2]) == [
@@ -167,7 +169,9 @@ def test_fine_tuning_reads_the_last_layer(run, command, tmp_path):
 def test_a_held_unit_of_either_layer_decides_what_is_written(loaded):
     def write(params, hold):
         sampling = Sampling(length=6, whole_length=True)
-        return generate(loaded.model, params, NORMALISATION, hold=hold, sampling=sampling)
+        return generate(
+            loaded.model, params, NORMALISATION, hold=hold, sampling=sampling
+        )
 
     # Only unit 3 of the last layer speaks, and it hears unit 5 of the first alone.
     params = jax.tree.map(np.copy, loaded.params)

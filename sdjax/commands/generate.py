@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from sdjax.commands.arguments import add_normalise
 from sdjax.errors import InputError
 
 
@@ -45,6 +46,7 @@ def add_arguments(parser) -> None:
         help="hold the classifier's top unit at + and at -, side by side",
     )
     parser.add_argument("--batch-size", type=int, default=64, help="samples at once")
+    add_normalise(parser)
     parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
     parser.add_argument("--out", type=Path, metavar="FILE.jsonl")
 
@@ -74,11 +76,12 @@ def run(arguments) -> None:
     loaded = load_model(arguments.checkpoint, arguments.precision)
     scorer = classifier and Scorer(classifier, loaded)
 
+    normalisation = Normalisation.from_json(loaded.meta["normalisation"])
     start = time.perf_counter()
     written = generate(
         loaded.model,
         loaded.params,
-        Normalisation.from_json(loaded.meta["normalisation"]),
+        normalisation.cleaned_by(arguments.normalise),
         prefix=arguments.prefix,
         samples=arguments.samples,
         hold=hold,
