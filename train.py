@@ -121,8 +121,8 @@ def train(config: ConfigDict, workdir: Path) -> None:
     corpus = Corpus.open(config.corpus)
     if corpus.normalisation.codec != config.codec:
         raise InputError(
-            f"config.codec is {config.codec!r}, {config.corpus} was prepared with --codec"
-            f" {corpus.normalisation.codec}: use that"
+            f"config.codec is {config.codec!r}, {config.corpus} was prepared with"
+            f" --codec {corpus.normalisation.codec}: use that"
         )
     devices = jax.local_device_count()
     in_all = devices * jax.process_count()

@@ -41,7 +41,8 @@ def check(config: ConfigDict) -> None:
             raise InputError(f"config.{key} is {config[key]}: it must be 0 or above")
     if config.codec not in VOCABULARY_SIZES:
         raise InputError(
-            f"config.codec {config.codec!r} does not exist: use {list(VOCABULARY_SIZES)}"
+            f"config.codec {config.codec!r} does not exist: use one of"
+            f" {list(VOCABULARY_SIZES)}"
         )
     least = VOCABULARY_SIZES[config.codec]
     if (size := config.model.vocabulary_size) and size < least:

@@ -73,7 +73,8 @@ def join_layers(states: Sequence[RecurrentState]) -> RecurrentState:
     """Put the states of layers side by side: undo `split_layers`."""
     if len(states) == 1:
         return states[0]
-    return RecurrentState(*(jnp.concatenate(x, axis=1) for x in zip(*states)))
+    parts = zip(*states, strict=True)
+    return RecurrentState(*(jnp.concatenate(x, axis=1) for x in parts))
 
 
 def dot(a, b):

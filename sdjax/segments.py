@@ -19,8 +19,8 @@ import numpy as np
 from xxhash import xxh3_128_digest
 
 from sdjax.blocks import Block
-from sdjax.readreport import ReadReport
 from sdjax.errors import UnreadableText
+from sdjax.readreport import ReadReport
 from sdjax.text import Normalisation
 
 # `high` and `low` are the two halves of the digest, `row` counts within the segment.

@@ -47,7 +47,7 @@ class Normalisation:
             )
         if self.codec != "bytes" and self.cleaning != "review":
             raise InputError(
-                f"cleaning {self.cleaning!r} is for bytes, not for the codec {self.codec}"
+                f"cleaning {self.cleaning!r} is for bytes, not for {self.codec}"
             )
         if self.strip_tags and (self.codec, self.cleaning) != ("bytes", "review"):
             given = self.codec if self.codec != "bytes" else "bytes as they are"

@@ -77,8 +77,8 @@ def run_stack(layers, inputs, hidden, cell):
     first. Returns the same of every layer, [T, B, L*H], and the layers' tapes.
     """
     found = []
-    starts = zip(np.split(hidden, len(layers), 1), np.split(cell, len(layers), 1))
-    for weights, start in zip(layers, starts, strict=True):
+    starts = (np.split(state, len(layers), axis=1) for state in (hidden, cell))
+    for weights, *start in zip(layers, *starts, strict=True):
         found.append(run(weights, inputs, *start))
         inputs = found[-1][0]
     hiddens, cells, tapes = zip(*found, strict=True)
@@ -91,11 +91,9 @@ def stack_gradients(layers, tapes, d_hiddens, d_hidden, d_cell):
     `d_hiddens` [T, B, H] is the loss' gradient in the top layer's hidden states;
     `d_hidden` and `d_cell` [B, L*H] come from what reads the last state.
     """
-    ends = list(
-        zip(np.split(d_hidden, len(layers), 1), np.split(d_cell, len(layers), 1))
-    )
+    ends = (np.split(d, len(layers), axis=1)[::-1] for d in (d_hidden, d_cell))
     grads = []
-    for weights, tape, end in zip(layers[::-1], tapes[::-1], ends[::-1], strict=True):
+    for weights, tape, *end in zip(layers[::-1], tapes[::-1], *ends, strict=True):
         grad, d_hiddens = gradients(weights, tape, d_hiddens, *end)
         grads.insert(0, grad)
     return grads, d_hiddens

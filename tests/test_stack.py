@@ -1,4 +1,4 @@
-"""Layers on top of each other: against NumPy float64, the plain scan, and themselves."""
+"""Layers on top of each other: against NumPy float64 and the plain scan."""
 
 from functools import cache, partial
 

@@ -54,7 +54,8 @@ def test_a_stopped_run_goes_on_bit_for_bit(run, tmp_path, capsys):
     train.train(config, tmp_path / "run")
     out = capsys.readouterr().out
     assert "resumed from step 8 of 12" in out and "mlstm, 2 layers of 8 units" in out
-    for a, b in zip(*(last_saved(config, f) for f in (workdir, tmp_path / "run"))):
+    saved = [last_saved(config, folder) for folder in (workdir, tmp_path / "run")]
+    for a, b in zip(*saved, strict=True):
         tiny.assert_trees_equal(jax.tree.leaves(a), jax.tree.leaves(b))
 
 

@@ -38,7 +38,7 @@ def run(arguments) -> None:
     if corpus.normalisation.codec != codec:
         raise InputError(
             f"{arguments.corpus} is of the codec {corpus.normalisation.codec}, the"
-            f" model reads {codec}: give a corpus that was prepared with --codec {codec}"
+            f" model reads {codec}: give a corpus prepared with --codec {codec}"
         )
     if corpus.normalisation.as_json() != trained_on:
         print(
