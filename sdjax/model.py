@@ -84,6 +84,11 @@ def _gate_bias(memory_span: float):
     return init
 
 
+def layer_name(layer: int) -> str:
+    """Return what a recurrent layer is called among the parameters, from 0."""
+    return f"recurrent_{layer}" if layer else "recurrent"
+
+
 class RecurrentWeights(nn.Module):
     """The parameters of one recurrent layer; calling it gives the effective weights.
 

@@ -37,6 +37,6 @@ def fetch(name: str) -> Path:
     except (OSError, ValueError, EntryNotFoundError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{name}: no such folder, and the hub gave no model of that name ({reason});"
-            " check the name and the network"
+            f"{name}: no such folder, and the hub gave no model of that name"
+            f" ({reason}); check the name and the network"
         ) from error

@@ -48,6 +48,8 @@ def checked(
         InputError: no array, or one of another dtype or shape, or with values that are
             not finite; says what was found and what was expected.
     """
+    if array is None:
+        raise InputError(f"{place}: is missing")
     if not isinstance(array, np.ndarray):
         raise InputError(f"{place}: is {type(array).__name__}, an array was expected")
     if array.dtype.name not in dtypes:

@@ -121,8 +121,8 @@ class _Unpickler(pickle.Unpickler):
         full = f"{module}.{name}"
         if full not in self._allowed:
             raise InputError(
-                f"{self._place}: asks for {full}, which no array needs; refused,"
-                " nothing of it was run"
+                f"{self._place}: asks for {full}, which no array of numbers needs;"
+                " refused, nothing of it was run"
             )
         found = self._allowed[full]
         if isinstance(found, type):
@@ -164,7 +164,7 @@ def load(
     except InputError:
         raise
     except Exception as error:  # a damaged pickle raises almost anything
-        raise _damaged(place, error) from error
+        raise damaged(place, error) from error
 
 
 def resolve(
@@ -207,9 +207,10 @@ def resolve(
     except InputError:
         raise
     except Exception as error:
-        raise _damaged(place, error) from error
+        raise damaged(place, error) from error
 
 
-def _damaged(place: Path, error: Exception) -> InputError:
+def damaged(place: Path, error: Exception) -> InputError:
+    """Make what is reported of a file whose content makes no sense."""
     reason = " ".join(str(error).split()) or type(error).__name__
     return InputError(f"{place}: damaged, cut short or not a pickle ({reason})")
