@@ -96,6 +96,11 @@ def _encode(text: str, encoding: str) -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    """What Python 3 calls `bytes` for in an old protocol: those of an empty array."""
+    return b""
+
+
 # What pickles of NumPy arrays name, NumPy 1 and 2.
 NUMPY: dict[str, object] = {
     f"numpy.{core}.{name}": stand_in
@@ -109,6 +114,7 @@ NUMPY: dict[str, object] = {
     "numpy.ndarray": _Array,
     "numpy.dtype": _Dtype,
     "_codecs.encode": _encode,
+    "__builtin__.bytes": _no_bytes,
 }
 
 
