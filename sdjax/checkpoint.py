@@ -15,6 +15,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from sdjax import orbax_failures as failures
 from sdjax.cell import RecurrentState
+from sdjax.convert import hub, published
 from sdjax.errors import InputError
 from sdjax.model import LanguageModel, init_params
 from sdjax.step import TrainState
@@ -264,12 +265,17 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
     """Load the model of a run (its best checkpoint on valid) or of one checkpoint.
 
     Args:
-        path: a run's folder, or `<run>/checkpoints/<step>`.
+        path: a run's folder, or `<run>/checkpoints/<step>`; or a published folder; or,
+            where there is nothing of that name, `owner/name` on the hub.
         precision: compute in this instead of what the model was trained in.
 
     Raises:
         InputError: there is no checkpoint, or not one that this version can read.
     """
+    if not path.exists() and hub.is_hub_name(path):
+        path = hub.fetch(str(path))
+    if published.is_published(path):
+        return _load_published(path, precision)
     failures.quiet()
     steps = checkpoint_steps(path) or [path]
     metas = [read_meta(step) for step in steps]
@@ -292,6 +298,19 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
     return Loaded(model, jax.device_get(params), meta, step)
 
 
+def _load_published(folder: Path, precision: str | None) -> Loaded:
+    found = published.open_folder(folder)
+    model = found.model.clone(precision=precision or found.model.precision)
+    meta = {
+        "step": 0,
+        "model": model_config(found.model),
+        "normalisation": found.config["normalisation"],
+        "valid_bpc": found.config["about"].get("valid_bpc"),
+        "source": {"format": "safetensors", "about": found.config["about"]},
+    }
+    return Loaded(model, found.params, meta, folder)
+
+
 def read_meta(step: Path) -> dict:
     """Read what a checkpoint says of itself and its run, without its parameters.
 
@@ -300,8 +319,8 @@ def read_meta(step: Path) -> dict:
     """
     if not (step / "meta").is_dir():
         raise InputError(
-            f"no checkpoint in {step}: give a run's folder (train.py's --workdir) or"
-            " <run>/checkpoints/<step>"
+            f"no checkpoint in {step}: give a run's folder (train.py's --workdir),"
+            " <run>/checkpoints/<step> or a published folder"
         )
     with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
         meta = failures.read(step, partial(reader.restore, (step / "meta").absolute()))

@@ -5,6 +5,9 @@ from pathlib import Path
 
 from sdjax.errors import InputError
 
+# For a model that was not trained here, as configs/default.py has it.
+_CONVERTED = {"eval_batch_size": 64, "window_size": 256}
+
 
 def add_arguments(parser) -> None:
     parser.add_argument(
@@ -46,12 +49,13 @@ def run(arguments) -> None:
             f" the model was trained on {trained_on}",
             file=sys.stderr,
         )
-    rows = arguments.batch_size or loaded.meta["config"]["eval_batch_size"]
+    trained = loaded.meta.get("config", _CONVERTED)
+    rows = arguments.batch_size or trained["eval_batch_size"]
     windows = Windows(
         corpus,
         arguments.split,
         batch_size=rows,
-        window_size=loaded.meta["config"]["window_size"],
+        window_size=trained["window_size"],
         shuffle=False,
     )
     bpc = evaluator(loaded.model, windows, rows)(loaded.params)

@@ -1,0 +1,95 @@
+"""The model card of a published model: what its checkpoint knows, for people."""
+
+from collections.abc import Mapping
+
+import numpy as np
+
+_CELLS = {"mlstm": "multiplicative LSTM", "lstm": "LSTM"}
+
+
+def card(config: Mapping, arrays: Mapping[str, np.ndarray]) -> str:
+    """Return the card as Markdown.
+
+    Args:
+        config: what `config.json` holds.
+        arrays: the parameters, by name.
+    """
+    model, about = config["model"], config["about"]
+    cell = _CELLS.get(model["cell"], model["cell"])
+    parameters = sum(array.size for array in arrays.values())
+    name = f"{cell} of {model['hidden_size']:,} units"
+    rows = [
+        ("model", f"{name}, embedding of {model['embedding_size']}"),
+        ("vocabulary", f"{model['vocabulary_size']} symbols"),
+        ("weight norm", "yes" if model["use_weight_norm"] else "no, or folded"),
+        ("parameters", f"{parameters:,}, float32"),
+        ("text is read", _reading(config["normalisation"])),
+        *_training(about),
+    ]
+    table = "\n".join(f"| {key} | {value} |" for key, value in rows)
+    return _PAGE.format(title=name[0].upper() + name[1:], table=table)
+
+
+def _reading(normalisation: Mapping) -> str:
+    """Say in words what is done to a text; options by name."""
+    options = [f"{key} {value}" for key, value in normalisation.items()]
+    return ", ".join(options) or "as it is"
+
+
+def _training(about: Mapping) -> list[tuple[str, str]]:
+    """Say what is known of the training, and where the weights come from."""
+    rows = []
+    if "corpus" in about:
+        rows.append(("corpus", f"`{about['corpus']}`"))
+    if "corpus_fingerprint" in about:
+        rows.append(("corpus fingerprint", f"`{about['corpus_fingerprint']}`"))
+    if "characters" in about:
+        rows.append(("trained on", f"{about['characters']:,} characters"))
+    if "updates" in about:
+        rows.append(("updates", f"{about['updates']:,}"))
+    if "valid_bpc" in about:
+        rows.append(("bits per character (valid)", f"{about['valid_bpc']:.4f}"))
+    if "finetuned" in about:
+        rows.append(("fine-tuned", "yes; the lines above are of the model before"))
+    if "source" in about:
+        rows.append(
+            ("weights from", f"files in the format {about['source']['format']}")
+        )
+    return rows
+
+
+_PAGE = """\
+---
+library_name: sdjax
+pipeline_tag: feature-extraction
+tags:
+- language-model
+- mlstm
+---
+
+# {title}
+
+A language model that reads texts symbol by symbol; its cell state after a text is what
+the text's features are.
+
+| | |
+|---|---|
+{table}
+
+## Use
+
+```python
+from sdjax import TextFeaturizer
+
+# this folder, or the name of its repository on the hub (pip install 'sdjax[hub]')
+featurizer = TextFeaturizer.from_pretrained("folder or owner/name")
+features = featurizer.transform(["A wonderful film.", "Two hours of my life."])
+```
+
+Every command of sdjax that takes a checkpoint takes this folder too. `config.json` has
+the settings above for programs, `model.safetensors` the parameters: matrices [in, out],
+gates in the order input, forget, output, update.
+
+Reference: Radford, Jozefowicz and Sutskever, "Learning to generate reviews and
+discovering sentiment" (2017).
+"""
