@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from sdjax import bulk, errors, featurefile, featureforms, sources
+from sdjax.commands.arguments import add_normalise
 from sdjax.corpus import Corpus
 from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer
@@ -40,7 +41,14 @@ def parse_arguments() -> argparse.Namespace:
     add("--output", type=Path, required=True, metavar="FILE")
     add("--state", default="cell", choices=featurefile.STATES)
     add("--pooling", nargs="+", default=["last"], choices=featurefile.POOLINGS)
+    add(
+        "--layers",
+        default="last",
+        choices=featurefile.LAYERS,
+        help="of a stack of layers: the last one's state, or all side by side",
+    )
     add("--batch-size", type=int, default=64, help="texts at once, over all devices")
+    add_normalise(parser)
     add("--precision", help="compute in fp32, bf16 or fp16")
     add(
         "--max-bad-fraction",
@@ -87,7 +95,9 @@ def main() -> None:
         arguments.checkpoint,
         state=arguments.state,
         pooling=arguments.pooling,
+        layers=arguments.layers,
         batch_size=arguments.batch_size,
+        normalise=arguments.normalise,
         precision=arguments.precision,
     )
     origin = featurizer.metadata()

@@ -39,6 +39,7 @@ from sdjax.precision import loss_scale
 from sdjax.prefetch import Prefetch
 from sdjax.step import TrainState, create_train_state
 from sdjax.summary import summary
+from sdjax.text import VOCABULARY_SIZES
 from sdjax.windows import Batch, Windows
 
 # Steps that the devices may be behind: enough that they never wait for the host, few
@@ -63,6 +64,8 @@ def build_model(config: ConfigDict) -> LanguageModel:
         use_weight_norm=config.model.use_weight_norm,
         precision=config.precision,
         memory_span=config.model.memory_span,
+        num_layers=config.model.num_layers,
+        vocabulary_size=config.model.vocabulary_size or VOCABULARY_SIZES[config.codec],
     )
 
 
@@ -117,6 +120,11 @@ def train(config: ConfigDict, workdir: Path) -> None:
     """Train to the end of the config, or until asked to stop; resume if begun."""
     check(config)
     corpus = Corpus.open(config.corpus)
+    if corpus.normalisation.codec != config.codec:
+        raise InputError(
+            f"config.codec is {config.codec!r}, {config.corpus} was prepared with"
+            f" --codec {corpus.normalisation.codec}: use that"
+        )
     devices = jax.local_device_count()
     in_all = devices * jax.process_count()
     if config.global_batch_size % in_all:

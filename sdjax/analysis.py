@@ -10,7 +10,7 @@ from sdjax import probe
 from sdjax.checkpoint import Loaded, checkpoint_steps, load_model
 from sdjax.coloured_text import TracedText
 from sdjax.featurefile import FeatureSet
-from sdjax.features import TextFeaturizer
+from sdjax.features import TextFeaturizer, options_of
 from sdjax.targets import Targets, squeezed
 
 
@@ -21,12 +21,7 @@ def run_of(checkpoint: Path) -> Path:
 
 def featurizer_like(feature_set: FeatureSet, loaded: Loaded) -> TextFeaturizer:
     """Make a featurizer that treats texts as these features were made."""
-    options = {
-        key: feature_set.metadata[key]
-        for key in ("state", "pooling")
-        if key in feature_set.metadata
-    }
-    return TextFeaturizer.from_loaded(loaded, **options)
+    return TextFeaturizer.from_loaded(loaded, **options_of(feature_set.metadata))
 
 
 def probe_over_training(
@@ -76,10 +71,11 @@ def trace_examples(
     if targets is not None:
         positions = targets.positions(squeezed(feature_set))
         names = {row: targets.names(positions[row]) for row in rows}
-    unit %= featurizer.model.hidden_size
+    unit %= featurizer.units
+    normalisation = featurizer.normalisation
     return [
         TracedText(
-            featurizer.normalisation.encode(feature_set.texts[row]).decode(),
+            normalisation.shown(normalisation.encode(feature_set.texts[row])),
             featurizer.trace(feature_set.texts[row], [unit])[:, 0],
             names.get(row),
         )

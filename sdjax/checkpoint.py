@@ -32,6 +32,7 @@ def model_config(model: LanguageModel) -> dict:
         "vocabulary_size",
         "use_weight_norm",
         "precision",
+        "num_layers",
     )
     return {key: getattr(model, key) for key in keys}
 
@@ -220,6 +221,8 @@ def check_same_run(saved: dict, wanted: dict, place: Path) -> None:
     Raises:
         InputError: names each key that differs, with both values.
     """
+    # Older checkpoints do not say how many layers there are: one.
+    saved = saved | {"model": {"num_layers": 1} | saved["model"]}
     differences = [
         f"{part}.{key} is {saved[part].get(key)!r} there and {value!r} here"
         for part in ("model", "corpus", "stream")

@@ -19,7 +19,11 @@ _TRACE_CHUNK = 64  # bytes traced at once
 
 @cache
 def _compiled(
-    model: LanguageModel, of: str, pools: bool, devices: tuple[jax.Device, ...]
+    model: LanguageModel,
+    of: str,
+    layers: str,
+    pools: bool,
+    devices: tuple[jax.Device, ...],
 ) -> Callable:
     """Compile once per model, however many checkpoints of it are read."""
 
@@ -28,7 +32,7 @@ def _compiled(
         if not pools:  # the faster loop, which keeps the last state only
             arguments = tokens, carry, lengths
             return model.apply(variables, *arguments, method="encode"), sums
-        arguments = tokens, carry, sums, lengths, of
+        arguments = tokens, carry, sums, lengths, of, layers
         return model.apply(variables, *arguments, method="pool")
 
     return jax.pmap(
@@ -40,9 +44,9 @@ def _compiled(
     )
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _trace(model: LanguageModel, of: str, params: dict, tokens: jax.Array, carry):
-    return model.apply({"params": params}, tokens, carry, of, method="trace")
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _trace(model: LanguageModel, of: str, layers: str, params: dict, tokens, carry):
+    return model.apply({"params": params}, tokens, carry, of, layers, method="trace")
 
 
 class Encoder:
@@ -57,6 +61,7 @@ class Encoder:
         model: the language model.
         params: its parameters.
         of: "cell" or "hidden", the state.
+        layers: "last", or "all" for the states of all layers side by side.
         kinds: of "last", "mean", "max" and "min"; several are put side by side.
         batch_size: texts read at once, over all local devices; rounded up to 64, or a
             multiple of it, on each.
@@ -71,23 +76,31 @@ class Encoder:
         params: dict,
         *,
         of: str = "cell",
+        layers: str = "last",
         kinds: Sequence[str] = ("last",),
         batch_size: int = 64,
         chunk_size: int = 512,
     ):
-        self._model, self._of, self._kinds = model, of, tuple(kinds)
+        self._model, self._kinds = model, tuple(kinds)
+        self._of, self._layers = of, layers
         self._devices = jax.local_devices()[: jax.local_device_count()]
         block = _ROW_BLOCK * len(self._devices)
         self._rows = -(-batch_size // block) * block
         self._chunk_size = chunk_size
         self._params = replicate(params, self._devices)
         pools = any(kind != "last" for kind in kinds)
-        self._compiled = _compiled(model, of, pools, tuple(self._devices))
+        self._compiled = _compiled(model, of, layers, pools, tuple(self._devices))
+
+    @property
+    def units(self) -> int:
+        """How many units the state has that features are made of."""
+        model = self._model
+        return model.state_size if self._layers == "all" else model.hidden_size
 
     @property
     def width(self) -> int:
         """How many features a text has."""
-        return self._model.hidden_size * len(self._kinds)
+        return self.units * len(self._kinds)
 
     def encode(
         self,
@@ -117,7 +130,7 @@ class Encoder:
         """Hand at most a batch of texts to the devices; return what will be the end."""
         size, count = self._chunk_size, len(self._devices)
         carry = zero_carry(self._model, self._rows, count)
-        kept = pooling.start(self._kinds, self._rows, self._model.hidden_size)
+        kept = pooling.start(self._kinds, self._rows, self.units)
         sums = jax.tree.map(lambda x: x.reshape(count, -1, x.shape[-1]), kept)
         sums = spread(sums, self._devices)
         for offset in range(0, max(map(len, texts)), size):
@@ -141,12 +154,12 @@ class Encoder:
         carry, sums = jax.device_get(end)
         bytes_read = lengths[rows]
         parts = {
-            "last": lambda: getattr(carry, self._of),
+            "last": lambda: getattr(carry, self._of)[..., -self.units :],
             "mean": lambda: sums.total.astype(np.float64) + sums.lost,
             "max": lambda: sums.maximum,
             "min": lambda: sums.minimum,
         }
-        width = self._model.hidden_size
+        width = self.units
         for place, kind in enumerate(self._kinds):
             part = parts[kind]().reshape(self._rows, width)[: len(rows)]
             if kind == "mean":
@@ -155,7 +168,7 @@ class Encoder:
         advance(int(bytes_read.sum()))
 
     def trace(self, text: bytes) -> np.ndarray:
-        """Return the state after every byte, float32[bytes, H]."""
+        """Return the state after every byte, float32[bytes, units]."""
         data = np.frombuffer(text, np.uint8)
         params = jax.tree.map(lambda x: x.addressable_data(0), self._params)
         carry = self._model.zero_state(1)
@@ -165,6 +178,8 @@ class Encoder:
             # A fixed shape compiles once; what stands after the text is cut off.
             tokens = np.zeros((_TRACE_CHUNK, 1), np.uint8)
             tokens[: len(piece), 0] = piece
-            states, carry = _trace(self._model, self._of, params, tokens, carry)
+            states, carry = _trace(
+                self._model, self._of, self._layers, params, tokens, carry
+            )
             pieces.append(np.asarray(states[: len(piece), 0]))
         return np.concatenate(pieces)

@@ -32,12 +32,16 @@ def summary(
     params = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
     count = sum(math.prod(x.shape) for x in jax.tree.leaves(params))
     flops = flops_per_character(
-        model.cell, model.hidden_size, model.embedding_size, model.vocabulary_size
+        model.cell,
+        model.hidden_size,
+        model.embedding_size,
+        model.vocabulary_size,
+        model.num_layers,
     )
     memory = _memory(model, count, batch_size // devices, window_size)
     rows = {
         "devices": f"{devices} x {jax.local_devices()[0].device_kind}",
-        "model": f"{model.cell}, {model.hidden_size} units, {model.precision}",
+        "model": f"{model.cell}, {_units(model)}, {model.precision}",
         "parameters": f"{count:,}",
         "characters per update": f"{batch_size * window_size:,}",
         "updates per epoch": f"{len(windows):,} ({windows.padding:.1%} padding)",
@@ -47,6 +51,11 @@ def summary(
         "memory per device, about": memory,
     }
     return "\n".join(f"{name:<28} {value}" for name, value in rows.items())
+
+
+def _units(model: LanguageModel) -> str:
+    stack = f"{model.num_layers} layers of " if model.num_layers > 1 else ""
+    return f"{stack}{model.hidden_size} units"
 
 
 def _memory(model: LanguageModel, parameters: int, rows: int, length: int) -> str:
@@ -60,6 +69,7 @@ def _memory(model: LanguageModel, parameters: int, rows: int, length: int) -> st
         precision=model.precision,
         batch_size=rows,
         window_size=length,
+        num_layers=model.num_layers,
     )
     text = f"{needed.total / 1e9:,.2f} GB, {needed.state / 1e9:,.2f} of them the state"
     there = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")

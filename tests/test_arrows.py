@@ -12,6 +12,7 @@ PACKAGE = ROOT / "sdjax"
 # Readable, and quick to import, on a machine without an accelerator stack.
 WITHOUT_JAX = (
     "text",
+    "protein",
     "readreport",
     "streams",
     "readers",
@@ -62,7 +63,8 @@ WITHOUT_JAX = (
 # What each of these may import from the package, besides `errors`.
 ARROWS = {
     "errors": set(),
-    "text": set(),
+    "text": {"protein"},
+    "protein": set(),
     "readreport": set(),
     "streams": {"readreport"},
     "readers": {"readreport", "streams"},
@@ -115,7 +117,7 @@ ARROWS = {
     "linear": set(),
     "targets": {"featurefile"},
     "sweep": {"classifier", "linear", "targets"},
-    "topunit": {"linear", "targets"},
+    "topunit": {"featurefile", "linear", "targets"},
     "probe": {"classifier", "featurefile", "linear", "sweep", "targets", "topunit"},
     "bagofwords": {"linear", "sweep", "targets"},
     "efficiency": {"bagofwords", "linear", "sweep", "targets"},
@@ -129,7 +131,7 @@ ARROWS = {
     "rowfile": set(),
     "explain": {"classifier", "terminal", "tracing"},
     "textbatches": set(),
-    "generate": {"cell", "model", "precision", "text", "utf8"},
+    "generate": {"cell", "model", "precision", "protein", "text", "utf8"},
     "headstep": {"cell", "optim", "step"},
     "spans": {"coloured_text"},
     "packed": set(),

@@ -44,10 +44,16 @@ def planned(model: LanguageModel, rows: int, length: int):
 
 
 @pytest.mark.parametrize(
-    "cell, rows, length", [("mlstm", 4, 8), ("mlstm", 32, 64), ("lstm", 32, 64)]
+    "cell, rows, length, layers",
+    [
+        ("mlstm", 4, 8, 1),
+        ("mlstm", 32, 64, 1),
+        ("lstm", 32, 64, 1),
+        ("mlstm", 32, 64, 3),
+    ],
 )
-def test_the_prediction_is_what_xla_plans(cell, rows, length):
-    model = LanguageModel(cell, H, E, V)
+def test_the_prediction_is_what_xla_plans(cell, rows, length, layers):
+    model = LanguageModel(cell, H, E, V, num_layers=layers)
     measured, parameters = planned(model, rows, length)
     predicted = step_memory(
         cell=cell,
@@ -58,6 +64,7 @@ def test_the_prediction_is_what_xla_plans(cell, rows, length):
         precision="fp32",
         batch_size=rows,
         window_size=length,
+        num_layers=layers,
     )
     assert predicted.total == pytest.approx(measured, rel=0.15)
 

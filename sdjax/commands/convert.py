@@ -6,7 +6,12 @@ from pathlib import Path
 from sdjax.errors import InputError
 
 # By name: the module of sdjax.convert.
-FORMATS = {"openai": "openai", "nvidia": "nvidia", "safetensors": "published"}
+FORMATS = {
+    "openai": "openai",
+    "nvidia": "nvidia",
+    "unirep": "unirep",
+    "safetensors": "published",
+}
 
 
 def add_arguments(parser) -> None:
@@ -88,8 +93,9 @@ def _write(arguments) -> None:
 
 
 def _described(model) -> str:
+    layers = f"{model.num_layers} layers of " if model.num_layers > 1 else ""
     norm = "with weight norm" if model.use_weight_norm else "without weight norm"
     return (
-        f"{model.cell}, {model.hidden_size:,} units, vocabulary of"
+        f"{model.cell}, {layers}{model.hidden_size:,} units, vocabulary of"
         f" {model.vocabulary_size}, {norm}"
     )

@@ -29,6 +29,7 @@ def run(arguments) -> None:
     from sdjax.checkpoint import load_model
     from sdjax.corpus import Corpus
     from sdjax.evaluate import evaluator
+    from sdjax.text import Normalisation
     from sdjax.windows import Windows
 
     if arguments.batch_size is not None and arguments.batch_size < 1:
@@ -36,6 +37,12 @@ def run(arguments) -> None:
     corpus = Corpus.open(arguments.corpus)
     loaded = load_model(arguments.checkpoint, arguments.precision)
     trained_on = loaded.meta["normalisation"]
+    codec = Normalisation.from_json(trained_on).codec
+    if corpus.normalisation.codec != codec:
+        raise InputError(
+            f"{arguments.corpus} is of the codec {corpus.normalisation.codec}, the"
+            f" model reads {codec}: give a corpus prepared with --codec {codec}"
+        )
     if corpus.normalisation.as_json() != trained_on:
         print(
             f"warning: the corpus is normalised by {corpus.normalisation.as_json()},"

@@ -118,6 +118,7 @@ def write(
 def _require_openai(model: LanguageModel) -> None:
     fixed = {
         "cell": "mlstm",
+        "num_layers": 1,
         "vocabulary_size": VOCABULARY_SIZE,
         "use_weight_norm": True,
     }
