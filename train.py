@@ -30,6 +30,7 @@ from sdjax.devices import (
 from sdjax.errors import InputError
 from sdjax.evaluate import evaluator
 from sdjax.host_memory import keep_freed_memory
+from sdjax.initial import load_initial
 from sdjax.interrupt import StopSignal
 from sdjax.metrics import Clock, MetricsLog, Progress
 from sdjax.model import LanguageModel, init_params
@@ -179,6 +180,9 @@ def train(config: ConfigDict, workdir: Path) -> None:
             state, carry = checkpoints.restore(latest, state, carry)
             progress = Progress(**meta["progress"])
             hosts.say(f"resumed from step {latest} of {training.total_steps}")
+        elif start := config.initial_checkpoint:
+            state = state.replace(params=load_initial(Path(start), training.model))
+            hosts.say(f"starts from the parameters of {start}")
 
         # Where the step leaves its outputs, so that it is compiled once.
         used = jax.local_devices()[:devices]

@@ -1,10 +1,13 @@
 """Random weights in the layouts of other projects, and their models in NumPy float64.
 
 Each model is written from its own project's equations and gate order; nothing of sdjax
-is used.
+is used in them. `every_step` is what they are compared with.
 """
 
+import jax
 import numpy as np
+
+from sdjax.model import init_params
 
 VOCABULARY = 256
 
@@ -123,3 +126,27 @@ def run_nvidia(state, tokens, cells, hiddens):
         logits = x @ state["decoder"]["weight"].T + state["decoder"]["bias"]
         steps.append((logits, np.stack(hiddens), np.stack(cells)))
     return [np.stack(part) for part in zip(*steps, strict=True)]
+
+
+def random_params(model, seed=0) -> dict:
+    """Random parameters of one of our models, without compiling its initialisers."""
+    key = jax.random.key(0)
+    shapes = jax.eval_shape(lambda: init_params(model, key))
+    rng = np.random.default_rng(seed)
+    return jax.tree.map(lambda like: random(rng, *like.shape), shapes)
+
+
+def every_step(imported, tokens, state):
+    """Logits, hidden and cell of all layers after each byte, by a converted model."""
+
+    @jax.jit  # one compilation for all three
+    def run(params, tokens, state):
+        variables, reset = {"params": params}, np.zeros(tokens.shape[1], bool)
+        logits = imported.model.apply(variables, tokens, state, reset)["logits"]
+        traced = [
+            imported.model.apply(variables, tokens, state, of, "all", method="trace")[0]
+            for of in ("hidden", "cell")
+        ]
+        return logits, *traced
+
+    return run(imported.params, tokens, state)

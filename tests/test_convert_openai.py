@@ -1,15 +1,13 @@
 """OpenAI's folder of arrays: the same numbers as its own equations, there and back."""
 
-import jax
 import numpy as np
 import pytest
 import tiny
-from foreign import openai_arrays, run_openai
+from foreign import every_step, openai_arrays, random_params, run_openai
 
 from sdjax.cell import RecurrentState
 from sdjax.convert import openai
 from sdjax.errors import InputError
-from sdjax.model import init_params
 from sdjax.text import Normalisation
 
 TOKENS = np.random.default_rng(1).integers(0, 256, (20, 3), dtype=np.uint8)
@@ -24,15 +22,8 @@ def written(folder, arrays):
 
 def assert_same_as(imported, expected, cell, hidden, tolerance):
     """Logits, hidden and cell at every step."""
-    model, variables = imported.model, {"params": imported.params}
     state = RecurrentState(hidden.astype(np.float32), cell.astype(np.float32))
-    reset = np.zeros(len(hidden), bool)
-    logits = model.apply(variables, TOKENS, state, reset)["logits"]
-    traced = [
-        model.apply(variables, TOKENS, state, of, method="trace")[0]
-        for of in ("hidden", "cell")
-    ]
-    for got, wanted in zip((logits, *traced), expected, strict=True):
+    for got, wanted in zip(every_step(imported, TOKENS, state), expected, strict=True):
         np.testing.assert_allclose(got, wanted, **tolerance)
 
 
@@ -53,7 +44,7 @@ def test_every_step_is_that_of_its_own_equations(tmp_path, tolerances, shorten):
 
 def test_out_and_in_again_is_the_same_bit_for_bit(tmp_path):
     model = tiny.model()
-    params = jax.device_get(init_params(model, jax.random.key(0)))
+    params = random_params(model)
     openai.write(model, params, Normalisation(), tmp_path / "out")
     again = openai.read(tmp_path / "out")
     assert again.model == model
@@ -142,7 +133,7 @@ def test_a_pickle_in_an_array_is_not_run(tmp_path):
 )
 def test_what_the_format_cannot_hold_is_refused(tmp_path, settings, word):
     model = tiny.model(**settings)
-    params = jax.device_get(init_params(model, jax.random.key(0)))
+    params = random_params(model)
     with pytest.raises(InputError, match=word):
         openai.write(model, params, Normalisation(), tmp_path / "out")
     assert not list(tmp_path.iterdir())

@@ -115,3 +115,13 @@ def test_shared_and_endless_structures_come_to_an_end():
     endless.append(endless)
     with pytest.raises(InputError, match="damaged"):
         read(pickle.dumps(endless))
+
+
+def test_damaged_sizes_take_no_memory():
+    for data in (
+        b"\x80\x02Nr\xff\xff\xff\x7f.",  # remembers None as object 2^31 - 1
+        b"\x80\x05\x96\xff\xff\xff\xff\xff\x00\x00\x00.",  # 2^40 bytes to come
+        b"\x80\x04\x8e\xff\xff\xff\xff\xff\x00\x00\x00.",
+    ):
+        with pytest.raises(InputError, match="damaged"):
+            read(data)

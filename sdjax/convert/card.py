@@ -4,36 +4,51 @@ from collections.abc import Mapping
 
 import numpy as np
 
+from sdjax.text import Normalisation
+
 _CELLS = {"mlstm": "multiplicative LSTM", "lstm": "LSTM"}
 
 
-def card(config: Mapping, arrays: Mapping[str, np.ndarray]) -> str:
+def card(
+    config: Mapping,
+    normalisation: Normalisation,
+    arrays: Mapping[str, np.ndarray],
+) -> str:
     """Return the card as Markdown.
 
     Args:
         config: what `config.json` holds.
+        normalisation: what is done to a text before it is read.
         arrays: the parameters, by name.
     """
     model, about = config["model"], config["about"]
     cell = _CELLS.get(model["cell"], model["cell"])
     parameters = sum(array.size for array in arrays.values())
-    name = f"{cell} of {model['hidden_size']:,} units"
+    layers = f"{model['num_layers']} layers of " if model["num_layers"] > 1 else ""
+    name = f"{cell}, {layers}{model['hidden_size']:,} units"
     rows = [
         ("model", f"{name}, embedding of {model['embedding_size']}"),
         ("vocabulary", f"{model['vocabulary_size']} symbols"),
         ("weight norm", "yes" if model["use_weight_norm"] else "no, or folded"),
         ("parameters", f"{parameters:,}, float32"),
-        ("text is read", _reading(config["normalisation"])),
+        ("text is read", _reading(normalisation)),
         *_training(about),
     ]
     table = "\n".join(f"| {key} | {value} |" for key, value in rows)
     return _PAGE.format(title=name[0].upper() + name[1:], table=table)
 
 
-def _reading(normalisation: Mapping) -> str:
-    """Say in words what is done to a text; options by name."""
-    options = [f"{key} {value}" for key, value in normalisation.items()]
-    return ", ".join(options) or "as it is"
+def _reading(normalisation: Normalisation) -> str:
+    """Say what is done to a text before it is read."""
+    if normalisation.codec == "protein":
+        return "as a protein: a start, then one symbol for each amino acid"
+    if normalisation.cleaning == "none":
+        return "as its UTF-8 bytes"
+    tags = ", HTML tags removed" if normalisation.strip_tags else ""
+    return (
+        "as a review: HTML entities decoded, newlines to spaces, ends stripped"
+        f"{tags}; a newline and a space before it, a space after it; UTF-8"
+    )
 
 
 def _training(about: Mapping) -> list[tuple[str, str]]:
@@ -69,8 +84,8 @@ tags:
 
 # {title}
 
-A language model that reads texts symbol by symbol; its cell state after a text is what
-the text's features are.
+A language model that reads texts symbol by symbol; its state after a text is what the
+text's features are.
 
 | | |
 |---|---|

@@ -162,6 +162,7 @@ def _layers(
         hidden_size=hidden,
         embedding_size=width,
         use_weight_norm=with_norm,
+        num_layers=count,
     )
     return model, layers
 
@@ -220,8 +221,7 @@ def write(
             f" models with {BYTES} only; use --to safetensors"
         )
     hidden, rnn = model.hidden_size, {}
-    layers = [name for name in params if name.startswith("recurrent")]
-    for layer in range(len(layers)):
+    for layer in range(model.num_layers):
         entry, prefix = params[layer_name(layer)], f"rnns.{layer}."
         for name, theirs in _MATRICES.items():
             if name not in entry:

@@ -3,8 +3,9 @@
 A linear one has `weight` [K, F] and `bias` [K], or `model.1.*` with `final_layer.*` for
 the same arrays, `thresholds`, and `neurons` where it reads only some features. Outputs
 are sigmoids, each on its own, or with `use_softmax` a softmax. Its features are the
-cell after a text, with `concat_max`, `concat_min` and `concat_mean` also those over it.
-One with hidden layers is none of ours: the language model is converted without it.
+cell after a text, of the last layer or of `all_layers`, with `concat_max`, `concat_min`
+and `concat_mean` also those over it. One with hidden layers is none of ours: the
+language model is converted without it.
 
 Reference: model/sentiment_classifier.py of
 https://github.com/NVIDIA/sentiment-discovery.
@@ -47,7 +48,10 @@ def read_classifier(
         reason = f"{hidden} hidden layers" if hidden else "several heads for each class"
         return None, [f"the classifier has {reason}, sdjax's are linear: left out"]
     pooling = _pooling(arrays, name, settings, model, place)
-    width = model.hidden_size * len(pooling)
+    # Of a stack the last layer's state, or those of all side by side.
+    every = model.num_layers > 1 and bool(settings.get("all_layers"))
+    layers = {"layers": "all" if every else "last", "num_layers": model.num_layers}
+    width = (model.state_size if every else model.hidden_size) * len(pooling)
     coef = _coefficients(arrays.get(f"{name}weight"), content, width, place)
     scores = len(coef)
     intercept = checked(arrays.get(f"{name}bias"), f"{place} bias", (scores,), _DTYPES)
@@ -67,6 +71,7 @@ def read_classifier(
         metadata={
             "state": "hidden" if settings.get("get_hidden") else "cell",
             "pooling": pooling if len(pooling) > 1 else pooling[0],
+            **(layers if model.num_layers > 1 else {}),
         },
     )
     return classifier, notes

@@ -182,7 +182,9 @@ def write(
         save_file(arrays, folder / WEIGHTS)
         text = json.dumps(config, indent=2, allow_nan=False) + "\n"
         (folder / CONFIG).write_text(text, encoding="utf-8")
-        (folder / CARD).write_text(card(config, arrays), encoding="utf-8")
+        (folder / CARD).write_text(
+            card(config, normalisation, arrays), encoding="utf-8"
+        )
         for name, written in _read_arrays(folder / WEIGHTS).items():
             if not np.array_equal(written, arrays[name]):
                 raise OSError(f"{name} was read back as something else than written")

@@ -8,6 +8,7 @@ own `weights_only`, a dependency of hundreds of megabytes, is not needed for eit
 """
 
 import pickle
+import pickletools
 import re
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,18 @@ import numpy as np
 
 from sdjax.errors import InputError
 
+# Opcodes that no file of arrays has: other ways to make objects, or to get them.
+_ODD_OPCODES = {
+    "INST",
+    "OBJ",
+    "NEWOBJ_EX",
+    "PERSID",
+    "EXT1",
+    "EXT2",
+    "EXT4",
+    "NEXT_BUFFER",
+    "READONLY_BUFFER",
+}
 _DTYPE = re.compile(r"[fiub][1248]")
 
 
@@ -126,8 +139,9 @@ class _Unpickler(pickle.Unpickler):
     def find_class(self, module, name):
         full = f"{module}.{name}"
         if full not in self._allowed:
+            shown = full if full.isprintable() else ascii(full)
             raise InputError(
-                f"{self._place}: asks for {full}, which no array of numbers needs;"
+                f"{self._place}: asks for {shown}, which no array of numbers needs;"
                 " refused, nothing of it was run"
             )
         found = self._allowed[full]
@@ -166,11 +180,27 @@ def load(
         InputError: it names something else, by that name, or it is damaged.
     """
     try:
+        _check_opcodes(file)
         return _Unpickler(file, place, allowed, persistent, encoding).load()
     except InputError:
         raise
     except Exception as error:  # a damaged pickle raises almost anything
         raise damaged(place, error) from error
+
+
+def _check_opcodes(file: BinaryIO) -> None:
+    """Read a pickle's instructions without following them; go back to its start.
+
+    Damaged sizes are found here: the unpickler makes room for as many bytes, or for as
+    many objects to remember, as a number says.
+    """
+    start = file.tell()
+    for count, (opcode, argument, _) in enumerate(pickletools.genops(file)):
+        if opcode.name in _ODD_OPCODES:
+            raise ValueError(f"it has the opcode {opcode.name}")
+        if opcode.name.endswith("PUT") and int(argument) > count:
+            raise ValueError(f"it numbers something {argument}")
+    file.seek(start)
 
 
 def resolve(
