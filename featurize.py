@@ -40,7 +40,14 @@ def parse_arguments() -> argparse.Namespace:
     add("--split", help="of a corpus folder: train, valid or test")
     add("--output", type=Path, required=True, metavar="FILE")
     add("--state", default="cell", choices=featurefile.STATES)
-    add("--pooling", nargs="+", default=["last"], choices=featurefile.POOLINGS)
+    add(
+        "--pooling",
+        nargs="+",
+        default=["last"],
+        metavar="KIND",
+        help=f"{', '.join(featurefile.POOLINGS)}; several are put side by side, each of"
+        " --state or of its own: hidden:mean",
+    )
     add(
         "--layers",
         default="last",
@@ -87,6 +94,7 @@ def open_input(arguments: argparse.Namespace, report: ReadReport):
 def main() -> None:
     arguments = parse_arguments()
     output, report = arguments.output, ReadReport()
+    featurefile.pooling_kinds(arguments.pooling)
     featureforms.check_suffix(output)
     examples, described = open_input(arguments, report)
     with errors.naming(output):  # before minutes of work

@@ -4,9 +4,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sklearn import clone
 from tqdm import tqdm
 
-from sdjax import probe
+from sdjax import featurefile, probe
 from sdjax.checkpoint import Loaded, checkpoint_steps, load_model
 from sdjax.coloured_text import TracedText
 from sdjax.featurefile import FeatureSet
@@ -71,7 +72,11 @@ def trace_examples(
     if targets is not None:
         positions = targets.positions(squeezed(feature_set))
         names = {row: targets.names(positions[row]) for row in rows}
-    unit %= featurizer.units
+    kind, unit = divmod(unit, featurizer.units)
+    named = featurefile.pooling_kinds(featurizer.pooling)[kind]
+    state, _ = featurefile.state_and_pooling(named, featurizer.state)
+    if state != featurizer.state:
+        featurizer = clone(featurizer).set_params(state=state)
     normalisation = featurizer.normalisation
     return [
         TracedText(

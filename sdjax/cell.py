@@ -166,9 +166,11 @@ def chosen(states: Sequence[RecurrentState], of: str, layers: str) -> jax.Array:
 
     Args:
         states: as `feature_major` makes them.
-        of: "cell" or "hidden".
+        of: "cell" or "hidden", or "both" for hidden and cell, one after the other.
         layers: "last" for [H, B], "all" for [L*H, B].
     """
+    if of == "both":
+        return jnp.concatenate([chosen(states, x, layers) for x in ("hidden", "cell")])
     parts = [getattr(state, of) for state in states]
     value = parts[-1] if layers == "last" or len(parts) == 1 else jnp.concatenate(parts)
     return value.astype(jnp.float32)

@@ -6,7 +6,7 @@ from functools import cache, partial
 import jax
 import numpy as np
 
-from sdjax import pooling
+from sdjax import featurefile, pooling
 from sdjax.devices import replicate, split_rows, spread, zero_carry
 from sdjax.model import LanguageModel
 from sdjax.step import AXIS
@@ -20,16 +20,15 @@ _TRACE_CHUNK = 64  # bytes traced at once
 @cache
 def _compiled(
     model: LanguageModel,
-    of: str,
+    of: str | None,
     layers: str,
-    pools: bool,
     devices: tuple[jax.Device, ...],
 ) -> Callable:
     """Compile once per model, however many checkpoints of it are read."""
 
     def encode(params, tokens, carry, sums, lengths):
         variables = {"params": params}
-        if not pools:  # the faster loop, which keeps the last state only
+        if of is None:  # the faster loop, which keeps the last state only
             arguments = tokens, carry, lengths
             return model.apply(variables, *arguments, method="encode"), sums
         arguments = tokens, carry, sums, lengths, of, layers
@@ -60,9 +59,10 @@ class Encoder:
     Args:
         model: the language model.
         params: its parameters.
-        of: "cell" or "hidden", the state.
+        of: "cell" or "hidden", the state of those `kinds` that do not say.
         layers: "last", or "all" for the states of all layers side by side.
-        kinds: of "last", "mean", "max" and "min"; several are put side by side.
+        kinds: of "last", "mean", "max" and "min", or with the state, "hidden:mean";
+            several are put side by side.
         batch_size: texts read at once, over all local devices; rounded up to 64, or a
             multiple of it, on each.
         chunk_size: bytes of each row on the devices at once.
@@ -81,15 +81,18 @@ class Encoder:
         batch_size: int = 64,
         chunk_size: int = 512,
     ):
-        self._model, self._kinds = model, tuple(kinds)
-        self._of, self._layers = of, layers
+        self._model, self._of, self._layers = model, of, layers
+        self._kinds = [featurefile.state_and_pooling(kind, of) for kind in kinds]
         self._devices = jax.local_devices()[: jax.local_device_count()]
         block = _ROW_BLOCK * len(self._devices)
         self._rows = -(-batch_size // block) * block
         self._chunk_size = chunk_size
         self._params = replicate(params, self._devices)
-        pools = any(kind != "last" for kind in kinds)
-        self._compiled = _compiled(model, of, layers, pools, tuple(self._devices))
+        pooled = {state for state, kind in self._kinds if kind != "last"}
+        # What is pooled: one state where one is enough; None for the faster loop.
+        self._pooled = "both" if len(pooled) > 1 else min(pooled, default=None)
+        devices = tuple(self._devices)
+        self._compiled = _compiled(model, self._pooled, layers, devices)
 
     @property
     def units(self) -> int:
@@ -130,7 +133,9 @@ class Encoder:
         """Hand at most a batch of texts to the devices; return what will be the end."""
         size, count = self._chunk_size, len(self._devices)
         carry = zero_carry(self._model, self._rows, count)
-        kept = pooling.start(self._kinds, self._rows, self.units)
+        wanted = {kind for _, kind in self._kinds}
+        width = self.units * (2 if self._pooled == "both" else 1)
+        kept = pooling.start(wanted, self._rows, width)
         sums = jax.tree.map(lambda x: x.reshape(count, -1, x.shape[-1]), kept)
         sums = spread(sums, self._devices)
         for offset in range(0, max(map(len, texts)), size):
@@ -154,14 +159,18 @@ class Encoder:
         carry, sums = jax.device_get(end)
         bytes_read = lengths[rows]
         parts = {
-            "last": lambda: getattr(carry, self._of)[..., -self.units :],
             "mean": lambda: sums.total.astype(np.float64) + sums.lost,
             "max": lambda: sums.maximum,
             "min": lambda: sums.minimum,
         }
         width = self.units
-        for place, kind in enumerate(self._kinds):
-            part = parts[kind]().reshape(self._rows, width)[: len(rows)]
+        for place, (state, kind) in enumerate(self._kinds):
+            if kind == "last":
+                part = getattr(carry, state)[..., -width:]
+            else:  # of "both", the cell comes second
+                part = parts[kind]()
+                part = part[..., :width] if state == "hidden" else part[..., -width:]
+            part = part.reshape(self._rows, width)[: len(rows)]
             if kind == "mean":
                 part = part / bytes_read[:, None]
             features[rows, place * width : (place + 1) * width] = part

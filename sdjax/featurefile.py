@@ -49,17 +49,26 @@ class FeatureSet:
 def pooling_kinds(pooling: str | Sequence[str]) -> tuple[str, ...]:
     """Return the poolings that a name, or a list of names, stands for.
 
+    A name may say of which state: "hidden:mean".
+
     Raises:
         InputError: there is no such pooling, one is named twice, or none is.
     """
     kinds = (pooling,) if isinstance(pooling, str) else pooling
-    fits = isinstance(kinds, list | tuple) and all(kind in POOLINGS for kind in kinds)
+    names = {*POOLINGS, *(f"{state}:{kind}" for state in STATES for kind in POOLINGS)}
+    fits = isinstance(kinds, list | tuple) and all(kind in names for kind in kinds)
     if not fits or not kinds or len(set(kinds)) < len(kinds):
         raise InputError(
             f"pooling {pooling!r} does not exist: use one of {list(POOLINGS)}, or a"
-            " list of different ones"
+            " list of different ones, such as hidden:mean and cell:last"
         )
     return tuple(kinds)
+
+
+def state_and_pooling(kind: str, state: str) -> tuple[str, str]:
+    """Split one of `pooling_kinds`; `state` is that of those which do not say."""
+    own, _, name = kind.rpartition(":")
+    return own or state, name
 
 
 def feature_names(
@@ -71,9 +80,9 @@ def feature_names(
         units: that the state has.
         num_layers: that they are of, side by side: `unit_label`.
     """
-    kinds = pooling_kinds(pooling)
     labels = [unit_label(unit, units, num_layers) for unit in range(units)]
-    return [f"{state}_{kind}_{label}" for kind in kinds for label in labels]
+    kinds = (state_and_pooling(kind, state) for kind in pooling_kinds(pooling))
+    return [f"{of}_{kind}_{label}" for of, kind in kinds for label in labels]
 
 
 def unit_label(unit: int, units: int, num_layers: int = 1) -> str:

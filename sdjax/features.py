@@ -30,7 +30,7 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
         checkpoint: a run's folder (its best checkpoint) or one checkpoint.
         state: "cell" or "hidden".
         pooling: "last", "mean", "max" or "min" over the bytes of the framed text, or a
-            list of these, put side by side.
+            list of these, put side by side; each may name its state, as "hidden:mean".
         layers: of a stack, "last", or "all" for all layers' states side by side, layer
             0 first.
         batch_size: texts read at once, over all devices; rounded up to 64, or a

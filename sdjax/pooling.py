@@ -71,7 +71,7 @@ def forward(
     Args:
         stack, inputs, state, lengths, compute_dtype: as for `recurrence.forward`.
         pools: of the bytes before these.
-        of: "cell" or "hidden": the state that is summed up.
+        of: "cell", "hidden" or "both": the state that is summed up.
         layers: "last" or "all": whose.
 
     Returns:
