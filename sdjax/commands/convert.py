@@ -88,8 +88,9 @@ def _write(arguments) -> None:
     meta = {"meta": loaded.meta} if arguments.target == "safetensors" else {}
     write = _format(arguments.target).write
     write(model, params, normalisation, arguments.out, **meta)
-    print(f"model   {_described(model)} of {loaded.path}")
-    print(f"{arguments.target}: {arguments.out}")
+    print(f"checkpoint   {loaded.path}")
+    print(f"model        {_described(model)}")
+    print(f"{arguments.target:<12} {arguments.out}")
 
 
 def _described(model) -> str:

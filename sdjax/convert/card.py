@@ -67,9 +67,9 @@ def _training(about: Mapping) -> list[tuple[str, str]]:
     if "finetuned" in about:
         rows.append(("fine-tuned", "yes; the lines above are of the model before"))
     if "source" in about:
-        rows.append(
-            ("weights from", f"files in the format {about['source']['format']}")
-        )
+        source = about["source"]
+        rows.append(("weights from", f"files in the format {source['format']}"))
+        rows += [("note", note) for note in source.get("notes", [])]
     return rows
 
 

@@ -8,7 +8,8 @@ norm over the inputs; two biases add up; gates stand in the order i, f, g, o, wh
 our u.
 
 A vocabulary of 256 is that of bytes. One of 257 has a padding token first: byte b is
-row b + 1. The padding is left out, so that byte b is row b, here as everywhere.
+row b + 1. The padding is left out, so that byte b is row b, here as everywhere. Its
+scripts leave out a text's last byte when they featurize; sdjax reads all.
 
 Reference: https://github.com/NVIDIA/sentiment-discovery (model/model.py,
 reparameterization/weight_norm.py, data_utils/tokenization.py).

@@ -185,9 +185,10 @@ def write(
         (folder / CARD).write_text(
             card(config, normalisation, arrays), encoding="utf-8"
         )
-        for name, written in _read_arrays(folder / WEIGHTS).items():
-            if not np.array_equal(written, arrays[name]):
-                raise OSError(f"{name} was read back as something else than written")
+        with safe_open(folder / WEIGHTS, framework="np") as written:
+            for name, array in arrays.items():  # one at a time in memory
+                if not np.array_equal(written.get_tensor(name), array):
+                    raise OSError(f"{name} was read back as something else")
 
 
 def _about(meta: Mapping) -> dict:
