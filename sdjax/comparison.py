@@ -129,7 +129,9 @@ def compare(runs: Sequence[Run], path: Path) -> None:
     if len(runs) > MOST:
         raise InputError(f"{len(runs)} runs cannot be told apart; give at most {MOST}")
     differences = [
-        i for i, run in enumerate(runs) if i and len(_shared(runs[0], run)[0])
+        i
+        for i, run in enumerate(runs)
+        if i and len(_shared(runs[0], run)[0]) >= len(run.chars) / 2
     ]
     measured = any(np.isfinite(run.minutes[-1]) and run.minutes[-1] for run in runs)
     across = [
@@ -186,7 +188,7 @@ def _differences(axes: Axes, runs: Sequence[Run], which: Sequence[int]) -> None:
         }
         _lines(axes, replace(run, **differences), chars, i)
         for values in differences.values():
-            late.append(np.abs(values[chars >= chars[-1] / 4]))
+            late.append(np.abs(values[chars >= first.chars[-1] / 4]))
     late = np.concatenate(late)
     reach = 1.2 * float(np.max(late[np.isfinite(late)], initial=1e-4))
     axes.set(
