@@ -142,12 +142,13 @@ def test_two_windows_with_carry_are_one_long_window(stack, tolerances):
     jax.tree.map(close, last, end)
 
 
-def test_a_reset_row_starts_from_zero_in_every_layer(stack, tolerances):
-    state = state_of(stack)
+def test_a_reset_row_starts_from_zero_in_every_layer(tolerances):
+    stack = make_stack("mlstm", 2)
+    state, run = state_of(stack), jax.jit(recurrence.run)
     zeros = jax.tree.map(np.zeros_like, state)
     reset = np.array([False, True, False])
-    _, mixed = recurrence.run(stack, INPUTS, state, reset)
-    _, fresh = recurrence.run(stack, INPUTS, zeros, ~reset)
+    _, mixed = run(stack, INPUTS, state, reset)
+    _, fresh = run(stack, INPUTS, zeros, ~reset)
     for part, new in zip(mixed, fresh, strict=True):
         assert_allclose(part[1], new[1], **tolerances["float32"])
 
