@@ -7,6 +7,8 @@ Running the same command again resumes from the last checkpoint.
 
 import sys
 from collections import deque
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -33,8 +35,9 @@ from sdjax.host_memory import keep_freed_memory
 from sdjax.interrupt import StopSignal
 from sdjax.metrics import Clock, MetricsLog, Progress
 from sdjax.model import LanguageModel, init_params
+from sdjax.offload import host_device, host_train_step, to_host
 from sdjax.optim import optimizer, scaled_learning_rate, schedule
-from sdjax.precision import loss_scale
+from sdjax.precision import loss_scale, policy
 from sdjax.prefetch import Prefetch
 from sdjax.step import TrainState, create_train_state
 from sdjax.summary import summary
@@ -112,6 +115,26 @@ def initial_state(config: ConfigDict, training: Training) -> TrainState:
     )
 
 
+class Placement(NamedTuple):
+    """Where parameters and moments are kept, and the step that finds them there."""
+
+    made_on: jax.Device
+    place: Callable[[TrainState], TrainState]
+    train_step: Callable  # (state, carry, batch) -> state, carry, metrics
+
+
+def placement(config: ConfigDict, model: LanguageModel) -> Placement:
+    """Return the placement that a config asks for, over this process's devices."""
+    compute = config.all_reduce_dtype == "compute"
+    dtype = policy(config.precision if compute else "fp32").compute_dtype
+    devices = jax.local_devices()[: jax.local_device_count()]
+    if config.master_params == "host":
+        step = host_train_step(model, devices, dtype)
+        return Placement(host_device(), to_host, step)
+    place = partial(replicate, devices=devices)
+    return Placement(devices[0], place, parallel_train_step(all_reduce_dtype=dtype))
+
+
 def train(config: ConfigDict, workdir: Path) -> None:
     """Train to the end of the config, or until asked to stop; resume if begun."""
     check(config)
@@ -153,9 +176,10 @@ def train(config: ConfigDict, workdir: Path) -> None:
     hosts.say(about)
     hosts.from_first(lambda: make_folder(workdir))
 
-    state = initial_state(config, training)
+    made_on, place, train_step = placement(config, training.model)
+    with jax.default_device(made_on):
+        state = initial_state(config, training)
     carry = zero_carry(training.model, len(own_rows), devices)
-    p_train_step = parallel_train_step()
     with (
         hosts.checkpoints(
             workdir / "checkpoints",
@@ -173,8 +197,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
             hosts.say(f"resumed from step {latest} of {training.total_steps}")
 
         # Where the step leaves its outputs, so that it is compiled once.
-        used = jax.local_devices()[:devices]
-        state, carry = replicate(state, used), spread(carry, used)
+        state, carry = place(state), spread(carry, jax.local_devices()[:devices])
 
         def read(step: int) -> Batch:
             return split_batch(windows[step], devices)
@@ -188,7 +211,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
         ):
             in_flight, clock = deque(), Clock(progress.chars)
             for step, batch in zip(steps, batches, strict=True):
-                state, carry, metrics = p_train_step(state, carry, batch)
+                state, carry, metrics = train_step(state, carry, batch)
                 in_flight.append(metrics)
                 # Read once: a signal may come between any two lines below.
                 stopping = requested()

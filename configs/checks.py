@@ -36,5 +36,13 @@ def check(config: ConfigDict) -> None:
     for key in not_negative:
         if config[key] < 0:
             raise InputError(f"config.{key} is {config[key]}: it must be 0 or above")
+    for key, choices in {
+        "master_params": ("device", "host"),
+        "all_reduce_dtype": ("fp32", "compute"),
+    }.items():
+        if config[key] not in choices:
+            raise InputError(
+                f"config.{key} is {config[key]!r}: use {' or '.join(choices)}"
+            )
     if 0 < (span := config.model.memory_span) <= 1 or span < 0:
         raise InputError(f"config.model.memory_span is {span}: use 0, or bytes above 1")

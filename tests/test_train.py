@@ -243,9 +243,9 @@ def test_each_step_function_is_traced_once(config, tmp_path, monkeypatch):
     def count(module, name):
         step = getattr(module, name)
 
-        def counted(*args):
+        def counted(*args, **settings):
             traces[name] += 1
-            return step(*args)
+            return step(*args, **settings)
 
         monkeypatch.setattr(module, name, counted)
 
