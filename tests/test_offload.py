@@ -32,7 +32,7 @@ def take_steps(step, state, devices: int, precision: str):
     for seed in range(STEPS):
         if seed == BROKEN:
             carry = jax.tree.map(np.array, jax.device_get(carry))
-            carry.hidden[0, 0, 0] = np.inf
+            carry.hidden[0, -1, 0] = np.inf  # the first row of a batch is reset
         carry = spread(carry, jax.local_devices()[:devices])
         batch = tiny.on_devices(tiny.batch(ROWS, seed=seed), devices)
         state, carry, metrics = step(state, carry, batch)
@@ -130,7 +130,7 @@ def with_params_on(place: str, config):
 
 
 def test_a_run_may_move_its_parameters_when_it_goes_on(config, tmp_path, monkeypatch):
-    """Begun on the devices, stopped, ended on the host: bit for bit one or the other.
+    """Begun on the host, ended on the devices: no bit differs from one place alone.
 
     What is logged has the bits per character of valid in it.
     """
