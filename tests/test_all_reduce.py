@@ -1,6 +1,6 @@
 """Gradients averaged over replicas: in which dtype, and what overflows on the way."""
 
-from functools import partial
+from functools import cache, partial
 
 import jax
 import jax.numpy as jnp
@@ -13,6 +13,7 @@ from sdjax.model import fold_weight_norm
 from sdjax.precision import policy
 from sdjax.step import (
     AXIS,
+    cross_entropy,
     gradient_step,
     next_loss_scale,
     train_step,
@@ -30,17 +31,55 @@ def spread(batch, precision):
     return tiny.on_devices(carry, REPLICAS), tiny.on_devices(batch, REPLICAS)
 
 
-def gradient(state, scale, carry, batch, dtype):
-    """Return the averaged gradient in the effective weights, still scaled."""
-    step = partial(gradient_step, state.apply_fn, all_reduce_dtype=dtype)
-    weights = fold_weight_norm(state.params)
-    over_replicas = jax.vmap(
-        lambda w, s, c, b: step(w, s, c, b)[0],
-        axis_name=AXIS,
-        in_axes=(None, None, 0, 0),
-        out_axes=None,
+POISON = 0  # a byte that no batch has
+
+
+def poisoned(apply_fn):
+    """Multiply the gradient into the logits by infinity where a window begins so."""
+
+    @jax.custom_vjp
+    def identity(logits, factor):
+        return logits
+
+    identity.defvjp(
+        lambda logits, factor: (logits, factor),
+        lambda factor, cotangent: (factor * cotangent, None),
     )
-    return jax.jit(over_replicas)(weights, jnp.float32(scale), carry, batch)
+
+    def apply(variables, tokens, carry, reset):
+        out = apply_fn(variables, tokens, carry, reset)
+        factor = jnp.where(tokens[0, 0] == POISON, jnp.inf, 1.0)
+        return out | {"logits": identity(out["logits"], factor)}
+
+    return apply
+
+
+@cache
+def start(precision):
+    state = tiny.train_state(tiny.model(precision))
+    return state.replace(apply_fn=poisoned(state.apply_fn))
+
+
+@cache
+def compiled_gradient(precision, dtype):
+    """Return the averaged gradient in the effective weights, still scaled."""
+    state = start(precision)
+
+    def over_replicas(scale, carry, batch):
+        def step(carry, batch):
+            weights = fold_weight_norm(state.params)
+            arguments = state.apply_fn, weights, scale, carry, batch, dtype
+            return gradient_step(*arguments)[0]
+
+        return jax.vmap(step, axis_name=AXIS, out_axes=None)(carry, batch)
+
+    return jax.jit(over_replicas)
+
+
+@cache
+def compiled_step(dtype):
+    step = partial(train_step, all_reduce_dtype=dtype)
+    return jax.jit(jax.vmap(step, axis_name=AXIS, **STEP_AXES))
 
 
 def largest(tree) -> float:
@@ -50,9 +89,11 @@ def largest(tree) -> float:
 @pytest.mark.parametrize("precision", HALVES)
 def test_an_average_in_half_is_that_in_float32_to_half_s_rounding(precision):
     """Each of four gradients, their three sums and the division are rounded once."""
-    state, dtype = tiny.train_state(tiny.model(precision)), HALVES[precision]
-    given = spread(tiny.batch(ROWS), precision)
-    exact, rounded = (gradient(state, 2.0**10, *given, d) for d in (F32, dtype))
+    dtype, given = HALVES[precision], spread(tiny.batch(ROWS), precision)
+    exact, rounded = (
+        compiled_gradient(precision, kind)(jnp.float32(2.0**10), *given)
+        for kind in (F32, dtype)
+    )
     for x, y in zip(*map(jax.tree.leaves, (rounded, exact)), strict=True):
         assert (x.dtype, y.dtype) == (dtype, F32)
         bound = 5 * float(jnp.finfo(dtype).eps) * largest(y)
@@ -62,13 +103,10 @@ def test_an_average_in_half_is_that_in_float32_to_half_s_rounding(precision):
 
 def test_the_average_in_float32_is_what_flax_computes():
     """Which unscales before it averages."""
-    state = tiny.train_state(tiny.model("fp16"))
-    carry, batch = spread(tiny.batch(ROWS), "fp16")
-    ours = gradient(state, 2.0**10, carry, batch, F32)
+    state, (carry, batch) = start("fp16"), spread(tiny.batch(ROWS), "fp16")
+    ours = compiled_gradient("fp16", F32)(jnp.float32(2.0**10), carry, batch)
 
     def loss(weights, carry, batch):
-        from sdjax.step import cross_entropy
-
         out = state.apply_fn({"params": weights}, batch.tokens[:-1], carry, batch.reset)
         nats = cross_entropy(out["logits"], batch.tokens, batch.lengths)
         return nats * REPLICAS / (ROWS * 6)
@@ -86,62 +124,31 @@ def test_the_average_in_float32_is_what_flax_computes():
 
 def test_a_sum_too_large_for_half_is_an_overflow_though_no_part_of_it_is():
     """Every replica has the same rows, and a gradient of 40,000 at the most."""
-    state = tiny.train_state(tiny.model("fp16"))
-    carry, batch = spread(tiny.batch(ROWS), "fp16")
-    carry, batch = jax.tree.map(lambda x: jnp.stack([x[1]] * 4), (carry, batch))
-    scale = 40_000 / largest(gradient(state, 1.0, carry, batch, F32))
-    assert 39_000 < largest(gradient(state, scale, carry, batch, F32)) < 41_000
-    halves = gradient(state, scale, carry, batch, HALVES["fp16"])
-    assert largest(halves) == np.inf
-    step = jax.vmap(
-        partial(train_step, all_reduce_dtype=HALVES["fp16"]),
-        axis_name=AXIS,
-        **STEP_AXES,
-    )
-    before = state.replace(
-        loss_scale=state.loss_scale.replace(scale=jnp.float32(scale))
-    )
-    after, _, metrics = jax.jit(step)(before, carry, batch)
+    state, (carry, batch) = start("fp16"), spread(tiny.batch(ROWS), "fp16")
+    carry, batch = jax.tree.map(lambda x: np.stack([x[1]] * REPLICAS), (carry, batch))
+    gradient = compiled_gradient("fp16", F32)
+    scale = 40_000 / largest(gradient(jnp.float32(1), carry, batch))
+    scaled = state.loss_scale.replace(scale=jnp.float32(scale))
+    before = state.replace(loss_scale=scaled)
+    after, _, metrics = compiled_step(HALVES["fp16"])(before, carry, batch)
     assert_untouched(before, after, metrics)
     assert metrics.rows_zeroed == 0 and metrics.predicted == ROWS * 6
 
 
 def test_every_device_holds_the_same_average():
-    """`out_axes=0` shows what each of them has; batches differ."""
-    state = tiny.train_state(tiny.model("fp16"))
-    carry, batch = spread(tiny.batch(ROWS), "fp16")
-    for dtype in (F32, HALVES["fp16"]):
-        step = partial(gradient_step, state.apply_fn, all_reduce_dtype=dtype)
-        averaged = jax.pmap(
-            lambda w, s, c, b, step=step: step(w, s, c, b)[0],
-            axis_name=AXIS,
-            in_axes=(None, None, 0, 0),
-            devices=jax.devices()[:REPLICAS],
-        )(fold_weight_norm(state.params), jnp.float32(2.0**10), carry, batch)
-        for leaf in map(np.asarray, jax.tree.leaves(averaged)):
-            assert leaf.any()
-            for other in leaf[1:]:
-                np.testing.assert_array_equal(other, leaf[0])
-
-
-def poisoned(apply_fn, replica: int):
-    """Multiply the gradient into one replica's logits by infinity, nothing else."""
-
-    @jax.custom_vjp
-    def identity(logits):
-        return logits
-
-    def backward(_, cotangent):
-        broken = jax.lax.axis_index(AXIS) == replica
-        return (jnp.where(broken, jnp.inf, 1.0) * cotangent,)
-
-    identity.defvjp(lambda x: (x, None), backward)
-
-    def apply(*arguments):
-        out = apply_fn(*arguments)
-        return out | {"logits": identity(out["logits"])}
-
-    return apply
+    """`out_axes=0` shows what each of them has; their rows differ."""
+    state, (carry, batch) = start("fp16"), spread(tiny.batch(ROWS), "fp16")
+    step = partial(gradient_step, state.apply_fn, all_reduce_dtype=HALVES["fp16"])
+    averaged, *_ = jax.pmap(
+        step,
+        axis_name=AXIS,
+        in_axes=(None, None, 0, 0),
+        devices=jax.devices()[:REPLICAS],
+    )(fold_weight_norm(state.params), jnp.float32(2.0**10), carry, batch)
+    for leaf in map(np.asarray, jax.tree.leaves(averaged)):
+        assert leaf.any()
+        for other in leaf[1:]:
+            np.testing.assert_array_equal(other, leaf[0])
 
 
 def assert_untouched(before, after, metrics):
@@ -155,28 +162,22 @@ def assert_untouched(before, after, metrics):
     assert after.loss_scale.scale == before.loss_scale.scale * factor
 
 
-@pytest.mark.parametrize(
-    "precision, reduce", [("fp32", "fp32"), ("bf16", "bf16"), ("fp16", "fp16")]
-)
-def test_one_replica_s_overflow_skips_the_update_on_all(precision, reduce):
-    """Loss and state are finite everywhere; a good step comes before and after."""
-    dtype = policy(reduce).compute_dtype
-    step = jax.jit(
-        jax.vmap(
-            partial(train_step, all_reduce_dtype=dtype), axis_name=AXIS, **STEP_AXES
-        )
-    )
+@pytest.mark.parametrize("precision", ["fp32", "bf16", "fp16"])
+def test_one_replica_s_overflow_skips_the_update_on_all(precision):
+    """Loss and state are finite everywhere; a good step comes before and after.
+
+    In half precision the average is in half too.
+    """
+    step = compiled_step(policy(precision).compute_dtype)
     carry, batch = spread(tiny.batch(ROWS), precision)
-    before, carry, _ = step(tiny.train_state(tiny.model(precision)), carry, batch)
-    broken = before.replace(apply_fn=poisoned(before.apply_fn, replica=2))
-    after, carry, metrics = step(broken, carry, batch)
+    before, carry, _ = step(start(precision), carry, batch)
+    bad = batch._replace(tokens=batch.tokens.at[2, 0, 0].set(POISON))
+    after, carry, metrics = step(before, carry, bad)
     assert_untouched(before, after, metrics)
     assert not np.isfinite(metrics.grad_norm)
     assert (metrics.rows_zeroed, metrics.predicted) == (0, ROWS * 6)
-    assert after.loss_scale.scale == before.loss_scale.scale / (
-        2 if precision == "fp16" else 1
-    )
-    after = after.replace(apply_fn=before.apply_fn)
+    halved = 2 if precision == "fp16" else 1
+    assert after.loss_scale.scale == before.loss_scale.scale / halved
     after, _, metrics = step(after, carry, batch)
     assert (metrics.skipped, metrics.updates) == (0, 2)
 
