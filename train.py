@@ -15,6 +15,7 @@ from typing import NamedTuple
 import jax
 import optax
 from absl import app, flags
+from flax.training.dynamic_scale import DynamicScale
 from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
@@ -37,7 +38,7 @@ from sdjax.metrics import Clock, MetricsLog, Progress
 from sdjax.model import LanguageModel, init_params
 from sdjax.offload import host_device, host_train_step, to_host
 from sdjax.optim import optimizer, scaled_learning_rate, schedule
-from sdjax.precision import loss_scale, policy
+from sdjax.precision import loss_scale, policy, resumed_loss_scale
 from sdjax.prefetch import Prefetch
 from sdjax.step import TrainState, create_train_state
 from sdjax.summary import summary
@@ -74,6 +75,7 @@ class Training(NamedTuple):
     model: LanguageModel
     learning_rate: optax.Schedule  # by updates applied
     tx: optax.GradientTransformation
+    loss_scale: DynamicScale  # the first one
     total_steps: int
 
 
@@ -98,7 +100,8 @@ def build_training(config: ConfigDict, windows_per_epoch: int) -> Training:
         b2=config.adam_b2,
         eps=config.adam_eps,
     )
-    return Training(build_model(config), learning_rate, tx, total_steps)
+    scale = loss_scale(config.precision, **config.loss_scale)
+    return Training(build_model(config), learning_rate, tx, scale, total_steps)
 
 
 def initial_state(config: ConfigDict, training: Training) -> TrainState:
@@ -106,11 +109,7 @@ def initial_state(config: ConfigDict, training: Training) -> TrainState:
     return create_train_state(
         training.model,
         training.tx,
-        loss_scale(
-            config.precision,
-            initial=config.initial_loss_scale,
-            growth_interval=config.loss_scale_growth_interval,
-        ),
+        training.loss_scale,
         init_params(training.model, jax.random.key(config.seed)),
     )
 
@@ -193,8 +192,12 @@ def train(config: ConfigDict, workdir: Path) -> None:
             meta = checkpoints.meta(latest)
             check_same_run(meta, identity, workdir)
             state, carry = checkpoints.restore(latest, state, carry)
+            same = meta["model"]["precision"] == config.precision
+            scale = resumed_loss_scale(state.loss_scale, training.loss_scale, same)
+            state = state.replace(loss_scale=scale)
             progress = Progress(**meta["progress"])
-            hosts.say(f"resumed from step {latest} of {training.total_steps}")
+            was = "" if same else f", {meta['model']['precision']} until there"
+            hosts.say(f"resumed from step {latest} of {training.total_steps}{was}")
 
         # Where the step leaves its outputs, so that it is compiled once.
         state, carry = place(state), spread(carry, jax.local_devices()[:devices])
@@ -216,13 +219,14 @@ def train(config: ConfigDict, workdir: Path) -> None:
                 # Read once: a signal may come between any two lines below.
                 stopping = requested()
                 done = step + 1
-                save = (
-                    done == training.total_steps
-                    or done % config.checkpoint_every_steps == 0
-                )
-                logs = save or done % config.log_every_steps == 0
+                last = done == training.total_steps
+                due = last or done % config.checkpoint_every_steps == 0
+                logs = due or done % config.log_every_steps == 0
                 wait_for(in_flight, 0 if logs or stopping else _IN_FLIGHT, progress)
+                progress.check_overflows(config.max_overflows)
                 bar.update(progress.chars - bar.n)
+                # Checkpoints from before the overflows are the ones to keep.
+                save = due and (last or not progress.stuck)
 
                 valid_bpc = None
                 if logs:

@@ -154,7 +154,7 @@ def sdjax_step(shape: Shape, precision: str) -> Step:
         "mlstm", shape.hidden_size, EMBEDDING, VOCABULARY, precision=precision
     )
     tx = optimizer(lambda count: 5e-4, clip_norm=1.0, b1=0.9, b2=0.999, eps=1e-8)
-    scale = loss_scale(precision, initial=2.0**16, growth_interval=2000)
+    scale = loss_scale(precision)
     devices = jax.local_devices()[:1]
     params = init_params(model, jax.random.key(0))
     state = replicate(create_train_state(model, tx, scale, params), devices)

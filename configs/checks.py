@@ -20,8 +20,7 @@ def check(config: ConfigDict) -> None:
         "base_learning_rate",
         "max_learning_rate",
         "clip_norm",
-        "initial_loss_scale",
-        "loss_scale_growth_interval",
+        "max_overflows",
     )
     for key in positive:
         if not config[key] > 0:

@@ -44,9 +44,17 @@ def get_config() -> ConfigDict:
     config.adam_b2 = 0.999
     config.adam_eps = 1e-8
 
-    # Dynamic loss scale, which only fp16 uses (Micikevicius et al. 2018).
-    config.initial_loss_scale = 65536.0
-    config.loss_scale_growth_interval = 2000  # finite updates before it doubles
+    # The loss scale, which only fp16 uses (Micikevicius et al. 2018, section 3.2).
+    config.loss_scale = ConfigDict()
+    config.loss_scale.kind = "dynamic"  # or "static", or "none"
+    config.loss_scale.initial = 65536.0
+    config.loss_scale.growth_interval = 2000  # finite updates in a row until it grows
+    config.loss_scale.growth_factor = 2.0
+    config.loss_scale.backoff_factor = 0.5  # after an overflow
+    config.loss_scale.floor = 1.0
+    # Updates in a row that may overflow where the scale cannot fall; then training
+    # stops, because it would go on like that for ever.
+    config.max_overflows = 50
 
     # float32 parameters and Adam's moments: on each device, or in the host's memory,
     # where they are updated, and the devices get a copy in the compute dtype.

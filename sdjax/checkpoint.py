@@ -212,6 +212,9 @@ def _shapes(tree):
 def check_same_run(saved: dict, wanted: dict, place: Path) -> None:
     """Refuse to go on from a checkpoint of another model, corpus or data order.
 
+    The precision may change: parameters are float32 in all of them, and it is what may
+    save a run that overflows.
+
     Args:
         saved, wanted: {"model": ..., "corpus": ..., "stream": ...}, flat dictionaries.
         place: the folder of the run, for the message.
@@ -223,7 +226,7 @@ def check_same_run(saved: dict, wanted: dict, place: Path) -> None:
         f"{part}.{key} is {saved[part].get(key)!r} there and {value!r} here"
         for part in ("model", "corpus", "stream")
         for key, value in wanted[part].items()
-        if saved[part].get(key) != value
+        if key != "precision" and saved[part].get(key) != value
     ]
     if differences:
         raise InputError(

@@ -117,7 +117,7 @@ class Folder:
     def keep(self, best: Tuned) -> None:
         """Save a model that was better on valid than all before."""
         model = self._loaded.model
-        scale = loss_scale(model.precision, initial=1.0, growth_interval=1)
+        scale = loss_scale(model.precision)
         # Without Adam's moments: nothing goes on from here but features.
         state = create_train_state(model, optax.identity(), scale, best.params)
         meta = self._loaded.meta | {

@@ -13,7 +13,7 @@ from tensorboardX.event_file_writer import EventsWriter
 from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
-from sdjax.errors import naming
+from sdjax.errors import InputError, naming
 
 
 def bits_per_character(nats: float, predicted: int) -> float:
@@ -36,18 +36,27 @@ class Progress:
     interval_nats: float = 0.0
     interval_predicted: int = 0
     grad_norm: float = math.nan  # of the last step, before clipping
+    finite_grad_norm: float = math.nan  # of the last step that had a finite one
     loss_scale: float = math.nan  # of the last step
+    overflows: int = 0  # the last steps, all skipped at the same loss scale
 
     def add(self, metrics) -> None:
         """Add one step's `StepMetrics`, already on the host."""
         self.step += 1
+        loss_scale = float(metrics.loss_scale)
+        if metrics.skipped:
+            # A scale that has just fallen may fit: they count only where it stays.
+            same = loss_scale == self.loss_scale
+            self.overflows = self.overflows + 1 if same else 1
+        else:
+            self.overflows, self.finite_grad_norm = 0, float(metrics.grad_norm)
         self.updates = int(metrics.updates)
         self.chars += int(metrics.predicted)
         self.rows_zeroed += int(metrics.rows_zeroed)
         self.interval_nats += float(metrics.nats)
         self.interval_predicted += int(metrics.predicted)
         self.grad_norm = float(metrics.grad_norm)
-        self.loss_scale = float(metrics.loss_scale)
+        self.loss_scale = loss_scale
 
     def take_record(self, learning_rate: Callable[[int], float]) -> dict:
         """Return the log record of the interval that ends here; start the next one.
@@ -67,6 +76,31 @@ class Progress:
             "skipped": self.step - self.updates,
             "rows_zeroed": self.rows_zeroed,
         }
+
+    @property
+    def stuck(self) -> bool:
+        """Whether updates overflow and the loss scale does not fall."""
+        return self.overflows > 1
+
+    def check_overflows(self, most: int) -> None:
+        """Give up on a run that no smaller loss scale can save.
+
+        Args:
+            most: updates in a row that may overflow at one and the same scale.
+
+        Raises:
+            InputError: that many did, and one more would not be any different.
+        """
+        if self.overflows < most:
+            return
+        raise InputError(
+            f"the gradient overflowed in {self.overflows} updates in a row, steps"
+            f" {self.step - self.overflows + 1} to {self.step}, at a loss scale of"
+            f" {self.loss_scale:g} that falls no further; the last finite gradient"
+            f" norm was {self.finite_grad_norm:.3g}. Go on from the last checkpoint"
+            " with a lower config.base_learning_rate, more config.warmup_steps, or"
+            " config.precision=bf16"
+        )
 
     def as_json(self) -> dict:
         return asdict(self)

@@ -1,5 +1,6 @@
 """Named dtype policies and the loss scale that goes with each."""
 
+import math
 from functools import partial
 from typing import NamedTuple
 
@@ -40,24 +41,83 @@ def policy(name: str) -> Policy:
     return POLICIES[name]
 
 
-def loss_scale(name: str, *, initial: float, growth_interval: int) -> DynamicScale:
+LOSS_SCALE_KINDS = ("dynamic", "static", "none")
+
+
+def loss_scale(
+    precision: str,
+    *,
+    kind: str = "dynamic",
+    initial: float = 2.0**16,
+    growth_interval: int = 2000,
+    growth_factor: float = 2.0,
+    backoff_factor: float = 0.5,
+    floor: float = 1.0,
+) -> DynamicScale:
     """Return the loss scale of a precision, with array leaves so that it can be saved.
 
-    Doubles after `growth_interval` finite updates in a row, halves on an overflow.
-    Where the precision needs none the scale is 1 and both factors are 1, so one step
-    function serves every precision.
+    A scale that never changes has both factors 1, and is 1 itself where it is not
+    wanted or the precision needs none: one step function serves every kind.
 
-    Reference: Micikevicius et al. 2018, "Mixed Precision Training", section 3.2.
+    Args:
+        precision: only "fp16" is scaled: bfloat16 has the exponents of float32.
+        kind: "dynamic"; "static", `initial` throughout; or "none".
+        initial: the first scale.
+        growth_interval: finite updates in a row after which the scale grows.
+        growth_factor: what it is multiplied by then.
+        backoff_factor: what it is multiplied by on an overflow.
+        floor: it never falls below this.
+
+    Raises:
+        InputError: a value that no run can use.
+
+    Reference: Micikevicius et al. 2018, "Mixed Precision Training", section 3.2; the
+    defaults of interval and factors are those of NVIDIA's guide "Training with Mixed
+    Precision" (2017), the first scale that of PyTorch's GradScaler.
     """
-    scaled = policy(name).scales_loss
+    if kind not in LOSS_SCALE_KINDS:
+        raise InputError(
+            f"loss scale of kind {kind!r} does not exist: use {list(LOSS_SCALE_KINDS)}"
+        )
+    if not 0 < floor <= initial < math.inf:
+        raise InputError(
+            f"loss scale from {initial} with a floor of {floor}: the floor must be"
+            " above 0 and at most the first scale"
+        )
+    grows, falls = growth_factor >= 1, 0 < backoff_factor <= 1
+    if not (growth_interval >= 1 and grows and falls):
+        raise InputError(
+            f"loss scale with growth_interval {growth_interval}, growth_factor"
+            f" {growth_factor}, backoff_factor {backoff_factor}: use at least 1, at"
+            " least 1, and above 0 up to 1"
+        )
+    scaled = policy(precision).scales_loss and kind != "none"
+    moves = scaled and kind == "dynamic"
     return DynamicScale(
-        growth_factor=2.0 if scaled else 1.0,
-        backoff_factor=0.5 if scaled else 1.0,
-        growth_interval=growth_interval,
+        growth_factor=growth_factor if moves else 1.0,
+        backoff_factor=backoff_factor if moves else 1.0,
+        growth_interval=growth_interval - 1,  # flax grows at the update after these
         fin_steps=jnp.zeros((), jnp.int32),
         scale=jnp.float32(initial if scaled else 1.0),
-        minimum_scale=1.0,
+        minimum_scale=floor if moves else None,
     )
+
+
+def resumed_loss_scale(
+    saved: DynamicScale, first: DynamicScale, same_precision: bool
+) -> DynamicScale:
+    """Return the loss scale that a run goes on with from a checkpoint.
+
+    A dynamic one has found its size and keeps it; any other is what the config says
+    now, and so is that of a run that goes on in another precision.
+
+    Args:
+        saved: of the checkpoint, with the factors of `first`.
+        first: of the config.
+    """
+    if same_precision and (first.growth_factor, first.backoff_factor) != (1, 1):
+        return saved
+    return saved.replace(scale=first.scale)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

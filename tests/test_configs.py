@@ -2,6 +2,7 @@
 
 import ast
 import importlib
+import inspect
 import math
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import train
 from configs import default
 from sdjax.cell import RecurrentState
 from sdjax.model import init_params
+from sdjax.precision import loss_scale
 from sdjax.step import AXIS, train_step
 from sdjax.windows import Batch
 
@@ -37,8 +39,10 @@ def flat(config) -> dict:
 
 
 def keys_that_train_reads() -> set[str]:
-    """Collect `config.a.b` and the keys that `config[...]` may be given."""
+    """Collect `config.a.b`, and the names that `**config.a` is passed on to."""
     tree, keys = ast.parse((ROOT / "train.py").read_text()), set()
+    keys |= {f"loss_scale.{name}" for name in inspect.signature(loss_scale).parameters}
+    keys.discard("loss_scale.precision")
     for node in ast.walk(tree):
         if isinstance(node, ast.Attribute):
             parts = ast.unparse(node).split(".")
@@ -88,7 +92,7 @@ def test_every_key_is_read():
 
 
 def test_no_key_is_read_that_does_not_exist():
-    methods = {"to_dict", "keys", "model"}
+    methods = {"to_dict", "keys", "model", "loss_scale"}
     known = set(flat(default.get_config())) | methods
     assert keys_that_train_reads() <= known
     assert "config.get(" not in (ROOT / "train.py").read_text()

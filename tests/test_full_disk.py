@@ -50,7 +50,7 @@ def test_a_checkpoint_that_fails_while_training_goes_on(
     left = checkpoint_steps(workdir)
     assert left and {int(step.name) for step in left} <= set(steps)
     assert int(left[-1].name) == steps[-1]
-    state = tiny.train_state(tiny.model(), initial_loss_scale=65536.0)
+    state = tiny.train_state(tiny.model(), initial=65536.0)
     carry = tiny.on_devices(tiny.carry(8), 8)
     with Checkpoints(folder, keep_last=3) as checkpoints:
         assert checkpoints.latest == steps[-1]

@@ -6,11 +6,15 @@ from types import SimpleNamespace
 
 import pytest
 
+from sdjax.errors import InputError
 from sdjax.metrics import MetricsLog, Progress, bits_per_character, read_metrics
 
 
 def step_metrics(nats, predicted, **values):
-    defaults = {"grad_norm": 1.0, "loss_scale": 1.0, "rows_zeroed": 0, "updates": 1}
+    defaults = {
+        **{"grad_norm": 1.0, "loss_scale": 1.0},
+        **{"skipped": 0, "rows_zeroed": 0, "updates": 1},
+    }
     return SimpleNamespace(nats=nats, predicted=predicted, **(defaults | values))
 
 
@@ -39,6 +43,43 @@ def test_progress_counts_updates_and_zeroed_rows_apart_from_steps():
     progress.add(step_metrics(1.0, 4, updates=1, rows_zeroed=1, loss_scale=8.0))
     assert (progress.step, progress.updates, progress.rows_zeroed) == (2, 1, 3)
     assert progress.loss_scale == 8.0
+
+
+def test_overflows_are_counted_while_the_loss_scale_stands_still():
+    progress, counted = Progress(), []
+    for skipped, scale in [
+        (0, 4),
+        (1, 4),
+        (1, 2),
+        (1, 1),
+        (1, 1),
+        (1, 1),
+        (0, 1),
+        (1, 1),
+    ]:
+        norm = math.inf if skipped else 7.0
+        step = step_metrics(1.0, 4, skipped=skipped, loss_scale=scale, grad_norm=norm)
+        progress.add(step)
+        counted.append(progress.overflows)
+    assert counted == [0, 1, 1, 1, 2, 3, 0, 1]
+    assert progress.finite_grad_norm == 7
+
+
+def test_a_run_that_no_loss_scale_can_save_is_given_up_with_what_to_try():
+    progress = Progress()
+    progress.add(step_metrics(1.0, 4, grad_norm=0.25))
+    for _ in range(3):
+        progress.check_overflows(3)
+        progress.add(step_metrics(0.0, 0, skipped=1, grad_norm=math.nan))
+    with pytest.raises(InputError) as given_up:
+        progress.check_overflows(3)
+    for words in (
+        "3 updates in a row",
+        "steps 2 to 4",
+        "norm was 0.25",
+        "learning_rate",
+    ):
+        assert words in str(given_up.value)
 
 
 def test_progress_survives_json_in_the_middle_of_an_interval():

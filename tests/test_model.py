@@ -39,6 +39,41 @@ def test_weight_norm_equals_numpy():
     np.testing.assert_allclose(got, expected.T, rtol=1e-5)
 
 
+@pytest.mark.parametrize("norm", [300.0, 1e5])
+def test_weight_norm_is_right_where_a_norm_in_half_precision_overflows(norm):
+    """Squares sum to more than 65,504, or the norm itself is more than that."""
+    rng = np.random.default_rng(0)
+    v = rng.normal(size=(1000, 3))
+    v = (v * norm / np.linalg.norm(v, axis=0)).astype(np.float16)
+    g = np.array([0.5, 2.0, 40.0], np.float32)
+    exact = np.float64(v)
+    exact *= g / np.linalg.norm(exact, axis=0)
+    got = weight_norm(v.astype(np.float32), g).astype(jnp.float16)
+    largest = np.abs(exact).max(axis=0)
+    assert (np.abs(np.float64(got) - exact).max(axis=0) <= 1e-3 * largest).all()
+    naive = jnp.sqrt(jnp.sum(jnp.asarray(v) ** 2, axis=0))
+    assert naive.dtype == jnp.float16
+    assert jnp.isinf(naive).all()
+
+
+@pytest.mark.parametrize("factor", [300.0, 1e5])
+def test_a_half_precision_model_takes_directions_of_any_length(factor, tolerances):
+    model = tiny.model("fp16")
+    params = params_of(model)
+    longer = {
+        k: factor * v if k[0] == "w" else v for k, v in params["recurrent"].items()
+    }
+    assert (
+        max(np.linalg.norm(v, axis=0).max() for v in longer.values() if v.ndim > 1)
+        > 256
+    )
+    np.testing.assert_allclose(
+        apply(model, params | {"recurrent": longer})["logits"],
+        apply(model, params)["logits"],
+        **tolerances["float16"],
+    )
+
+
 @pytest.mark.parametrize("cell", ["mlstm", "lstm"])
 def test_at_initialisation_weight_norm_equals_the_plain_layer(cell, tolerances):
     normed, plain = tiny.model(cell=cell), tiny.model(cell=cell, use_weight_norm=False)

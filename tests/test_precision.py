@@ -6,7 +6,13 @@ import numpy as np
 import pytest
 
 from sdjax.errors import InputError
-from sdjax.precision import POLICIES, loss_scale, matmul, policy
+from sdjax.precision import (
+    POLICIES,
+    loss_scale,
+    matmul,
+    policy,
+    resumed_loss_scale,
+)
 
 KINDS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
 
@@ -61,34 +67,92 @@ def test_the_weight_gradient_is_not_rounded_to_half():
     assert (dw.astype(jnp.float16).astype(jnp.float32) != dw).any()
 
 
+def follow(scale, gradients) -> list[float]:
+    """Return the scale after each of some gradients, which must come back unscaled."""
+    scales = []
+    for factor in gradients:
+        gradient = scale.value_and_grad(lambda w, factor=factor: w * factor)
+        scale, finite, _, value = gradient(jnp.float32(2.0))
+        assert value == factor
+        assert bool(finite) == np.isfinite(factor)
+        scales.append(float(scale.scale))
+    return scales
+
+
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
 def test_the_loss_scale_does_nothing_where_it_is_not_needed(precision):
     scale = loss_scale(precision, initial=2.0**15, growth_interval=1)
-    assert scale.scale == 1
-    for bad in (0.0, np.inf):  # a finite gradient, then one that is not
-        gradient = scale.value_and_grad(lambda w, bad=bad: w * (3.0 + bad))
-        scale, finite, _, value = gradient(jnp.float32(2.0))
-        assert scale.scale == 1
-        assert bool(finite) == (bad == 0)
-    assert value == np.inf
+    assert follow(scale, [3.0, np.inf, 3.0]) == [1, 1, 1]
 
 
-def test_the_loss_scale_of_fp16_doubles_after_the_interval_and_halves_on_overflow():
+def test_a_dynamic_loss_scale_grows_after_the_interval_and_falls_on_overflow():
     scale = loss_scale("fp16", initial=8.0, growth_interval=2)
-    scales = []
-    for factor in (3.0, 3.0, 3.0, 3.0, np.inf, np.inf):
-        gradient = scale.value_and_grad(lambda w, factor=factor: w * factor)
-        scale, _, _, value = gradient(jnp.float32(2.0))
-        assert value == factor  # unscaled
-        scales.append(float(scale.scale))
-    assert scales == [8, 8, 16, 16, 8, 4]
+    inf = np.inf
+    gradients = [3.0, 3.0, 3.0, 3.0, inf, inf, 3.0, inf, 3.0, 3.0]
+    assert follow(scale, gradients) == [8, 16, 16, 32, 16, 8, 8, 4, 4, 8]
 
 
-def test_the_loss_scale_never_falls_below_one():
-    scale = loss_scale("fp16", initial=2.0, growth_interval=100)
-    for _ in range(3):
-        scale, *_ = scale.value_and_grad(lambda w: w * np.inf)(jnp.float32(1.0))
-    assert scale.scale == 1
+def test_a_dynamic_loss_scale_has_the_factors_that_it_is_given():
+    scale = loss_scale(
+        "fp16", initial=10.0, growth_interval=1, growth_factor=3.0, backoff_factor=0.1
+    )
+    scales = follow(scale, [3.0, np.inf])
+    np.testing.assert_allclose(scales, [30, 3], rtol=1e-6)
+
+
+def test_a_dynamic_loss_scale_never_falls_below_its_floor():
+    scale = loss_scale("fp16", initial=8.0, floor=3.0)
+    assert follow(scale, [np.inf] * 3) == [4, 3, 3]
+
+
+@pytest.mark.parametrize(("kind", "size"), [("static", 128), ("none", 1)])
+def test_a_loss_scale_that_is_not_dynamic_stays(kind, size):
+    scale = loss_scale("fp16", kind=kind, initial=128.0, growth_interval=1)
+    assert scale.scale == size
+    assert follow(scale, [3.0, 3.0, np.inf]) == [size] * 3
+
+
+def test_a_run_goes_on_with_the_loss_scale_that_it_found():
+    first = loss_scale("fp16", initial=64.0)
+    saved = first.replace(scale=jnp.float32(4.0), fin_steps=jnp.int32(7))
+    assert resumed_loss_scale(saved, first, same_precision=True) is saved
+
+
+@pytest.mark.parametrize(
+    ("first", "same_precision", "size"),
+    [
+        (loss_scale("fp16", initial=64.0), False, 64),
+        (loss_scale("fp16", kind="static", initial=16.0), True, 16),
+        (loss_scale("fp16", kind="none"), True, 1),
+        (loss_scale("bf16"), False, 1),
+    ],
+    ids=["other precision", "now static", "now none", "now bf16"],
+)
+def test_a_run_goes_on_with_the_configs_loss_scale_where_that_says_more(
+    first, same_precision, size
+):
+    saved = first.replace(scale=jnp.float32(4.0))
+    assert resumed_loss_scale(saved, first, same_precision).scale == size
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"kind": "gentle"}, "'gentle' does not exist.*dynamic.*static.*none"),
+        ({"initial": 0.5}, "0.5 with a floor of 1.0"),
+        ({"initial": np.inf}, "from inf"),
+        ({"floor": 0.0}, "floor of 0.0"),
+        ({"growth_interval": 0}, "growth_interval 0"),
+        ({"growth_factor": 0.5}, "growth_factor 0.5"),
+        ({"growth_factor": np.nan}, "growth_factor nan"),
+        ({"backoff_factor": 2.0}, "backoff_factor 2.0"),
+        ({"backoff_factor": 0.0}, "backoff_factor 0.0"),
+    ],
+    ids=str,
+)
+def test_a_loss_scale_that_no_run_can_use_is_refused(settings, words):
+    with pytest.raises(InputError, match=words):
+        loss_scale("fp32", **settings)
 
 
 def test_the_loss_scale_has_array_leaves_that_a_checkpoint_can_hold():

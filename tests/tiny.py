@@ -32,8 +32,7 @@ def train_state(
     language_model: LanguageModel,
     *,
     clip_norm: float = 1.0,
-    initial_loss_scale: float = 2.0**10,
-    growth_interval: int = 100,
+    **scale: float,
 ) -> TrainState:
     tx = optim.optimizer(
         optim.schedule(LEARNING_RATE, 0, 1000),
@@ -42,11 +41,7 @@ def train_state(
         b2=0.999,
         eps=1e-8,
     )
-    scale = loss_scale(
-        language_model.precision,
-        initial=initial_loss_scale,
-        growth_interval=growth_interval,
-    )
+    scale = loss_scale(language_model.precision, **({"initial": 2.0**10} | scale))
     params = init_params(language_model, jax.random.key(1))
     return create_train_state(language_model, tx, scale, params)
 
