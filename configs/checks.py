@@ -45,3 +45,14 @@ def check(config: ConfigDict) -> None:
             )
     if 0 < (span := config.model.memory_span) <= 1 or span < 0:
         raise InputError(f"config.model.memory_span is {span}: use 0, or bytes above 1")
+
+
+def rows_of_each(config: ConfigDict, devices: int) -> int:
+    """Return how many rows of the global batch a device has."""
+    rows, left_over = divmod(config.global_batch_size, devices)
+    if left_over:
+        raise InputError(
+            f"global_batch_size {config.global_batch_size} cannot be spread over"
+            f" {devices} devices: use a multiple of {devices}"
+        )
+    return rows

@@ -7,12 +7,13 @@ parameters, Adam's moments and the update stay on the host. Both halves are thos
 
 from collections.abc import Callable
 from functools import partial
+from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 
 from sdjax.cell import RecurrentState
-from sdjax.devices import replicate
+from sdjax.devices import parallel_train_step, replicate
 from sdjax.errors import InputError
 from sdjax.model import LanguageModel, working_copy
 from sdjax.precision import policy
@@ -96,3 +97,29 @@ def host_train_step(
         return state, carry, StepMetrics(**sums._asdict(), **metrics._asdict())
 
     return step
+
+
+class Placement(NamedTuple):
+    """Where parameters and moments are kept, and the step that finds them there."""
+
+    made_on: jax.Device
+    place: Callable[[TrainState], TrainState]
+    train_step: Callable  # (state, carry, batch) -> state, carry, metrics
+
+
+def placement(
+    model: LanguageModel, master_params: str, all_reduce_dtype: str
+) -> Placement:
+    """Return a placement by name, over all local devices.
+
+    Args:
+        master_params: "device" or "host".
+        all_reduce_dtype: "fp32", or "compute" for that of the model's products.
+    """
+    compute = all_reduce_dtype == "compute"
+    dtype = policy(model.precision if compute else "fp32").compute_dtype
+    devices = jax.local_devices()[: jax.local_device_count()]
+    if master_params == "host":
+        return Placement(host_device(), to_host, host_train_step(model, devices, dtype))
+    place = partial(replicate, devices=devices)
+    return Placement(devices[0], place, parallel_train_step(all_reduce_dtype=dtype))
