@@ -35,5 +35,24 @@ def check(config: ConfigDict) -> None:
     for key in not_negative:
         if config[key] < 0:
             raise InputError(f"config.{key} is {config[key]}: it must be 0 or above")
+    for key, choices in {
+        "master_params": ("device", "host"),
+        "all_reduce_dtype": ("fp32", "compute"),
+    }.items():
+        if config[key] not in choices:
+            raise InputError(
+                f"config.{key} is {config[key]!r}: use {' or '.join(choices)}"
+            )
     if 0 < (span := config.model.memory_span) <= 1 or span < 0:
         raise InputError(f"config.model.memory_span is {span}: use 0, or bytes above 1")
+
+
+def rows_of_each(config: ConfigDict, devices: int) -> int:
+    """Return how many rows of the global batch a device has."""
+    rows, left_over = divmod(config.global_batch_size, devices)
+    if left_over:
+        raise InputError(
+            f"global_batch_size {config.global_batch_size} cannot be spread over"
+            f" {devices} devices: use a multiple of {devices}"
+        )
+    return rows

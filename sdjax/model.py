@@ -31,6 +31,47 @@ def weight_norm(v: jax.Array, g: jax.Array) -> jax.Array:
     return v * (g / jnp.linalg.norm(v, axis=0))[None]
 
 
+def fold_weight_norm(params: dict) -> dict:
+    """Return the parameters of the same model without weight norm.
+
+    Each matrix of the recurrent layers that has a length becomes the effective one;
+    parameters of a model without weight norm stay as they are.
+
+    Args:
+        params: nested, as `init_params` gives them.
+    """
+
+    def fold(layer: dict) -> dict:
+        lengths = {"w" + name[1:]: g for name, g in layer.items() if name[0] == "g"}
+        return {
+            name: weight_norm(v, lengths[name]) if name in lengths else v
+            for name, v in layer.items()
+            if name[0] != "g"
+        }
+
+    return {
+        name: fold(entry) if name.startswith("recurrent") else entry
+        for name, entry in params.items()
+    }
+
+
+def working_copy(params: dict, compute_dtype: jnp.dtype) -> dict:
+    """Return what a step reads: effective weights, matrices in the compute dtype.
+
+    Biases are used in float32 and stay so. Every matrix is cast to the compute dtype
+    before its first product anyway, so nothing is lost by casting it here. All of it is
+    new, never `params` themselves, so it can be donated.
+
+    Args:
+        params: float32, with or without weight norm.
+    """
+
+    def copy(w: jax.Array) -> jax.Array:
+        return jnp.array(w, compute_dtype if w.ndim > 1 else w.dtype, copy=True)
+
+    return jax.tree.map(copy, fold_weight_norm(params))
+
+
 def _orthogonal_blocks(key, shape, dtype=jnp.float32):
     """Orthogonal [H, H] blocks side by side, one per gate (Saxe et al. 2014)."""
     rows, columns = shape

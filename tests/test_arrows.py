@@ -130,7 +130,7 @@ ARROWS = {
     "explain": {"classifier", "terminal", "tracing"},
     "textbatches": set(),
     "generate": {"cell", "model", "precision", "text", "utf8"},
-    "headstep": {"cell", "optim", "step"},
+    "headstep": {"cell", "model", "optim", "step"},
     "spans": {"coloured_text"},
     "packed": set(),
     "featureparquet": {"packed"},
@@ -139,6 +139,8 @@ ARROWS = {
     "featurework": {"featureforms", "packed", "sources"},
     "pooling": {"cell"},
     "model": {"cell", "pooling", "recurrence", "precision"},
+    "devices": {"cell", "model", "step", "windows"},
+    "offload": {"cell", "devices", "model", "precision", "step", "windows"},
     "step": {"cell", "model", "precision", "optim", "windows"},
 }
 FORBIDDEN = {"absl.flags", "absl.app", "ml_collections", "configs", "train"}

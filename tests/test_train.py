@@ -245,9 +245,9 @@ def test_each_step_function_is_traced_once(config, tmp_path, monkeypatch):
     def count(module, name):
         step = getattr(module, name)
 
-        def counted(*args):
+        def counted(*args, **settings):
             traces[name] += 1
-            return step(*args)
+            return step(*args, **settings)
 
         monkeypatch.setattr(module, name, counted)
 
@@ -323,6 +323,7 @@ MISTAKES = {
     "unknown key": ((QUICKSTART, "{}", "--config.hiden_size=3"), "hiden_size"),
     "wrong type": ((QUICKSTART, "{}", "--config.train_steps=many"), "train_steps"),
     "missing config": (("configs/nothing.py", "{}"), "configs/nothing.py"),
+    "no devices": ((QUICKSTART, "{}", "--memory_on=0"), "--memory_on=0"),
     "unknown flag": ((QUICKSTART, "{}", "--stepz=3"), "stepz"),
     "no such precision": (
         (QUICKSTART, "{}", "--config.precision=fp8", "--config.corpus={corpus}"),
