@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from sdjax import bulk, errors, featurefile, featureforms, sources
+from sdjax.commands.arguments import add_normalise
 from sdjax.corpus import Corpus
 from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer
@@ -39,8 +40,22 @@ def parse_arguments() -> argparse.Namespace:
     add("--split", help="of a corpus folder: train, valid or test")
     add("--output", type=Path, required=True, metavar="FILE")
     add("--state", default="cell", choices=featurefile.STATES)
-    add("--pooling", nargs="+", default=["last"], choices=featurefile.POOLINGS)
+    add(
+        "--pooling",
+        nargs="+",
+        default=["last"],
+        metavar="KIND",
+        help=f"{', '.join(featurefile.POOLINGS)}; several are put side by side, each of"
+        " --state or of its own: hidden:mean",
+    )
+    add(
+        "--layers",
+        default="last",
+        choices=featurefile.LAYERS,
+        help="of a stack of layers: the last one's state, or all side by side",
+    )
     add("--batch-size", type=int, default=64, help="texts at once, over all devices")
+    add_normalise(parser)
     add("--precision", help="compute in fp32, bf16 or fp16")
     add(
         "--max-bad-fraction",
@@ -79,6 +94,7 @@ def open_input(arguments: argparse.Namespace, report: ReadReport):
 def main() -> None:
     arguments = parse_arguments()
     output, report = arguments.output, ReadReport()
+    featurefile.pooling_kinds(arguments.pooling)
     featureforms.check_suffix(output)
     examples, described = open_input(arguments, report)
     with errors.naming(output):  # before minutes of work
@@ -87,7 +103,9 @@ def main() -> None:
         arguments.checkpoint,
         state=arguments.state,
         pooling=arguments.pooling,
+        layers=arguments.layers,
         batch_size=arguments.batch_size,
+        normalise=arguments.normalise,
         precision=arguments.precision,
     )
     origin = featurizer.metadata()

@@ -17,7 +17,7 @@ from flax.training.dynamic_scale import DynamicScale
 from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
-from configs.checks import check, rows_of_each
+from configs.checks import check, check_codec, rows_of_each
 from sdjax import errors, hosts
 from sdjax.checkpoint import check_same_run, model_config
 from sdjax.corpus import Corpus
@@ -25,6 +25,7 @@ from sdjax.devices import split_batch, spread, zero_carry
 from sdjax.errors import InputError
 from sdjax.evaluate import evaluator
 from sdjax.host_memory import keep_freed_memory
+from sdjax.initial import load_initial
 from sdjax.interrupt import StopSignal
 from sdjax.metrics import Clock, MetricsLog, Progress
 from sdjax.model import LanguageModel, init_params
@@ -34,6 +35,7 @@ from sdjax.precision import loss_scale, resumed_loss_scale
 from sdjax.prefetch import Prefetch
 from sdjax.step import TrainState, create_train_state
 from sdjax.summary import memory_summary, summary
+from sdjax.text import VOCABULARY_SIZES
 from sdjax.windows import Batch, Windows
 
 # Steps that the devices may be behind: enough that they never wait for the host, few
@@ -61,6 +63,8 @@ def build_model(config: ConfigDict) -> LanguageModel:
         use_weight_norm=config.model.use_weight_norm,
         precision=config.precision,
         memory_span=config.model.memory_span,
+        num_layers=config.model.num_layers,
+        vocabulary_size=config.model.vocabulary_size or VOCABULARY_SIZES[config.codec],
     )
 
 
@@ -113,6 +117,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
     """Train to the end of the config, or until asked to stop; resume if begun."""
     check(config)
     corpus = Corpus.open(config.corpus)
+    check_codec(config, corpus.normalisation.codec)
     devices = jax.local_device_count()
     in_all = devices * jax.process_count()
     rows_of_each(config, in_all)
@@ -173,6 +178,9 @@ def train(config: ConfigDict, workdir: Path) -> None:
             progress = Progress(**meta["progress"])
             was = "" if same else f", {meta['model']['precision']} until there"
             hosts.say(f"resumed from step {latest} of {training.total_steps}{was}")
+        elif start := config.initial_checkpoint:
+            state = state.replace(params=load_initial(Path(start), training.model))
+            hosts.say(f"starts from the parameters of {start}")
 
         # Where the step leaves its outputs, so that it is compiled once.
         state, carry = place(state), spread(carry, jax.local_devices()[:devices])

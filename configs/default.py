@@ -14,17 +14,23 @@ def get_config() -> ConfigDict:
 
     # Data: a folder made by `sdjax prepare`.
     config.corpus = "data/corpus"
+    config.codec = "bytes"  # of the corpus; or "protein"
     config.seed = 0  # of the initial parameters and the order of shards
 
     config.model = ConfigDict()
     config.model.cell = "mlstm"  # or "lstm"
-    config.model.hidden_size = 4096  # units
+    config.model.hidden_size = 4096  # units of a layer
     config.model.embedding_size = 64
+    config.model.num_layers = 1  # recurrent layers, each on top of the one before
+    config.model.vocabulary_size = 0  # symbols; 0: as many as the codec has
     config.model.use_weight_norm = True  # on the recurrent layer's matrices only
     # Bytes that units remember over at the start; 0: forget bias 1, else spread over
     # 1 to this many (Tallec & Ollivier 2018).
     config.model.memory_span = 0.0
     config.precision = "fp32"  # of matrix products: fp32, bf16 or fp16
+    # Start from the parameters of this checkpoint, of a model of the same shape, or
+    # published model; "": from random ones. A run that is gone on with has its own.
+    config.initial_checkpoint = ""
 
     # The batch: rows over all devices, each `window_size` bytes long per update.
     config.global_batch_size = 128

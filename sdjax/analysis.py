@@ -4,13 +4,14 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from sklearn import clone
 from tqdm import tqdm
 
-from sdjax import probe
+from sdjax import featurefile, probe
 from sdjax.checkpoint import Loaded, checkpoint_steps, load_model
 from sdjax.coloured_text import TracedText
 from sdjax.featurefile import FeatureSet
-from sdjax.features import TextFeaturizer
+from sdjax.features import TextFeaturizer, options_of
 from sdjax.targets import Targets, squeezed
 
 
@@ -21,12 +22,7 @@ def run_of(checkpoint: Path) -> Path:
 
 def featurizer_like(feature_set: FeatureSet, loaded: Loaded) -> TextFeaturizer:
     """Make a featurizer that treats texts as these features were made."""
-    options = {
-        key: feature_set.metadata[key]
-        for key in ("state", "pooling")
-        if key in feature_set.metadata
-    }
-    return TextFeaturizer.from_loaded(loaded, **options)
+    return TextFeaturizer.from_loaded(loaded, **options_of(feature_set.metadata))
 
 
 def probe_over_training(
@@ -76,10 +72,15 @@ def trace_examples(
     if targets is not None:
         positions = targets.positions(squeezed(feature_set))
         names = {row: targets.names(positions[row]) for row in rows}
-    unit %= featurizer.model.hidden_size
+    kind, unit = divmod(unit, featurizer.units)
+    named = featurefile.pooling_kinds(featurizer.pooling)[kind]
+    state, _ = featurefile.state_and_pooling(named, featurizer.state)
+    if state != featurizer.state:
+        featurizer = clone(featurizer).set_params(state=state)
+    normalisation = featurizer.normalisation
     return [
         TracedText(
-            featurizer.normalisation.encode(feature_set.texts[row]).decode(),
+            normalisation.shown(normalisation.encode(feature_set.texts[row])),
             featurizer.trace(feature_set.texts[row], [unit])[:, 0],
             names.get(row),
         )

@@ -5,10 +5,12 @@ from collections.abc import Iterable, Iterator
 
 from tqdm import tqdm
 
+from sdjax.errors import UnreadableText
 from sdjax.features import TextFeaturizer
 from sdjax.featurework import FeatureWork
 from sdjax.readreport import ReadReport
 from sdjax.sources import Example
+from sdjax.text import Normalisation
 
 # What a block may hold: enough texts to sort by length, few enough to lose in a crash.
 BLOCK_TEXTS = 2**16
@@ -32,8 +34,8 @@ def featurize(
         report: says how far reading has come.
         progress: show a progress bar on standard error.
     """
-    examples = iter(examples)
-    for _ in itertools.islice(examples, work.rows):
+    readable = _readable(examples, featurizer.normalisation, report)
+    for _ in itertools.islice(readable, work.rows):
         pass
     bar = tqdm(
         desc="featurize",
@@ -46,7 +48,7 @@ def featurize(
     with bar:
         reached = report.position
         most = max(1, min(BLOCK_TEXTS, BLOCK_FEATURE_BYTES // (4 * featurizer.width)))
-        for block, encoded in _blocks(examples, featurizer.normalisation.encode, most):
+        for block, encoded in _blocks(readable, most):
             # Reading is quick: the bar follows the texts of the block as they are done.
             advance = _Share(bar, report.position - reached, sum(map(len, encoded)))
             reached = report.position
@@ -54,13 +56,25 @@ def featurize(
         bar.update(report.position - bar.n)
 
 
-def _blocks(
-    examples: Iterator[Example], encode, most: int
-) -> Iterator[tuple[list[Example], list[bytes]]]:
-    """Gather examples and their encoded texts, never more than a block may hold."""
-    block, encoded, size = [], [], 0
+def _readable(
+    examples: Iterable[Example], normalisation: Normalisation, report: ReadReport
+) -> Iterator[tuple[Example, bytes]]:
+    """Yield examples with their symbols; count those that the codec cannot read."""
     for example in examples:
-        data = encode(example.text)
+        try:
+            data = normalisation.encode(example.text)
+        except UnreadableText as error:
+            report.skip(error.reason, f"row {example.row}")
+            continue
+        yield example, data
+
+
+def _blocks(
+    readable: Iterator[tuple[Example, bytes]], most: int
+) -> Iterator[tuple[list[Example], list[bytes]]]:
+    """Gather examples and their symbols, never more than a block may hold."""
+    block, encoded, size = [], [], 0
+    for example, data in readable:
         block.append(example)
         encoded.append(data)
         size += len(data)

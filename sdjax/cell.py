@@ -9,9 +9,12 @@ The cell, gate order i, f, o, u (Krause et al. 2016, section 3; Radford et al. 2
 
 Weights arrive in float32 with weight norm already applied. Products take operands in
 the compute dtype and accumulate in float32; gates and the cell are float32.
+
+Layers may be stacked: each one above the first reads the hidden state of the one below
+as its x. The states of a stack stand side by side, layer 0 first.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import jax
@@ -19,7 +22,7 @@ import jax.numpy as jnp
 
 
 class RecurrentState(NamedTuple):
-    """What is carried from byte to byte: hidden [B, H], cell float32[B, H]."""
+    """What is carried from byte to byte: hidden [B, L*H], cell float32[B, L*H]."""
 
     hidden: jax.Array
     cell: jax.Array
@@ -44,12 +47,34 @@ class LSTMWeights(NamedTuple):
 
 
 Weights = MLSTMWeights | LSTMWeights
+Stack = Weights | tuple[Weights, ...]  # a layer, or several from the bottom up
 
 
-def zero_state(batch_size: int, hidden_size: int, compute_dtype) -> RecurrentState:
+def layers_of(stack: Stack) -> tuple[Weights, ...]:
+    """Return the layers of a stack, from the bottom up."""
+    return (stack,) if isinstance(stack, Weights) else tuple(stack)
+
+
+def zero_state(batch_size: int, state_size: int, compute_dtype) -> RecurrentState:
     """Return the state at the start of a text: all zeros."""
-    shape = batch_size, hidden_size
+    shape = batch_size, state_size
     return RecurrentState(jnp.zeros(shape, compute_dtype), jnp.zeros(shape))
+
+
+def split_layers(state: RecurrentState, count: int) -> tuple[RecurrentState, ...]:
+    """Return the state of each of `count` layers, from the bottom up."""
+    if count == 1:
+        return (state,)
+    parts = (jnp.split(x, count, axis=1) for x in state)
+    return tuple(map(RecurrentState, *parts))
+
+
+def join_layers(states: Sequence[RecurrentState]) -> RecurrentState:
+    """Put the states of layers side by side: undo `split_layers`."""
+    if len(states) == 1:
+        return states[0]
+    parts = zip(*states, strict=True)
+    return RecurrentState(*(jnp.concatenate(x, axis=1) for x in parts))
 
 
 def dot(a, b):
@@ -106,8 +131,57 @@ def make_step(weights: Weights, compute_dtype) -> Callable:
     return step
 
 
+def make_stack_step(stack: Stack, compute_dtype) -> Callable:
+    """Return a stack of cells as a function of one byte, feature-major.
+
+    Returns:
+        step(states, x [E, B]) -> states, one `RecurrentState` per layer with hidden and
+        cell [H, B], as `feature_major` makes them.
+    """
+    steps = [make_step(weights, compute_dtype) for weights in layers_of(stack)]
+
+    def step(states, x):
+        after = []
+        for layer, state in zip(steps, states, strict=True):
+            hidden, cell, _ = layer(*state, x)
+            after.append(RecurrentState(hidden, cell))
+            x = hidden
+        return tuple(after)
+
+    return step
+
+
+def feature_major(state: RecurrentState, count: int) -> tuple[RecurrentState, ...]:
+    """Return the layers' states as a loop over time carries them, [H, B] each."""
+    return jax.tree.map(jnp.transpose, split_layers(state, count))
+
+
+def batch_major(states: Sequence[RecurrentState]) -> RecurrentState:
+    """Undo `feature_major`."""
+    return join_layers(jax.tree.map(jnp.transpose, states))
+
+
+def chosen(states: Sequence[RecurrentState], of: str, layers: str) -> jax.Array:
+    """Return one of the states that a loop carries, float32, feature-major.
+
+    Args:
+        states: as `feature_major` makes them.
+        of: "cell" or "hidden", or "both" for hidden and cell, one after the other.
+        layers: "last" for [H, B], "all" for [L*H, B].
+    """
+    if of == "both":
+        return jnp.concatenate([chosen(states, x, layers) for x in ("hidden", "cell")])
+    parts = [getattr(state, of) for state in states]
+    value = parts[-1] if layers == "last" or len(parts) == 1 else jnp.concatenate(parts)
+    return value.astype(jnp.float32)
+
+
 def flops_per_character(
-    cell: str, hidden_size: int, embedding_size: int, vocabulary_size: int
+    cell: str,
+    hidden_size: int,
+    embedding_size: int,
+    vocabulary_size: int,
+    num_layers: int = 1,
 ) -> int:
     """Count the floating-point operations of training on one character.
 
@@ -118,5 +192,6 @@ def flops_per_character(
         cell: "mlstm" or "lstm".
     """
     columns = {"lstm": 4 * hidden_size, "mlstm": 5 * hidden_size}[cell]
-    rows = hidden_size + embedding_size
+    first, above = hidden_size + embedding_size, 2 * hidden_size
+    rows = first + (num_layers - 1) * above
     return 3 * 2 * (rows * columns + hidden_size * vocabulary_size)

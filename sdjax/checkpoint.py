@@ -15,6 +15,7 @@ from orbax.checkpoint import checkpoint_managers
 
 from sdjax import orbax_failures as failures
 from sdjax.cell import RecurrentState
+from sdjax.convert import hub, published
 from sdjax.errors import InputError
 from sdjax.model import LanguageModel, init_params
 from sdjax.step import TrainState
@@ -31,6 +32,7 @@ def model_config(model: LanguageModel) -> dict:
         "vocabulary_size",
         "use_weight_norm",
         "precision",
+        "num_layers",
     )
     return {key: getattr(model, key) for key in keys}
 
@@ -222,6 +224,8 @@ def check_same_run(saved: dict, wanted: dict, place: Path) -> None:
     Raises:
         InputError: names each key that differs, with both values.
     """
+    # Older checkpoints do not say how many layers there are: one.
+    saved = saved | {"model": {"num_layers": 1} | saved["model"]}
     differences = [
         f"{part}.{key} is {saved[part].get(key)!r} there and {value!r} here"
         for part in ("model", "corpus", "stream")
@@ -264,12 +268,17 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
     """Load the model of a run (its best checkpoint on valid) or of one checkpoint.
 
     Args:
-        path: a run's folder, or `<run>/checkpoints/<step>`.
+        path: a run's folder, or `<run>/checkpoints/<step>`; or a published folder; or,
+            where there is nothing of that name, `owner/name` on the hub.
         precision: compute in this instead of what the model was trained in.
 
     Raises:
         InputError: there is no checkpoint, or not one that this version can read.
     """
+    if not path.exists() and hub.is_hub_name(path):
+        path = hub.fetch(str(path))
+    if published.is_published(path):
+        return _load_published(path, precision)
     failures.quiet()
     steps = checkpoint_steps(path) or [path]
     metas = [read_meta(step) for step in steps]
@@ -292,6 +301,19 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
     return Loaded(model, jax.device_get(params), meta, step)
 
 
+def _load_published(folder: Path, precision: str | None) -> Loaded:
+    found = published.open_folder(folder)
+    model = found.model.clone(precision=precision or found.model.precision)
+    meta = {
+        "step": 0,
+        "model": model_config(found.model),
+        "normalisation": found.config["normalisation"],
+        "valid_bpc": found.config["about"].get("valid_bpc"),
+        "source": {"format": "safetensors", "about": found.config["about"]},
+    }
+    return Loaded(model, found.params, meta, folder)
+
+
 def read_meta(step: Path) -> dict:
     """Read what a checkpoint says of itself and its run, without its parameters.
 
@@ -300,8 +322,8 @@ def read_meta(step: Path) -> dict:
     """
     if not (step / "meta").is_dir():
         raise InputError(
-            f"no checkpoint in {step}: give a run's folder (train.py's --workdir) or"
-            " <run>/checkpoints/<step>"
+            f"no checkpoint in {step}: give a run's folder (train.py's --workdir),"
+            " <run>/checkpoints/<step> or a published folder"
         )
     with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
         meta = failures.read(step, partial(reader.restore, (step / "meta").absolute()))

@@ -16,7 +16,7 @@ TASKS = ("binary", "multiclass", "multilabel")
 LINKS = ("sigmoid", "softmax")
 DATA = "classifier.json"
 ARRAYS = ("coef", "intercept", "thresholds")
-_SAME_SOURCE = ("params_sha256", "state", "pooling", "normalisation")
+_SAME_SOURCE = ("params_sha256", "state", "layers", "pooling", "normalisation")
 
 
 @dataclass(frozen=True)

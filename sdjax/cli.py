@@ -17,6 +17,7 @@ COMMANDS = (
     "generate",
     "classify",
     "finetune",
+    "convert",
     "bench",
 )
 

@@ -88,7 +88,7 @@ def read_run(
     planned = config.get("train_steps") or known[-1]["step"]
     return Run(
         name=folder.resolve().name,
-        model=f"{model['cell']} {model['hidden_size']:,}" if model else "",
+        model=_model_name(model) if model else "",
         precision=model.get("precision", ""),
         progress=_column(known, "step") / planned,
         chars=chars,
@@ -96,6 +96,12 @@ def read_run(
         train=_column(known, "train_bpc"),
         valid=_column(known, "valid_bpc"),
     )
+
+
+def _model_name(model: Mapping) -> str:
+    layers = model.get("num_layers", 1)
+    stack = f"{layers} x " if layers > 1 else ""
+    return f"{model['cell']} {stack}{model['hidden_size']:,}"
 
 
 def table(runs: Sequence[Run]) -> list[str]:

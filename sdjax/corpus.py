@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from sdjax.errors import InputError
 from sdjax.sources import Example
-from sdjax.text import Normalisation, unframe
+from sdjax.text import Normalisation
 
 FORMAT_VERSION = 1
 SPLITS = ("train", "valid", "test")
@@ -114,7 +114,8 @@ class Corpus:
             data = self.read(split, index)
             offsets, labels = _read_index(shard)
             for review in range(shard.reviews):
-                text = unframe(data[offsets[review] : offsets[review + 1]].tobytes())
+                symbols = data[offsets[review] : offsets[review + 1]]
+                text = self.normalisation.decode(symbols.tobytes())
                 label = math.nan if labels is None else float(labels[review])
                 yield Example(text, None if math.isnan(label) else label, row)
                 row += 1

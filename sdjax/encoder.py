@@ -6,7 +6,7 @@ from functools import cache, partial
 import jax
 import numpy as np
 
-from sdjax import pooling
+from sdjax import featurefile, pooling
 from sdjax.devices import replicate, split_rows, spread, zero_carry
 from sdjax.model import LanguageModel
 from sdjax.step import AXIS
@@ -19,16 +19,19 @@ _TRACE_CHUNK = 64  # bytes traced at once
 
 @cache
 def _compiled(
-    model: LanguageModel, of: str, pools: bool, devices: tuple[jax.Device, ...]
+    model: LanguageModel,
+    of: str | None,
+    layers: str,
+    devices: tuple[jax.Device, ...],
 ) -> Callable:
     """Compile once per model, however many checkpoints of it are read."""
 
     def encode(params, tokens, carry, sums, lengths):
         variables = {"params": params}
-        if not pools:  # the faster loop, which keeps the last state only
+        if of is None:  # the faster loop, which keeps the last state only
             arguments = tokens, carry, lengths
             return model.apply(variables, *arguments, method="encode"), sums
-        arguments = tokens, carry, sums, lengths, of
+        arguments = tokens, carry, sums, lengths, of, layers
         return model.apply(variables, *arguments, method="pool")
 
     return jax.pmap(
@@ -40,9 +43,9 @@ def _compiled(
     )
 
 
-@partial(jax.jit, static_argnums=(0, 1))
-def _trace(model: LanguageModel, of: str, params: dict, tokens: jax.Array, carry):
-    return model.apply({"params": params}, tokens, carry, of, method="trace")
+@partial(jax.jit, static_argnums=(0, 1, 2))
+def _trace(model: LanguageModel, of: str, layers: str, params: dict, tokens, carry):
+    return model.apply({"params": params}, tokens, carry, of, layers, method="trace")
 
 
 class Encoder:
@@ -56,8 +59,10 @@ class Encoder:
     Args:
         model: the language model.
         params: its parameters.
-        of: "cell" or "hidden", the state.
-        kinds: of "last", "mean", "max" and "min"; several are put side by side.
+        of: "cell" or "hidden", the state of those `kinds` that do not say.
+        layers: "last", or "all" for the states of all layers side by side.
+        kinds: of "last", "mean", "max" and "min", or with the state, "hidden:mean";
+            several are put side by side.
         batch_size: texts read at once, over all local devices; rounded up to 64, or a
             multiple of it, on each.
         chunk_size: bytes of each row on the devices at once.
@@ -71,23 +76,34 @@ class Encoder:
         params: dict,
         *,
         of: str = "cell",
+        layers: str = "last",
         kinds: Sequence[str] = ("last",),
         batch_size: int = 64,
         chunk_size: int = 512,
     ):
-        self._model, self._of, self._kinds = model, of, tuple(kinds)
+        self._model, self._of, self._layers = model, of, layers
+        self._kinds = [featurefile.state_and_pooling(kind, of) for kind in kinds]
         self._devices = jax.local_devices()[: jax.local_device_count()]
         block = _ROW_BLOCK * len(self._devices)
         self._rows = -(-batch_size // block) * block
         self._chunk_size = chunk_size
         self._params = replicate(params, self._devices)
-        pools = any(kind != "last" for kind in kinds)
-        self._compiled = _compiled(model, of, pools, tuple(self._devices))
+        pooled = {state for state, kind in self._kinds if kind != "last"}
+        # What is pooled: one state where one is enough; None for the faster loop.
+        self._pooled = "both" if len(pooled) > 1 else min(pooled, default=None)
+        devices = tuple(self._devices)
+        self._compiled = _compiled(model, self._pooled, layers, devices)
+
+    @property
+    def units(self) -> int:
+        """How many units the state has that features are made of."""
+        model = self._model
+        return model.state_size if self._layers == "all" else model.hidden_size
 
     @property
     def width(self) -> int:
         """How many features a text has."""
-        return self._model.hidden_size * len(self._kinds)
+        return self.units * len(self._kinds)
 
     def encode(
         self,
@@ -117,7 +133,9 @@ class Encoder:
         """Hand at most a batch of texts to the devices; return what will be the end."""
         size, count = self._chunk_size, len(self._devices)
         carry = zero_carry(self._model, self._rows, count)
-        kept = pooling.start(self._kinds, self._rows, self._model.hidden_size)
+        wanted = {kind for _, kind in self._kinds}
+        width = self.units * (2 if self._pooled == "both" else 1)
+        kept = pooling.start(wanted, self._rows, width)
         sums = jax.tree.map(lambda x: x.reshape(count, -1, x.shape[-1]), kept)
         sums = spread(sums, self._devices)
         for offset in range(0, max(map(len, texts)), size):
@@ -141,21 +159,25 @@ class Encoder:
         carry, sums = jax.device_get(end)
         bytes_read = lengths[rows]
         parts = {
-            "last": lambda: getattr(carry, self._of),
             "mean": lambda: sums.total.astype(np.float64) + sums.lost,
             "max": lambda: sums.maximum,
             "min": lambda: sums.minimum,
         }
-        width = self._model.hidden_size
-        for place, kind in enumerate(self._kinds):
-            part = parts[kind]().reshape(self._rows, width)[: len(rows)]
+        width = self.units
+        for place, (state, kind) in enumerate(self._kinds):
+            if kind == "last":
+                part = getattr(carry, state)[..., -width:]
+            else:  # of "both", the cell comes second
+                part = parts[kind]()
+                part = part[..., :width] if state == "hidden" else part[..., -width:]
+            part = part.reshape(self._rows, width)[: len(rows)]
             if kind == "mean":
                 part = part / bytes_read[:, None]
             features[rows, place * width : (place + 1) * width] = part
         advance(int(bytes_read.sum()))
 
     def trace(self, text: bytes) -> np.ndarray:
-        """Return the state after every byte, float32[bytes, H]."""
+        """Return the state after every byte, float32[bytes, units]."""
         data = np.frombuffer(text, np.uint8)
         params = jax.tree.map(lambda x: x.addressable_data(0), self._params)
         carry = self._model.zero_state(1)
@@ -165,6 +187,8 @@ class Encoder:
             # A fixed shape compiles once; what stands after the text is cut off.
             tokens = np.zeros((_TRACE_CHUNK, 1), np.uint8)
             tokens[: len(piece), 0] = piece
-            states, carry = _trace(self._model, self._of, params, tokens, carry)
+            states, carry = _trace(
+                self._model, self._of, self._layers, params, tokens, carry
+            )
             pieces.append(np.asarray(states[: len(piece), 0]))
         return np.concatenate(pieces)

@@ -12,6 +12,17 @@ class InputError(Exception):
     """The user can mend this: the message names the value, the place and the fix."""
 
 
+class UnreadableText(InputError):
+    """A text that cannot become symbols; `reason` is what such rows are counted by."""
+
+    def __init__(self, reason: str, message: str):
+        super().__init__(message)
+        self.reason = reason
+
+    def __reduce__(self):  # from a worker of another process
+        return type(self), (self.reason, str(self))
+
+
 class ArgumentParser(argparse.ArgumentParser):
     """The standard one, but what is wrong is an `InputError`, without the usage."""
 

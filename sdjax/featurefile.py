@@ -2,7 +2,7 @@
 
 import os
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from sdjax.packed import Strings, packed
 
 STATES = ("cell", "hidden")
 POOLINGS = ("last", "mean", "max", "min")
+LAYERS = ("last", "all")
 
 
 @dataclass(frozen=True)
@@ -29,7 +30,8 @@ class FeatureSet:
         texts: N strings, as given.
         metadata: JSON-able; checkpoint, step, params_sha256, units, state ("cell" or
             "hidden"), pooling (a name, or a list of names), precision, normalisation,
-            input, label_keys and skipped.
+            input, label_keys and skipped; of a stack of layers also num_layers and
+            layers ("last" or "all").
         given_ids: N strings, the column that `--id-key` named; None without one.
     """
 
@@ -47,23 +49,58 @@ class FeatureSet:
 def pooling_kinds(pooling: str | Sequence[str]) -> tuple[str, ...]:
     """Return the poolings that a name, or a list of names, stands for.
 
+    A name may say of which state: "hidden:mean".
+
     Raises:
         InputError: there is no such pooling, one is named twice, or none is.
     """
     kinds = (pooling,) if isinstance(pooling, str) else pooling
-    fits = isinstance(kinds, list | tuple) and all(kind in POOLINGS for kind in kinds)
+    names = {*POOLINGS, *(f"{state}:{kind}" for state in STATES for kind in POOLINGS)}
+    fits = isinstance(kinds, list | tuple) and all(kind in names for kind in kinds)
     if not fits or not kinds or len(set(kinds)) < len(kinds):
         raise InputError(
             f"pooling {pooling!r} does not exist: use one of {list(POOLINGS)}, or a"
-            " list of different ones"
+            " list of different ones, such as hidden:mean and cell:last"
         )
     return tuple(kinds)
 
 
-def feature_names(state: str, pooling: str | Sequence[str], units: int) -> list[str]:
-    """Return the name of every feature: state, pooling, unit, as "cell_last_2388"."""
-    kinds = pooling_kinds(pooling)
-    return [f"{state}_{kind}_{unit}" for kind in kinds for unit in range(units)]
+def state_and_pooling(kind: str, state: str) -> tuple[str, str]:
+    """Split one of `pooling_kinds`; `state` is that of those which do not say."""
+    own, _, name = kind.rpartition(":")
+    return own or state, name
+
+
+def feature_names(
+    state: str, pooling: str | Sequence[str], units: int, num_layers: int = 1
+) -> list[str]:
+    """Return the name of every feature: state, pooling, unit, as "cell_last_2388".
+
+    Args:
+        units: that the state has.
+        num_layers: that they are of, side by side: `unit_label`.
+    """
+    labels = [unit_label(unit, units, num_layers) for unit in range(units)]
+    kinds = (state_and_pooling(kind, state) for kind in pooling_kinds(pooling))
+    return [f"{of}_{kind}_{label}" for of, kind in kinds for label in labels]
+
+
+def unit_label(unit: int, units: int, num_layers: int = 1) -> str:
+    """Say which unit it is: "2388", or "0:2388" of layer 0 where there are several.
+
+    Args:
+        unit: its index among `units`.
+        num_layers: that the units are of, layer 0 first.
+    """
+    if num_layers == 1:
+        return str(unit)
+    layer, within = divmod(unit, units // num_layers)
+    return f"{layer}:{within}"
+
+
+def layers_within(metadata: Mapping) -> int:
+    """Return how many layers' states features hold side by side."""
+    return metadata["num_layers"] if metadata.get("layers") == "all" else 1
 
 
 def save(path: str | os.PathLike, feature_set: FeatureSet) -> None:

@@ -20,7 +20,8 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
     """Turn texts into states of a trained model: float32[N, units * poolings].
 
     A text is normalised and framed as in training and read from a zero state; half a
-    surrogate pair is read as U+FFFD, an empty text is the frame alone, three bytes. The
+    surrogate pair is read as U+FFFD, an empty text is the frame alone, three bytes. A
+    model of proteins reads a start and the letters, without a stop. The
     transformer learns nothing from the texts that it is fitted on: `fit` checks them
     and the parameters and loads the checkpoint. Pickled, it is its parameters; the
     checkpoint is read again when it is next used.
@@ -29,9 +30,13 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
         checkpoint: a run's folder (its best checkpoint) or one checkpoint.
         state: "cell" or "hidden".
         pooling: "last", "mean", "max" or "min" over the bytes of the framed text, or a
-            list of these, put side by side.
+            list of these, put side by side; each may name its state, as "hidden:mean".
+        layers: of a stack, "last", or "all" for all layers' states side by side, layer
+            0 first.
         batch_size: texts read at once, over all devices; rounded up to 64, or a
             multiple of it, on each, so that it changes no feature.
+        normalise: "review" or "none" (bytes as they are, no frame) instead of what the
+            model was trained with.
         precision: compute in "fp32", "bf16" or "fp16" instead of what the model was
             trained in.
         progress: show a progress bar on standard error.
@@ -45,14 +50,18 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
         *,
         state: str = "cell",
         pooling: str | Sequence[str] = "last",
+        layers: str = "last",
         batch_size: int = 64,
+        normalise: str | None = None,
         precision: str | None = None,
         progress: bool = False,
     ):
         self.checkpoint = checkpoint
         self.state = state
         self.pooling = pooling
+        self.layers = layers
         self.batch_size = batch_size
+        self.normalise = normalise
         self.precision = precision
         self.progress = progress
 
@@ -82,6 +91,11 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
         return self._ready()._normalisation
 
     @property
+    def units(self) -> int:
+        """How many units the state has that features are made of."""
+        return self._ready()._encoder.units
+
+    @property
     def width(self) -> int:
         """How many features a text has."""
         return self._ready()._encoder.width
@@ -91,13 +105,16 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
 
         Returns:
             checkpoint, step, params_sha256, units, state, pooling, precision,
-            normalisation.
+            normalisation; of a stack of layers also num_layers and layers.
         """
         kinds = list(featurefile.pooling_kinds(self.pooling))
+        origin, count = self._ready()._origin, self.model.num_layers
+        stacked = {"num_layers": count, "layers": self.layers} if count > 1 else {}
         return {
-            **self._ready()._origin,
+            **origin,
             "state": self.state,
             "pooling": kinds if len(kinds) > 1 else kinds[0],
+            **stacked,
         }
 
     def fit(self, texts: Iterable[str], y=None) -> "TextFeaturizer":
@@ -112,12 +129,12 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
             texts: strings, not normalised: a list, a tuple, a pandas Series, an array.
 
         Raises:
-            InputError: what is given is not such a sequence of strings, or a parameter
-                of this transformer is wrong.
+            InputError: what is given is not such a sequence of strings, one of them
+                cannot be read by the model's codec, or a parameter of this transformer
+                is wrong.
         """
         texts = check_texts(texts)
-        encode = self.normalisation.encode
-        return self.transform_bytes([encode(text) for text in texts])
+        return self.transform_bytes(self.normalisation.encode_all(texts))
 
     def transform_bytes(self, encoded: Sequence[bytes], advance=None) -> np.ndarray:
         """Return the features of texts that `normalisation.encode` framed.
@@ -140,10 +157,11 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
 
         Args:
             text: one string.
-            units: keep only these, in this order; None keeps all.
+            units: keep only these, in this order; None keeps all. Of a stack they are
+                numbered as the features are: within the last layer, or through all.
 
         Returns:
-            float32[bytes, H or len(units)], with bytes as in
+            float32[bytes, `units` or len(units)], with bytes as in
             `normalisation.encode(text)`.
 
         Raises:
@@ -155,10 +173,12 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
         return self._ready()._encoder.trace(self.normalisation.encode(text))[:, columns]
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
-        """Return a name for every feature, such as "cell_last_2388"."""
-        names = featurefile.feature_names(
-            self.state, self.pooling, self.model.hidden_size
-        )
+        """Return a name for every feature, such as "cell_last_2388".
+
+        With all layers of a stack, "cell_last_0:2388" is unit 2388 of layer 0.
+        """
+        layers = self.model.num_layers if self.layers == "all" else 1
+        names = featurefile.feature_names(self.state, self.pooling, self.units, layers)
         return np.array(names, object)
 
     def __sklearn_tags__(self):
@@ -194,32 +214,43 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
             raise InputError(
                 f"state {self.state!r} does not exist: use {list(featurefile.STATES)}"
             )
+        if self.layers not in featurefile.LAYERS:
+            raise InputError(
+                f"layers {self.layers!r} do not exist: use {list(featurefile.LAYERS)}"
+            )
         size = self.batch_size
         if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 1:
             raise InputError(f"batch_size {size!r} must be an integer of at least 1")
         kinds = featurefile.pooling_kinds(self.pooling)
-        return str(self.checkpoint), self.state, kinds, int(size), self.precision
+        read = self.state, self.layers, kinds, int(size), self.normalise
+        return str(self.checkpoint), *read, self.precision
 
     def _use(self, loaded: Loaded) -> None:
         wanted = self._wanted()
-        _, of, kinds, batch_size, _ = wanted
+        _, of, layers, kinds, batch_size, normalise, _ = wanted
+        trained_with = Normalisation.from_json(loaded.meta["normalisation"])
         self._model = loaded.model
-        self._normalisation = Normalisation.from_json(loaded.meta["normalisation"])
+        self._normalisation = trained_with.cleaned_by(normalise)
         self._encoder = Encoder(
-            loaded.model, loaded.params, of=of, kinds=kinds, batch_size=batch_size
+            loaded.model,
+            loaded.params,
+            of=of,
+            layers=layers,
+            kinds=kinds,
+            batch_size=batch_size,
         )
         self._origin = {
             "checkpoint": str(loaded.path),
             "step": loaded.meta["step"],
             "params_sha256": fingerprint(loaded.params),
-            "units": loaded.model.hidden_size,
+            "units": self._encoder.units,
             "precision": loaded.model.precision,
-            "normalisation": loaded.meta["normalisation"],
+            "normalisation": self._normalisation.as_json(),
         }
         self._loaded_for = wanted
 
     def _units(self, units: Iterable[int]) -> list[int]:
-        width, columns = self.model.hidden_size, []
+        width, columns = self.units, []
         for unit in units:
             try:
                 column = operator.index(unit)
@@ -231,6 +262,20 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
                 )
             columns.append(column)
         return columns
+
+
+def options_of(metadata: Mapping) -> dict:
+    """Return the options of a featurizer that reads texts as some features were made.
+
+    Args:
+        metadata: of the features, or of a classifier on them.
+    """
+    keys = ("state", "layers", "pooling")
+    options = {key: value for key in keys if (value := metadata.get(key))}
+    cleaned = Normalisation.from_json(metadata.get("normalisation") or {})
+    if "normalisation" in metadata and cleaned.codec == "bytes":
+        options["normalise"] = cleaned.cleaning
+    return options
 
 
 def check_texts(texts: Iterable[str]) -> list[str]:

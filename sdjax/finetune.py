@@ -129,8 +129,7 @@ def finetune(
     best = run.start(train, valid)
     keep(best)
     log(_record(best, {}))
-    encode = run.normalisation.encode
-    encoded = [encode(text) for text in train.texts]
+    encoded = run.normalisation.encode_all(train.texts)
     goals = targets.columns(train.positions).astype(np.float32)
     for epoch in range(1, settings.epochs + 1):
         sums = run.train_epoch(encoded, goals, epoch, stopping)
@@ -192,9 +191,8 @@ class _Run:
         scaled = [(x - mean) / self.standard.scale for x in (features, found)]
         judged = self.targets.columns(valid.positions)
         head = first_head(scaled[0], goals, scaled[1], judged, self.link)
-        encode = self.normalisation.encode
         steps = self.settings.epochs * batches_per_epoch(
-            [encode(text) for text in train.texts],
+            self.normalisation.encode_all(train.texts),
             self.settings.batch_size,
             self.settings.max_bytes,
         )

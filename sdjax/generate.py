@@ -15,15 +15,17 @@ import numpy as np
 from jax import lax
 from tqdm import tqdm
 
-from sdjax import utf8
-from sdjax.cell import make_step
+from sdjax import protein, utf8
+from sdjax.cell import feature_major, make_stack_step
 from sdjax.errors import InputError
 from sdjax.model import LanguageModel
 from sdjax.precision import matmul
 from sdjax.text import Normalisation
 
 _PREFIX_CHUNK = 64  # prefixes are padded to multiples of it, so that few are compiled
-_NEWLINE = ord("\n")  # ends a review
+
+
+Unit = int | tuple[int, int]  # of the last layer, or (layer, unit)
 
 
 @dataclass(frozen=True)
@@ -31,13 +33,13 @@ class Sampling:
     """How to draw.
 
     Args:
-        length: bytes of each sample at most. A character of several bytes is only
-            begun where it fits.
-        temperature: divides the logits; 0 takes the likeliest byte.
-        top_p: draw among the fewest bytes whose probabilities sum to this.
+        length: symbols of each sample at most, bytes or letters. A character of several
+            bytes is only begun where it fits.
+        temperature: divides the logits; 0 takes the likeliest symbol.
+        top_p: draw among the fewest symbols whose probabilities sum to this.
         seed: sample n depends on it and on n, not on how many are drawn beside it
             (up to rounding, which differs between batch sizes).
-        whole_length: go on after the end of a review instead of stopping there.
+        whole_length: go on after the end of a text instead of stopping there.
 
     Raises:
         InputError: a value that nothing can be drawn with.
@@ -67,7 +69,7 @@ def generate(
     *,
     prefix: str = "",
     samples: int = 1,
-    hold: Sequence[Mapping[int, float]] = ({},),
+    hold: Sequence[Mapping[Unit, float]] = ({},),
     sampling: Sampling | None = None,
     batch_size: int = 64,
     progress: bool = False,
@@ -84,14 +86,16 @@ def generate(
         prefix: what each sample starts with. White space at its end is kept as one
             blank.
         samples: how many under each condition.
-        hold: the conditions, unit -> value each; {} holds nothing. Sample n draws the
+        hold: the conditions, unit -> value each; {} holds nothing. A number is a unit
+            of the last layer, a pair (layer, number) one of any. Sample n draws the
             same random numbers under every condition.
         sampling: how to draw.
         batch_size: rows on the device at once.
         progress: show a progress bar on standard error.
 
     Returns:
-        For each condition its samples, valid UTF-8, without the prefix.
+        For each condition its samples, without the prefix: valid UTF-8, or letters of
+        amino acids.
 
     Raises:
         InputError: a unit that the model does not have, or a value that is not finite.
@@ -101,7 +105,7 @@ def generate(
     sampling = sampling or Sampling()
     if samples < 1 or batch_size < 1:
         raise InputError(f"{samples} samples, {batch_size} at once: at least 1 of each")
-    units, values = _held(hold, model.hidden_size)
+    units, values = _held(hold, model)
     rows = [(c, n) for c in range(len(hold)) for n in range(samples)]
     batch_size = min(batch_size, len(rows))
     tokens, read = _prefix_bytes(prefix, normalisation)
@@ -129,6 +133,7 @@ def generate(
                     np.float32(sampling.temperature),
                     np.float32(sampling.top_p),
                     model=model,
+                    normalisation=normalisation,
                     length=sampling.length,
                     greedy=sampling.temperature == 0,
                     nucleus=sampling.top_p < 1,
@@ -136,8 +141,8 @@ def generate(
                 )
             )
             for row, (condition, _) in enumerate(batch):
-                text = drawn[: lengths[row], row].tobytes().decode()
-                if lengths[row] < sampling.length:  # a review ended: off with its frame
+                text = normalisation.shown(drawn[: lengths[row], row].tobytes())
+                if lengths[row] < sampling.length:  # a text ended: off with its frame
                     text = text.removesuffix(" ")
                 written[condition].append(text)
             bar.update(len(batch) * sampling.length)
@@ -145,34 +150,68 @@ def generate(
 
 
 def _held(
-    hold: Sequence[Mapping[int, float]], width: int
+    hold: Sequence[Mapping[Unit, float]], model: LanguageModel
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return units int32[K] and values float32[K, conditions], NaN where free."""
-    units = sorted({unit for condition in hold for unit in condition})
-    for unit in units:
-        if not 0 <= unit < width:
-            raise InputError(f"unit {unit} is not one of the model's 0..{width - 1}")
-    values = np.full((len(units), len(hold)), np.nan, np.float32)
+    """Return units int32[K] in the whole state and float32[K, conditions], NaN free."""
+    places = sorted({_place(unit, model) for condition in hold for unit in condition})
+    values = np.full((len(places), len(hold)), np.nan, np.float32)
     for column, condition in enumerate(hold):
         for unit, value in condition.items():
             if not abs(value) < float(np.finfo(np.float32).max):
-                raise InputError(f"unit {unit}={value}: hold it at a finite number")
-            values[units.index(unit), column] = value
-    return np.array(units, np.int32), values
+                name = unit_text(unit)
+                raise InputError(f"unit {name}={value}: hold it at a finite number")
+            row = places.index(_place(unit, model))
+            if not np.isnan(values[row, column]):  # 5 and 1:5 of two layers
+                raise InputError(f"unit {unit_text(unit)} is held twice")
+            values[row, column] = value
+    return np.array(places, np.int32), values
+
+
+def _place(unit: Unit, model: LanguageModel) -> int:
+    """Return where a unit stands in the whole state."""
+    last, width = model.num_layers - 1, model.hidden_size
+    layer, number = unit if isinstance(unit, tuple) else (last, unit)
+    if not 0 <= number < width:
+        raise InputError(f"unit {number} is not one of the model's 0..{width - 1}")
+    if not 0 <= layer <= last:
+        raise InputError(
+            f"unit {unit_text(unit)}: layer {layer} is not one of the model's 0..{last}"
+        )
+    return layer * width + number
+
+
+def unit_text(unit: Unit) -> str:
+    """Write a unit as it is given: "2388" of the last layer, "0:2388" of layer 0."""
+    return ":".join(map(str, unit)) if isinstance(unit, tuple) else str(unit)
 
 
 def _prefix_bytes(prefix: str, normalisation: Normalisation) -> tuple[np.ndarray, int]:
     """Return the framed prefix, uint8[padded], and how many bytes of it count."""
-    data = normalisation.encode(prefix)
-    if not prefix[-1:].isspace():
-        data = data[:-1]  # the blank that ends a text: this one goes on
+    data = normalisation.encode_prefix(prefix)
     padded = np.zeros(-(-len(data) // _PREFIX_CHUNK) * _PREFIX_CHUNK, np.uint8)
     padded[: len(data)] = np.frombuffer(data, np.uint8)
     return padded, len(data)
 
 
+def _grammar(normalisation: Normalisation, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return which of `size` symbols may follow, and what is to come then.
+
+    As `utf8.NEXT`, its last state for what may not be, and `utf8.MISSING`.
+    """
+    if normalisation.codec == "protein":
+        table, missing = protein.grammar()
+    else:
+        table, missing = utf8.NEXT, utf8.MISSING
+    # A model may have more symbols than its codec writes.
+    more = ((0, 0), (0, size - table.shape[1]))
+    return np.pad(table, more, constant_values=len(table) - 1), missing
+
+
 @partial(
-    jax.jit, static_argnames=("model", "length", "greedy", "nucleus", "whole_length")
+    jax.jit,
+    static_argnames=(
+        *("model", "normalisation", "length", "greedy", "nucleus", "whole_length"),
+    ),
 )
 def _write(
     params,
@@ -186,35 +225,42 @@ def _write(
     top_p,
     *,
     model,
+    normalisation,
     length,
     greedy,
     nucleus,
     whole_length,
 ):
-    """Return bytes uint8[length, B] and how many of each row count, int32[B].
+    """Return symbols uint8[length, B] and how many of each row count, int32[B].
 
     Args:
         prefix: uint8[P], the same for every row; the first `read` bytes count.
         rows: uint32[B], the samples' numbers.
-        units: int32[K]; values: float32[K, B], NaN where free.
+        units: int32[K], in the whole state; values: float32[K, B], NaN where free.
         seed, temperature, top_p: scalars.
     """
     state = model.zero_state(len(rows))
     dtype = state.hidden.dtype
-    step = make_step(model.apply({"params": params}, method="weights"), dtype)
+    step = make_stack_step(model.apply({"params": params}, method="weights"), dtype)
     embedding = params["embedding"]["embedding"].astype(dtype)
     kernel, bias = params["output"]["kernel"], params["output"]["bias"]
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(rows)
     # Over all units and outside the loop: setting a few inside it takes a scatter.
     held = jnp.full(state.cell.T.shape, jnp.nan).at[units].set(values)
-    next_state, missing = jnp.asarray(utf8.NEXT), jnp.asarray(utf8.MISSING)
+    held = jnp.split(held, model.num_layers)
+    table, missing = _grammar(normalisation, model.vocabulary_size)
+    refused, end = len(table) - 1, None if whole_length else normalisation.end
+    next_state, missing = jnp.asarray(table), jnp.asarray(missing)
 
-    def advance(hidden, cell, token):  # [H, B], [H, B], [B]
-        hidden, cell = step(hidden, cell, embedding[token.astype(jnp.int32)].T)[:2]
-        return hidden, jnp.where(jnp.isnan(held), cell, held)
+    def advance(states, token):  # one [H, B] and [H, B] per layer; [B]
+        after = step(states, embedding[token.astype(jnp.int32)].T)
+        return tuple(
+            state._replace(cell=jnp.where(jnp.isnan(value), state.cell, value))
+            for state, value in zip(after, held, strict=True)
+        )
 
-    def read_prefix(time, carry):
-        return advance(*carry, jnp.full(rows.shape, prefix[time]))
+    def read_prefix(time, states):
+        return advance(states, jnp.full(rows.shape, prefix[time]))
 
     def draw(logits, time):
         if greedy:
@@ -226,29 +272,26 @@ def _write(
         return jax.vmap(jax.random.categorical)(now, logits)
 
     def body(carry):
-        time, hidden, cell, character, ends, drawn = carry
-        logits = matmul(hidden.T, kernel, dtype) + bias[None]
-        after = next_state[character]  # [B, 256]
+        time, states, character, ends, drawn = carry
+        logits = matmul(states[-1].hidden.T, kernel, dtype) + bias[None]
+        after = next_state[character]  # [B, V]
         fits = missing[after] < length - time
-        logits = jnp.where((after != utf8.INVALID) & fits, logits, -jnp.inf)
+        logits = jnp.where((after != refused) & fits, logits, -jnp.inf)
         token = draw(logits, time)
         character = jnp.take_along_axis(after, token[:, None], axis=1)[:, 0]
-        if not whole_length:
-            ends = jnp.where((token == _NEWLINE) & (ends > time), time, ends)
+        if end is not None:
+            ends = jnp.where((token == end) & (ends > time), time, ends)
         drawn = drawn.at[time].set(token.astype(jnp.uint8))
-        hidden, cell = advance(hidden, cell, token)
-        return time + 1, hidden, cell, character, ends, drawn
+        return time + 1, advance(states, token), character, ends, drawn
 
     def unfinished(carry):
-        time, _, _, _, ends, _ = carry
+        time, _, _, ends, _ = carry
         return (time < length) & jnp.any(ends > time)
 
-    start = state.hidden.T, state.cell.T
-    hidden, cell = lax.fori_loop(0, read, read_prefix, start)
+    start = feature_major(state, model.num_layers)
     carry = (
         jnp.int32(0),
-        hidden,
-        cell,
+        lax.fori_loop(0, read, read_prefix, start),
         jnp.full(rows.shape, utf8.START),
         jnp.full(rows.shape, length),
         jnp.zeros((length, len(rows)), jnp.uint8),
@@ -258,7 +301,7 @@ def _write(
 
 
 def _nucleus(logits: jax.Array, top_p: jax.Array) -> jax.Array:
-    """Rule out all but the likeliest bytes that together reach top_p: [B, V]."""
+    """Rule out all but the likeliest symbols that together reach top_p: [B, V]."""
     probabilities = jax.nn.softmax(logits)
     ordered = jnp.sort(probabilities, axis=1, descending=True)
     before = jnp.cumsum(ordered, axis=1) - ordered

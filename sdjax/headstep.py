@@ -97,7 +97,7 @@ def head_step(
     Args:
         state: params {"body": ..., "head": {"coef" [K, F], "intercept" [K]}}.
         standard: of the features.
-        carry: the state before `tokens`, [B, H]; no gradient goes into it.
+        carry: the state before `tokens`, [B, L*H]; no gradient goes into it.
         tokens: uint8[T, B], the last bytes of each text.
         targets: float32[B, K].
         weights: float32[B], 0 for texts that do not count.
@@ -111,7 +111,9 @@ def head_step(
         reset = jnp.zeros(tokens.shape[1], bool)
         body = fold_weight_norm(params["body"])
         out = state.apply_fn({"params": body}, tokens, carry, reset)
-        scores = scores_of(params["head"], standard, out["state"].cell)
+        # The head reads the last layer alone.
+        cell = out["state"].cell[:, -len(standard.mean) :]
+        scores = scores_of(params["head"], standard, cell)
         head = jnp.sum(head_loss(link, scores, targets) * weights) / texts
         nats = cross_entropy(out["logits"][:-1], tokens, lengths)
         # pmean divides by the number of devices; the means wanted are over all of them.

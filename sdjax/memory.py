@@ -35,6 +35,7 @@ def step_memory(
     precision: str,
     batch_size: int,
     window_size: int,
+    num_layers: int = 1,
     master_params: str = "device",
     all_reduce_dtype: str = "fp32",
 ) -> StepMemory:
@@ -42,8 +43,9 @@ def step_memory(
 
     Per byte of the window, in arrays of H: activated gates (4), the cell (1, float32),
     the product's operand and the hidden state (1 + 1), the factors of m (2, mLSTM
-    only), the gradients of gates (4) and factors (2), the hidden state and its gradient
-    at the output (2); besides, logits and their gradient in float32. Checked against
+    only), the gradients of gates (4) and factors (2), all for every layer; the hidden
+    state and its gradient at the output (2). Besides, each layer's inputs and their
+    gradient (float32), and logits and their gradient in float32. Checked against
     what XLA plans in tests/test_memory.py; in half precision on a CPU XLA needs up to
     half as much again, because it widens the operands of products.
 
@@ -60,9 +62,12 @@ def step_memory(
     """
     item = policy(precision).compute_dtype.itemsize
     factors = 2 if cell == "mlstm" else 0
+    inputs = [embedding_size] + [hidden_size] * (num_layers - 1)  # of each layer
+    per_layer = item * (4 + factors + 2 + 4 + factors) * hidden_size + 4 * hidden_size
     per_byte = (
-        item * ((4 + factors + 2 + 4 + factors + 2) * hidden_size + embedding_size)
-        + 4 * (hidden_size + embedding_size)
+        num_layers * per_layer
+        + (item + 4) * sum(inputs)
+        + item * 2 * hidden_size
         + 2 * 4 * vocabulary_size
     )
     on_host = master_params == "host"

@@ -1,4 +1,4 @@
-"""The byte-level language model as a Flax module, and its weight normalisation."""
+"""The language model as a Flax module, and its weight normalisation."""
 
 import flax.linen as nn
 import jax
@@ -101,6 +101,11 @@ def _gate_bias(memory_span: float):
     return init
 
 
+def layer_name(layer: int) -> str:
+    """Return what a recurrent layer is called among the parameters, from 0."""
+    return f"recurrent_{layer}" if layer else "recurrent"
+
+
 class RecurrentWeights(nn.Module):
     """The parameters of one recurrent layer; calling it gives the effective weights.
 
@@ -157,16 +162,19 @@ class Output(nn.Module):
 class LanguageModel(nn.Module):
     """Predict each next byte from all bytes before it.
 
-    Parameters are float32; `precision` names the dtype of the matrix products.
+    Parameters are float32; `precision` names the dtype of the matrix products. Layers
+    are stacked without residual connections; the output reads the last one. Layer 0 is
+    named "recurrent" among the parameters, layer n "recurrent_n".
 
     Attributes:
         cell: "mlstm" or "lstm".
-        hidden_size: H, units.
+        hidden_size: H, units of a layer.
         embedding_size: E.
-        vocabulary_size: V, 256 for bytes.
+        vocabulary_size: V, symbols; 256 for bytes.
         use_weight_norm: on the recurrent layer's matrices only.
         precision: "fp32", "bf16" or "fp16".
         memory_span: bytes that units remember over at initialisation; 0: forget bias 1.
+        num_layers: L, recurrent layers, each on top of the one before.
 
     Reference: Radford et al. 2017, section 3; Krause et al. 2016.
     """
@@ -178,10 +186,13 @@ class LanguageModel(nn.Module):
     use_weight_norm: bool = True
     precision: str = "fp32"
     memory_span: float = 0.0
+    num_layers: int = 1
 
     def setup(self):
         if self.cell not in CELLS:
             raise InputError(f"cell {self.cell!r} does not exist: use {list(CELLS)}")
+        if self.num_layers < 1:
+            raise InputError(f"num_layers is {self.num_layers}: it must be 1 or above")
         self.compute_dtype = policy(self.precision).compute_dtype
         # Unit variance, so that the product (x Wmx) * (h Wmh) keeps the size of h.
         self.embedding = nn.Embed(
@@ -189,13 +200,15 @@ class LanguageModel(nn.Module):
             self.embedding_size,
             embedding_init=nn.initializers.normal(1.0),
         )
-        self.recurrent = RecurrentWeights(
-            self.cell,
-            self.hidden_size,
-            self.embedding_size,
-            self.use_weight_norm,
-            self.memory_span,
-        )
+        for layer in range(self.num_layers):
+            weights = RecurrentWeights(
+                self.cell,
+                self.hidden_size,
+                self.hidden_size if layer else self.embedding_size,
+                self.use_weight_norm,
+                self.memory_span,
+            )
+            setattr(self, layer_name(layer), weights)
         self.output = Output(self.vocabulary_size, self.compute_dtype)
 
     def __call__(
@@ -204,8 +217,8 @@ class LanguageModel(nn.Module):
         """Read one window.
 
         Args:
-            tokens: uint8[T, B], the bytes read.
-            state: the state that the window before ended in.
+            tokens: uint8[T, B], the symbols read.
+            state: the state that the window before ended in, [B, L*H].
             reset: bool[B], rows that start from a zero state instead.
 
         Returns:
@@ -213,7 +226,7 @@ class LanguageModel(nn.Module):
             "state", the `RecurrentState` after the last one.
         """
         hidden, state = recurrence.run(
-            self.recurrent(), self._embed(tokens), state, reset, self.compute_dtype
+            self.weights(), self._embed(tokens), state, reset, self.compute_dtype
         )
         return {"logits": self.output(hidden), "state": state}
 
@@ -225,7 +238,7 @@ class LanguageModel(nn.Module):
         Args as for `__call__`; lengths: int32[B], 0 to T.
         """
         return recurrence.forward(
-            self.recurrent(), self._embed(tokens), state, lengths, self.compute_dtype
+            self.weights(), self._embed(tokens), state, lengths, self.compute_dtype
         )
 
     def pool(
@@ -235,45 +248,51 @@ class LanguageModel(nn.Module):
         pools: Pools,
         lengths: jax.Array,
         of: str,
+        layers: str = "last",
     ) -> tuple[RecurrentState, Pools]:
         """Return what `encode` does, and statistics over the bytes on the way there.
 
         Args as for `encode` and `pooling.forward`.
         """
         return pooling.forward(
-            self.recurrent(),
+            self.weights(),
             self._embed(tokens),
             state,
             pools,
             lengths,
             of,
             self.compute_dtype,
+            layers,
         )
 
     def trace(
-        self, tokens: jax.Array, state: RecurrentState, of: str = "cell"
+        self,
+        tokens: jax.Array,
+        state: RecurrentState,
+        of: str = "cell",
+        layers: str = "last",
     ) -> tuple[jax.Array, RecurrentState]:
         """Return the cell after every byte, float32[T, B, H], and the last state.
 
-        Args as for `__call__`; of: "cell", or "hidden" for the hidden state instead.
+        Args as for `__call__`; of: "cell", or "hidden" for the hidden state instead;
+        layers: "last", or "all" for [T, B, L*H].
         """
-        weights, inputs = self.recurrent(), self._embed(tokens)
-        if of == "cell":
-            return recurrence.trace(weights, inputs, state, self.compute_dtype)
-        reset = jnp.zeros(tokens.shape[1], bool)
-        hidden, state = recurrence.run(
-            weights, inputs, state, reset, self.compute_dtype
-        )
-        return hidden.astype(jnp.float32), state
+        embedded, dtype = self._embed(tokens), self.compute_dtype
+        return recurrence.trace(self.weights(), embedded, state, dtype, of, layers)
 
-    def weights(self) -> Weights:
-        """Return the effective recurrent weights, float32, for a loop of one's own."""
-        return self.recurrent()
+    def weights(self) -> tuple[Weights, ...]:
+        """Return each layer's effective weights, float32, for a loop of one's own."""
+        return tuple(getattr(self, layer_name(n))() for n in range(self.num_layers))
+
+    @property
+    def state_size(self) -> int:
+        """How many units the state has: those of all layers, side by side."""
+        return self.num_layers * self.hidden_size
 
     def zero_state(self, batch_size: int) -> RecurrentState:
         """Return the state at the start of a text, for `batch_size` rows."""
         dtype = policy(self.precision).compute_dtype
-        return zero_state(batch_size, self.hidden_size, dtype)
+        return zero_state(batch_size, self.state_size, dtype)
 
     def _embed(self, tokens: jax.Array) -> jax.Array:
         return self.embedding(tokens.astype(jnp.int32)).astype(self.compute_dtype)

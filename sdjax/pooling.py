@@ -12,11 +12,19 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sdjax.cell import RecurrentState, Weights, make_step
+from sdjax.cell import (
+    RecurrentState,
+    Stack,
+    batch_major,
+    chosen,
+    feature_major,
+    layers_of,
+    make_stack_step,
+)
 
 
 class Pools(NamedTuple):
-    """Statistics of a state over the bytes read so far, float32[B, H] each.
+    """Statistics of a state over the bytes read so far, float32[B, width] each.
 
     None where a statistic was not asked for. `total + lost` is the sum: adding up a
     million bytes in float32 alone would lose three digits.
@@ -28,15 +36,16 @@ class Pools(NamedTuple):
     minimum: jax.Array | None
 
 
-def start(kinds: Collection[str], batch_size: int, hidden_size: int) -> Pools:
+def start(kinds: Collection[str], batch_size: int, width: int) -> Pools:
     """Return the statistics of no bytes, on the host.
 
     Args:
         kinds: which to keep, of "mean", "max" and "min".
+        width: numbers in the state that is summed up.
     """
 
     def filled(kind: str, value: float) -> np.ndarray | None:
-        shape = batch_size, hidden_size
+        shape = batch_size, width
         return np.full(shape, value, np.float32) if kind in kinds else None
 
     return Pools(
@@ -48,46 +57,48 @@ def start(kinds: Collection[str], batch_size: int, hidden_size: int) -> Pools:
 
 
 def forward(
-    weights: Weights,
+    stack: Stack,
     inputs: jax.Array,
     state: RecurrentState,
     pools: Pools,
     lengths: jax.Array,
     of: str,
     compute_dtype=jnp.float32,
+    layers: str = "last",
 ) -> tuple[RecurrentState, Pools]:
     """Read texts of different lengths, with statistics over the bytes of each.
 
     Args:
-        weights, inputs, state, lengths, compute_dtype: as for `recurrence.forward`.
+        stack, inputs, state, lengths, compute_dtype: as for `recurrence.forward`.
         pools: of the bytes before these.
-        of: "cell" or "hidden": the state that is summed up.
+        of: "cell", "hidden" or "both": the state that is summed up.
+        layers: "last" or "all": whose.
 
     Returns:
         The state each text ends in, and `pools` with these bytes; what stands after a
         text's `lengths[r]` bytes changes neither.
     """
-    step = make_step(weights, compute_dtype)
+    step = make_stack_step(stack, compute_dtype)
     x = inputs.astype(compute_dtype).swapaxes(1, 2)
 
     def body(time, before):
-        (hidden, cell), sums = before
-        after = step(hidden, cell, x[time])[:2]
-        value = after[of == "cell"].astype(jnp.float32)
-        after = after, _added(sums, value)
+        states, sums = before
+        after = step(states, x[time])
+        after = after, _added(sums, chosen(after, of, layers))
         reading = (time < lengths)[None]
         return jax.tree.map(lambda a, b: jnp.where(reading, a, b), after, before)
 
     sums = jax.tree.map(jnp.transpose, pools)
     if pools.total is not None:  # of these bytes alone, to be added exactly
         sums = sums._replace(total=jnp.zeros_like(sums.total), lost=None)
-    carry = state.hidden.astype(compute_dtype).T, state.cell.T
+    state = state._replace(hidden=state.hidden.astype(compute_dtype))
+    states = feature_major(state, len(layers_of(stack)))
     # As many steps as the longest text has, not as the buffer has room for.
-    (hidden, cell), sums = lax.fori_loop(0, lengths.max(), body, (carry, sums))
+    states, sums = lax.fori_loop(0, lengths.max(), body, (states, sums))
     sums = jax.tree.map(jnp.transpose, sums)
     if pools.total is not None:
         sums = sums._replace(**_exact_sum(pools.total, sums.total, pools.lost))
-    return RecurrentState(hidden.T, cell.T), sums
+    return batch_major(states), sums
 
 
 def _added(sums: Pools, value: jax.Array) -> Pools:

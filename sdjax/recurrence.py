@@ -4,6 +4,9 @@
 compute the same feature-major, [H, B] inside the loop: on a CPU a product `W @ h` with
 W [M, K] is up to 1.4 times as fast as `h @ W`. Weights are cast to the compute dtype
 and oriented once, outside the loop; the carried cell and all gradients are float32.
+
+A stack of layers is read layer by layer where every hidden state is wanted (training),
+and in one loop where only some are (features, traces).
 """
 
 from functools import partial
@@ -13,7 +16,21 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from sdjax.cell import MLSTMWeights, RecurrentState, Weights, activate, dot, make_step
+from sdjax.cell import (
+    MLSTMWeights,
+    RecurrentState,
+    Stack,
+    activate,
+    batch_major,
+    chosen,
+    dot,
+    feature_major,
+    join_layers,
+    layers_of,
+    make_stack_step,
+    make_step,
+    split_layers,
+)
 
 F32 = jnp.float32
 
@@ -30,7 +47,7 @@ def _start(state: RecurrentState, reset, compute_dtype) -> RecurrentState:
 
 
 def scan_reference(
-    weights: Weights,
+    stack: Stack,
     inputs: jax.Array,
     state: RecurrentState,
     reset: jax.Array,
@@ -40,21 +57,28 @@ def scan_reference(
 
     Args and returns as for `run`.
     """
-    w = jax.tree.map(lambda v: v.astype(compute_dtype), weights)._replace(b=weights.b)
+    layers, dtype = layers_of(stack), compute_dtype
+    cast = [jax.tree.map(lambda v: v.astype(dtype), w)._replace(b=w.b) for w in layers]
 
-    def body(state, x):
+    def layer(w, state, x):
         m = state.hidden
         if isinstance(w, MLSTMWeights):
-            m = (dot(x, w.wmx) * dot(m, w.wmh)).astype(compute_dtype)
+            m = (dot(x, w.wmx) * dot(m, w.wmh)).astype(dtype)
         z = dot(x, w.wx) + dot(m, w.wh) + w.b[None]
         i, f, o, u = activate(z, axis=1)
         cell = f * state.cell + i * u
-        hidden = (o * jnp.tanh(cell)).astype(compute_dtype)
-        return RecurrentState(hidden, cell), hidden
+        return RecurrentState((o * jnp.tanh(cell)).astype(dtype), cell)
 
-    start = _start(state, reset, compute_dtype)
-    end, hidden = lax.scan(body, start, inputs.astype(compute_dtype))
-    return hidden, end
+    def body(states, x):
+        after = []
+        for w, state in zip(cast, states, strict=True):
+            after.append(layer(w, state, x))
+            x = after[-1].hidden
+        return tuple(after), x
+
+    start = split_layers(_start(state, reset, dtype), len(layers))
+    end, hidden = lax.scan(body, start, inputs.astype(dtype))
+    return hidden, join_layers(end)
 
 
 def _feature_major(sequence: jax.Array, dtype) -> jax.Array:
@@ -209,7 +233,7 @@ _run.defvjp(_run_forward, _run_backward)
 
 
 def run(
-    weights: Weights,
+    stack: Stack,
     inputs: jax.Array,
     state: RecurrentState,
     reset: jax.Array,
@@ -221,23 +245,31 @@ def run(
     Gradients of the weights are float32 in every compute dtype.
 
     Args:
-        weights: float32, effective (weight norm applied).
+        stack: weights of one layer, or of several; float32, effective (weight norm
+            applied).
         inputs: [T, B, E], embedded bytes.
-        state: the state that the previous window ended in.
+        state: the state that the previous window ended in, [B, L*H].
         reset: bool[B], rows whose incoming state is replaced by zeros.
         compute_dtype: dtype of the products' operands and of the hidden state.
 
     Returns:
-        hidden [T, B, H] in the compute dtype, and the state after the last byte.
+        The last layer's hidden [T, B, H] in the compute dtype, and the state after the
+        last byte.
 
     Reference: Krause et al. 2016, "Multiplicative LSTM for sequence modelling".
     """
-    compute_dtype = jnp.dtype(compute_dtype)
-    return _run(weights, inputs, _start(state, reset, compute_dtype), compute_dtype)
+    layers, compute_dtype = layers_of(stack), jnp.dtype(compute_dtype)
+    starts = split_layers(_start(state, reset, compute_dtype), len(layers))
+    hidden, ends = inputs, []
+    for weights, start in zip(layers, starts, strict=True):
+        # The gradient of its inputs is that of the hidden states of the layer below.
+        hidden, end = _run(weights, hidden, start, compute_dtype)
+        ends.append(end)
+    return hidden, join_layers(ends)
 
 
 def forward(
-    weights: Weights,
+    stack: Stack,
     inputs: jax.Array,
     state: RecurrentState,
     lengths: jax.Array,
@@ -246,42 +278,46 @@ def forward(
     """Read texts of different lengths, keeping only the state each one ends in.
 
     Args:
-        weights, inputs, state, compute_dtype: as for `run`.
+        stack, inputs, state, compute_dtype: as for `run`.
         lengths: int32[B]; row r reads its first lengths[r] bytes (0 to T), then its
             state stands still, so padding never changes a result.
     """
-    step = make_step(weights, compute_dtype)
+    step = make_stack_step(stack, compute_dtype)
     x = _feature_major(inputs, compute_dtype)
 
     def body(time, before):
-        after = step(*before, x[time])[:2]
+        after = step(before, x[time])
         freeze = partial(jnp.where, (time < lengths)[None])
         return jax.tree.map(freeze, after, before)
 
     state = _start(state, jnp.zeros_like(lengths, bool), compute_dtype)
     # As many steps as the longest text has, not as the buffer has room for.
-    carry = state.hidden.T, state.cell.T
-    hidden, cell = lax.fori_loop(0, lengths.max(), body, carry)
-    return RecurrentState(hidden.T, cell.T)
+    start = feature_major(state, len(layers_of(stack)))
+    return batch_major(lax.fori_loop(0, lengths.max(), body, start))
 
 
 def trace(
-    weights: Weights,
+    stack: Stack,
     inputs: jax.Array,
     state: RecurrentState,
     compute_dtype=jnp.float32,
+    of: str = "cell",
+    layers: str = "last",
 ) -> tuple[jax.Array, RecurrentState]:
-    """Return the cell after every byte, float32[T, B, H], and the last state.
+    """Return the state after every byte, float32[T, B, H], and the last whole state.
 
-    Args as for `run`.
+    Args:
+        stack, inputs, state, compute_dtype: as for `run`.
+        of: "cell" or "hidden".
+        layers: "last", or "all" for those of all layers side by side, [T, B, L*H].
     """
-    step = make_step(weights, compute_dtype)
+    step = make_stack_step(stack, compute_dtype)
 
     def body(before, x):
-        hidden, cell, _ = step(*before, x)
-        return (hidden, cell), cell.T
+        after = step(before, x)
+        return after, chosen(after, of, layers).T
 
     state = _start(state, jnp.zeros(inputs.shape[1], bool), compute_dtype)
-    carry = state.hidden.T, state.cell.T
-    (hidden, cell), cells = lax.scan(body, carry, _feature_major(inputs, compute_dtype))
-    return cells, RecurrentState(hidden.T, cell.T)
+    start = feature_major(state, len(layers_of(stack)))
+    end, traced = lax.scan(body, start, _feature_major(inputs, compute_dtype))
+    return traced, batch_major(end)

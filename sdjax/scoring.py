@@ -9,7 +9,7 @@ import numpy as np
 from sdjax.checkpoint import Loaded
 from sdjax.classifier import Classifier
 from sdjax.errors import InputError
-from sdjax.features import TextFeaturizer
+from sdjax.features import TextFeaturizer, options_of
 from sdjax.terminal import printable
 from sdjax.tracing import Scale, TracedText
 
@@ -41,9 +41,8 @@ class Scorer:
     """
 
     def __init__(self, classifier: Classifier, loaded: Loaded, *, batch_size: int = 64):
-        read = {k: v for k in ("state", "pooling") if (v := classifier.metadata.get(k))}
         self._featurizer = TextFeaturizer.from_loaded(
-            loaded, batch_size=batch_size, **read
+            loaded, batch_size=batch_size, **options_of(classifier.metadata)
         )
         classifier.check_source(self._featurizer.metadata(), loaded.path)
         self.classifier = classifier
@@ -78,7 +77,7 @@ class Scorer:
         """Follow the top unit through a text."""
         normalisation = self._featurizer.normalisation
         return TracedText(
-            normalisation.encode(text).decode(),
+            normalisation.shown(normalisation.encode(text)),
             self._featurizer.trace(text, [self.unit])[:, 0],
         )
 

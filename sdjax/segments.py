@@ -19,6 +19,7 @@ import numpy as np
 from xxhash import xxh3_128_digest
 
 from sdjax.blocks import Block
+from sdjax.errors import UnreadableText
 from sdjax.readreport import ReadReport
 from sdjax.text import Normalisation
 
@@ -70,13 +71,16 @@ def encode_block(
     Returns:
         (RECORD[N], the bytes of each review, what was read and skipped).
     """
-    encode, report = normalisation.encode, block.report
-    empty, labels, reviews = len(encode("")), [], []
+    encode, report = normalisation.encode_whole, block.report
+    labels, reviews = [], []
     with _no_search_for_cycles():
         for place, text, label in block.examples():
-            data = encode(text)
-            if len(data) == empty:
-                report.skip("empty text", f"{block.keys.place}:{place}")
+            try:
+                data, reason = encode(text), "empty text"
+            except UnreadableText as error:
+                data, reason = None, error.reason
+            if data is None:
+                report.skip(reason, f"{block.keys.place}:{place}")
                 continue
             labels.append(label)
             reviews.append(data)

@@ -4,12 +4,22 @@ from collections.abc import Sequence
 
 from sdjax.classifier import Classifier
 from sdjax.errors import InputError
+from sdjax.featurefile import layers_within
+from sdjax.generate import Unit, unit_text
 from sdjax.scoring import Score, sides, top_unit
 
 _OUTER = {"+": "0.95", "-": "0.05"}  # the far end of a class, on its own side
 
 
-def held_value(classifier: Classifier, direction: str) -> tuple[int, float]:
+def held_unit(classifier: Classifier) -> Unit:
+    """Return the top unit: its number in the last layer, or with the layer it is of."""
+    index, metadata = top_unit(classifier)["index"], classifier.metadata
+    if (layers := layers_within(metadata)) == 1:
+        return index
+    return divmod(index, metadata["units"] // layers)
+
+
+def held_value(classifier: Classifier, direction: str) -> tuple[Unit, float]:
     """Return the top unit and the value to hold it at.
 
     The value is the outer quantile of the class's texts: only one text in twenty goes
@@ -27,7 +37,9 @@ def held_value(classifier: Classifier, direction: str) -> tuple[int, float]:
         )
     name = sides(classifier)[direction == "+"]
     upwards = (direction == "+") == (top["sign"] > 0)
-    return top["index"], top["quantiles"][name][_OUTER["+" if upwards else "-"]]
+    return held_unit(classifier), top["quantiles"][name][
+        _OUTER["+" if upwards else "-"]
+    ]
 
 
 def conditions(
@@ -45,15 +57,16 @@ def conditions(
         return [held]
     both = [held_value(classifier, direction) for direction in "+-"]
     if both[0][0] in held:
-        raise InputError(f"--unit: --contrast holds unit {both[0][0]} itself")
+        unit = unit_text(both[0][0])
+        raise InputError(f"--unit: --contrast holds unit {unit} itself")
     return [held | {unit: value} for unit, value in both]
 
 
 def headings(classifier: Classifier, hold: Sequence[dict]) -> list[str]:
     """Return a heading for each column of a contrast."""
-    unit = top_unit(classifier)["index"]
+    unit = held_unit(classifier)
     return [
-        f"unit {unit} held at {held[unit]:+.3g} ({name})"
+        f"unit {unit_text(unit)} held at {held[unit]:+.3g} ({name})"
         for held, name in zip(hold, sides(classifier)[::-1], strict=True)
     ]
 
@@ -74,7 +87,9 @@ def shares(
         called = [s.called for s in scores[start : start + samples]]
         share = {name: sum(name in c for c in called) / samples for name in names}
         found.append(share[names[-1]])
-        what = ", ".join(f"unit {u} held at {v:+.3g}" for u, v in held.items())
+        what = ", ".join(
+            f"unit {unit_text(u)} held at {v:+.3g}" for u, v in held.items()
+        )
         parts = ", ".join(f"{name} {value:.1%}" for name, value in share.items())
         lines.append(f"{what or 'nothing held'}: {parts} of {samples:,} samples")
     if len(found) == 2:
@@ -84,7 +99,10 @@ def shares(
 
 
 def parse_holds(texts: Sequence[str], classifier: Classifier | None) -> dict:
-    """Read `UNIT=VALUE` (also `top=+`, `top=-`) into unit -> value.
+    """Read `UNIT=VALUE` into unit -> value.
+
+    UNIT is a unit of the last layer, `LAYER:UNIT` one of any, and `top` the
+    classifier's, with `+` and `-` as values.
 
     Raises:
         InputError: not of that form, a unit given twice, or `top` without classifier.
@@ -98,11 +116,13 @@ def parse_holds(texts: Sequence[str], classifier: Classifier | None) -> dict:
             if value in _OUTER:
                 unit, number = held_value(classifier, value)
             else:
-                unit, number = top_unit(classifier)["index"], _number(value, text)
+                unit, number = held_unit(classifier), _number(value, text)
         else:
-            unit, number = _number(name, text, int), _number(value, text)
+            place = [_number(part, text, int) for part in name.split(":", 1)]
+            unit = place[0] if len(place) == 1 else tuple(place)
+            number = _number(value, text)
         if unit in hold:
-            raise InputError(f"--unit {text}: unit {unit} is held already")
+            raise InputError(f"--unit {text}: unit {unit_text(unit)} is held already")
         hold[unit] = number
     return hold
 

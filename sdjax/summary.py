@@ -33,14 +33,18 @@ def summary(
         master_params, all_reduce_dtype: as for `step_memory`.
     """
     flops = flops_per_character(
-        model.cell, model.hidden_size, model.embedding_size, model.vocabulary_size
+        model.cell,
+        model.hidden_size,
+        model.embedding_size,
+        model.vocabulary_size,
+        model.num_layers,
     )
     memory = _memory(
         model, batch_size // devices, window_size, master_params, all_reduce_dtype
     )
     rows = {
         "devices": f"{devices} x {jax.local_devices()[0].device_kind}",
-        "model": f"{model.cell}, {model.hidden_size} units, {model.precision}",
+        "model": f"{model.cell}, {_units(model)}, {model.precision}",
         "parameters": f"{_parameters(model):,}",
         "characters per update": f"{batch_size * window_size:,}",
         "updates per epoch": f"{len(windows):,} ({windows.padding:.1%} padding)",
@@ -65,7 +69,7 @@ def memory_summary(
         all_reduce_dtype: as for `step_memory`.
     """
     lines = [
-        f"{model.cell}, {model.hidden_size} units, {_parameters(model):,} parameters,"
+        f"{model.cell}, {_units(model)}, {_parameters(model):,} parameters,"
         f" {model.precision}; {rows} rows of {window_size} bytes on each device; about"
     ]
     for place in ("device", "host"):
@@ -73,6 +77,11 @@ def memory_summary(
         text = f"master_params={place:<8} per device {_on_device(memory)}"
         lines.append(text + (f"; host {_on_host(memory)}" if memory.host else ""))
     return "\n".join(lines)
+
+
+def _units(model: LanguageModel) -> str:
+    stack = f"{model.num_layers} layers of " if model.num_layers > 1 else ""
+    return f"{stack}{model.hidden_size} units"
 
 
 def _parameters(model: LanguageModel) -> int:
@@ -93,6 +102,7 @@ def _memory(
         precision=model.precision,
         batch_size=rows,
         window_size=length,
+        num_layers=model.num_layers,
         master_params=place,
         all_reduce_dtype=all_reduce_dtype,
     )

@@ -12,7 +12,7 @@ from sdjax.featurefile import FeatureSet
 MAX_CLASSES = 100
 _LEAST = 2  # texts of a class in the split that is fitted
 _ORIGIN = ("checkpoint", "step")
-_SAME = ("params_sha256", "state", "pooling", "normalisation")
+_SAME = ("params_sha256", "state", "layers", "pooling", "normalisation")
 
 
 @dataclass(frozen=True)

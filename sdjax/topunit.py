@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sdjax.featurefile import layers_within, unit_label
 from sdjax.linear import LinearFit, fit_few
 from sdjax.targets import Targets
 
@@ -76,6 +77,7 @@ def describe_unit(
 def unit_name(index: int, width: int, metadata: Mapping) -> str:
     """Name a feature by its unit, such as `88`, or `88 (mean)` of several poolings."""
     units, pooling = metadata.get("units", width), metadata.get("pooling")
+    label = unit_label(index % units, units, layers_within(metadata))
     if not isinstance(pooling, list) or units * len(pooling) != width:
-        return str(index)
-    return f"{index % units} ({pooling[index // units]})"
+        return label
+    return f"{label} ({pooling[index // units]})"

@@ -70,6 +70,35 @@ def gradients(weights, tape, d_hiddens, d_hidden, d_cell):
     return grads, np.stack(d_inputs[::-1])
 
 
+def run_stack(layers, inputs, hidden, cell):
+    """Read a window by several layers, each on top of the one before.
+
+    `hidden` and `cell` [B, L*H] hold the layers' states side by side, the first one
+    first. Returns the same of every layer, [T, B, L*H], and the layers' tapes.
+    """
+    found = []
+    starts = (np.split(state, len(layers), axis=1) for state in (hidden, cell))
+    for weights, *start in zip(layers, *starts, strict=True):
+        found.append(run(weights, inputs, *start))
+        inputs = found[-1][0]
+    hiddens, cells, tapes = zip(*found, strict=True)
+    return np.concatenate(hiddens, axis=2), np.concatenate(cells, axis=2), tapes
+
+
+def stack_gradients(layers, tapes, d_hiddens, d_hidden, d_cell):
+    """Back-propagate through a stack, from the top down.
+
+    `d_hiddens` [T, B, H] is the loss' gradient in the top layer's hidden states;
+    `d_hidden` and `d_cell` [B, L*H] come from what reads the last state.
+    """
+    ends = (np.split(d, len(layers), axis=1)[::-1] for d in (d_hidden, d_cell))
+    grads = []
+    for weights, tape, *end in zip(layers[::-1], tapes[::-1], *ends, strict=True):
+        grad, d_hiddens = gradients(weights, tape, d_hiddens, *end)
+        grads.insert(0, grad)
+    return grads, d_hiddens
+
+
 def numerical_gradient(function, array, step=1e-6):
     """Central differences of a scalar function, in float64."""
     gradient = np.zeros_like(array)

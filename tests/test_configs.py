@@ -165,6 +165,8 @@ def test_the_settings_of_the_reproduction_are_those_of_the_paper():
         "cell": "mlstm",
         "hidden_size": 4096,
         "embedding_size": 64,
+        "num_layers": 1,
+        "vocabulary_size": 0,
         "use_weight_norm": True,
         "memory_span": 0.0,
     }

@@ -149,6 +149,17 @@ def test_poolings_are_put_side_by_side_in_the_order_asked_for(of, tolerances):
     np.testing.assert_array_equal(two, every[:, [3, 1]])
 
 
+@pytest.mark.parametrize("of", ["cell", "hidden"])
+def test_a_pooling_may_name_its_state(of, tolerances):
+    kinds = ("cell:mean", "hidden:max", "hidden:last", "cell:min", "last", "mean")
+    mixed = features(TEXTS, of=of, kinds=kinds)
+    for place, kind in enumerate(kinds):
+        state, _, name = kind.rpartition(":")
+        alone = features(TEXTS, of=state or of, kinds=(name,))
+        part = mixed[:, place * tiny.HIDDEN :][:, : tiny.HIDDEN]
+        np.testing.assert_allclose(part, alone, **tolerances["float32"])
+
+
 def test_the_mean_of_a_long_text_loses_no_digits():
     """In float32 alone, a sum of some 100,000 values near 1 is off by 1e-4 of it."""
     values = np.random.default_rng(0).uniform(0.9, 1, (400, 256)).astype(np.float32)

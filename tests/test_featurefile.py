@@ -119,6 +119,11 @@ def test_feature_names_and_poolings():
     names = featurefile.feature_names("hidden", ["max", "mean"], 1)
     assert names == ["hidden_max_0", "hidden_mean_0"]
     assert featurefile.pooling_kinds(("min", "last")) == ("min", "last")
+    mixed = ["hidden:mean", "last"]
+    assert featurefile.pooling_kinds(mixed) == tuple(mixed)
+    names = featurefile.feature_names("cell", mixed, 4, num_layers=2)
+    assert names[:3] == ["hidden_mean_0:0", "hidden_mean_0:1", "hidden_mean_1:0"]
+    assert names[-1] == "cell_last_1:1"
     for wrong in ("sum", ["last", "sum"], [], ["last", "last"], None, 3, {"last"}):
         with pytest.raises(InputError, match="pooling .* does not exist"):
             featurefile.pooling_kinds(wrong)

@@ -76,21 +76,23 @@ def predicted(model, place: str, rows: int, length: int) -> StepMemory:
         precision=model.precision,
         batch_size=rows,
         window_size=length,
+        num_layers=model.num_layers,
         master_params=place,
     )
 
 
 @pytest.mark.parametrize(
-    "cell, place, rows, length",
+    "cell, place, rows, length, layers",
     [
-        ("mlstm", "device", 4, 8),
-        ("mlstm", "device", 32, 64),
-        ("lstm", "device", 32, 64),
-        ("mlstm", "host", 32, 64),
+        ("mlstm", "device", 4, 8, 1),
+        ("mlstm", "device", 32, 64, 1),
+        ("lstm", "device", 32, 64, 1),
+        ("mlstm", "device", 32, 64, 3),
+        ("mlstm", "host", 32, 64, 1),
     ],
 )
-def test_the_prediction_is_what_xla_plans(cell, place, rows, length):
-    model = LanguageModel(cell, H, E, V)
+def test_the_prediction_is_what_xla_plans(cell, place, rows, length, layers):
+    model = LanguageModel(cell, H, E, V, num_layers=layers)
     expected = on_a_device(model, place, rows, length)
     total = predicted(model, place, rows, length).total
     assert total == pytest.approx(expected, rel=0.15)

@@ -2,6 +2,8 @@
 
 import argparse
 
+from sdjax.text import CLEANINGS
+
 
 def three(text: str) -> tuple[int, int, int]:
     try:
@@ -11,3 +13,13 @@ def three(text: str) -> tuple[int, int, int]:
             f"{text!r} is not three numbers like 1000/1/1"
         ) from None
     return first, second, third
+
+
+def add_normalise(parser) -> None:
+    """Let texts be cleaned otherwise than the model's training text was."""
+    parser.add_argument(
+        "--normalise",
+        choices=CLEANINGS,
+        help="clean texts as reviews, or take their bytes as they are (none), instead"
+        " of as the model was trained",
+    )

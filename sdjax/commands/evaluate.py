@@ -5,6 +5,9 @@ from pathlib import Path
 
 from sdjax.errors import InputError
 
+# For a model that was not trained here, as configs/default.py has it.
+_CONVERTED = {"eval_batch_size": 64, "window_size": 256}
+
 
 def add_arguments(parser) -> None:
     parser.add_argument(
@@ -26,6 +29,7 @@ def run(arguments) -> None:
     from sdjax.checkpoint import load_model
     from sdjax.corpus import Corpus
     from sdjax.evaluate import evaluator
+    from sdjax.text import Normalisation
     from sdjax.windows import Windows
 
     if arguments.batch_size is not None and arguments.batch_size < 1:
@@ -33,18 +37,25 @@ def run(arguments) -> None:
     corpus = Corpus.open(arguments.corpus)
     loaded = load_model(arguments.checkpoint, arguments.precision)
     trained_on = loaded.meta["normalisation"]
+    codec = Normalisation.from_json(trained_on).codec
+    if corpus.normalisation.codec != codec:
+        raise InputError(
+            f"{arguments.corpus} is of the codec {corpus.normalisation.codec}, the"
+            f" model reads {codec}: give a corpus prepared with --codec {codec}"
+        )
     if corpus.normalisation.as_json() != trained_on:
         print(
             f"warning: the corpus is normalised by {corpus.normalisation.as_json()},"
             f" the model was trained on {trained_on}",
             file=sys.stderr,
         )
-    rows = arguments.batch_size or loaded.meta["config"]["eval_batch_size"]
+    trained = loaded.meta.get("config", _CONVERTED)
+    rows = arguments.batch_size or trained["eval_batch_size"]
     windows = Windows(
         corpus,
         arguments.split,
         batch_size=rows,
-        window_size=loaded.meta["config"]["window_size"],
+        window_size=trained["window_size"],
         shuffle=False,
     )
     bpc = evaluator(loaded.model, windows, rows)(loaded.params)

@@ -3,6 +3,8 @@
 import sys
 from pathlib import Path
 
+from sdjax.commands.arguments import add_normalise
+
 
 def add_arguments(parser) -> None:
     parser.add_argument(
@@ -37,6 +39,7 @@ def add_arguments(parser) -> None:
         "--lm-weight", type=float, default=0.1, help="of the language model's loss"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the order of texts")
+    add_normalise(parser)
     parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
     parser.add_argument("--max-bad-fraction", type=float, default=0.01)
 
@@ -45,6 +48,7 @@ def run(arguments) -> None:
     from sdjax import finetune, finetuned
     from sdjax.checkpoint import load_model
     from sdjax.interrupt import StopSignal
+    from sdjax.text import Normalisation
 
     settings = finetune.Settings(
         epochs=arguments.epochs,
@@ -57,6 +61,9 @@ def run(arguments) -> None:
         seed=arguments.seed,
     )
     loaded = load_model(arguments.checkpoint, arguments.precision)
+    normalisation = Normalisation.from_json(loaded.meta["normalisation"])
+    cleaned = normalisation.cleaned_by(arguments.normalise).as_json()
+    loaded = loaded._replace(meta=loaded.meta | {"normalisation": cleaned})
     keys = arguments.label_key.split(",")
     paths = {s: getattr(arguments, s) for s in ("train", "valid", "test")}
     targets, splits, reports = finetuned.read_splits(

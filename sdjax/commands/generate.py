@@ -5,6 +5,7 @@ import sys
 import time
 from pathlib import Path
 
+from sdjax.commands.arguments import add_normalise
 from sdjax.errors import InputError
 
 
@@ -30,7 +31,8 @@ def add_arguments(parser) -> None:
         action="append",
         default=[],
         metavar="N=VALUE",
-        help="hold a unit's cell; several allowed; top=+ or top=- with --classifier",
+        help="hold a unit's cell, of the last layer or LAYER:N of another; several"
+        " allowed; top=+ or top=- with --classifier",
     )
     parser.add_argument(
         "--classifier",
@@ -44,6 +46,7 @@ def add_arguments(parser) -> None:
         help="hold the classifier's top unit at + and at -, side by side",
     )
     parser.add_argument("--batch-size", type=int, default=64, help="samples at once")
+    add_normalise(parser)
     parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
     parser.add_argument("--out", type=Path, metavar="FILE.jsonl")
 
@@ -52,7 +55,7 @@ def run(arguments) -> None:
     from sdjax import steer
     from sdjax.checkpoint import load_model
     from sdjax.classifier import Classifier
-    from sdjax.generate import Sampling, generate
+    from sdjax.generate import Sampling, generate, unit_text
     from sdjax.rowfile import check_path, row_file
     from sdjax.scoring import Scorer
     from sdjax.text import Normalisation
@@ -73,11 +76,12 @@ def run(arguments) -> None:
     loaded = load_model(arguments.checkpoint, arguments.precision)
     scorer = classifier and Scorer(classifier, loaded)
 
+    normalisation = Normalisation.from_json(loaded.meta["normalisation"])
     start = time.perf_counter()
     written = generate(
         loaded.model,
         loaded.params,
-        Normalisation.from_json(loaded.meta["normalisation"]),
+        normalisation.cleaned_by(arguments.normalise),
         prefix=arguments.prefix,
         samples=arguments.samples,
         hold=hold,
@@ -87,7 +91,11 @@ def run(arguments) -> None:
     )
     seconds = time.perf_counter() - start
     rows = [
-        {"sample": number, "held": held, "text": arguments.prefix + text}
+        {
+            "sample": number,
+            "held": {unit_text(unit): value for unit, value in held.items()},
+            "text": arguments.prefix + text,
+        }
         for held, texts in zip(hold, written, strict=True)
         for number, text in enumerate(texts)
     ]

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sdjax.commands.arguments import three
 from sdjax.errors import InputError
+from sdjax.text import CLEANINGS, CODECS
 
 
 def add_arguments(parser) -> None:
@@ -21,6 +22,18 @@ def add_arguments(parser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="of shuffle and split")
     parser.add_argument("--strip-tags", action="store_true", help="remove HTML tags")
+    parser.add_argument(
+        "--normalise",
+        default="review",
+        choices=CLEANINGS,
+        help="none: take bytes as they are, without unescaping, stripping or a frame",
+    )
+    parser.add_argument(
+        "--codec",
+        default="bytes",
+        choices=CODECS,
+        help="protein: sequences of amino acids, one symbol each",
+    )
     parser.add_argument(
         "--split",
         default="shuffled",
@@ -64,7 +77,9 @@ def run(arguments) -> None:
     plan = Plan(
         shards=arguments.shards,
         seed=arguments.seed,
-        normalisation=Normalisation(strip_tags=arguments.strip_tags),
+        normalisation=Normalisation(
+            arguments.strip_tags, arguments.normalise, arguments.codec
+        ),
         split=arguments.split,
         dedup=arguments.dedup,
     )

@@ -1,0 +1,102 @@
+"""Turn weights of other projects into a checkpoint, and a checkpoint into theirs."""
+
+import sys
+from pathlib import Path
+
+from sdjax.errors import InputError
+
+# By name: the module of sdjax.convert.
+FORMATS = {
+    "openai": "openai",
+    "nvidia": "nvidia",
+    "unirep": "unirep",
+    "safetensors": "published",
+}
+
+
+def add_arguments(parser) -> None:
+    way = parser.add_mutually_exclusive_group(required=True)
+    way.add_argument(
+        "--from",
+        dest="origin",
+        choices=FORMATS,
+        help="read PATH in this format, write a checkpoint to --out",
+    )
+    way.add_argument(
+        "--to",
+        dest="target",
+        choices=FORMATS,
+        help="read PATH, a run's folder or one checkpoint, write this format to --out",
+    )
+    parser.add_argument(
+        "path", type=Path, metavar="PATH", help="what to convert: a file or a folder"
+    )
+    parser.add_argument(
+        "--out", type=Path, required=True, metavar="PATH", help="must not exist yet"
+    )
+    parser.add_argument(
+        "--fold",
+        action="store_true",
+        help="with --to: apply weight norm and leave its lengths out",
+    )
+
+
+def run(arguments) -> None:
+    from sdjax.convert.staging import refuse_existing
+
+    if arguments.fold and arguments.origin:
+        raise InputError("--fold goes with --to: what comes in stays as it is")
+    refuse_existing(arguments.out)
+    if arguments.origin:
+        _read(arguments)
+    else:
+        _write(arguments)
+
+
+def _format(name: str):
+    from importlib import import_module
+
+    return import_module(f"sdjax.convert.{FORMATS[name]}")
+
+
+def _read(arguments) -> None:
+    from sdjax.convert.converted import write_checkpoint
+
+    imported = _format(arguments.origin).read(arguments.path)
+    write_checkpoint(imported, arguments.out)
+    for note in imported.source.get("notes", []):
+        print(f"note: {note}", file=sys.stderr)
+    print(f"model        {_described(imported.model)}")
+    print(f"checkpoint   {arguments.out}")
+    if imported.classifier:
+        classes = ", ".join(imported.classifier.classes)
+        print(f"classifier   {arguments.out / 'classifier'} ({classes})")
+
+
+def _write(arguments) -> None:
+    from sdjax.checkpoint import load_model
+    from sdjax.model import fold_weight_norm
+    from sdjax.text import Normalisation
+
+    loaded = load_model(arguments.path)
+    model, params = loaded.model, loaded.params
+    if arguments.fold:
+        model = model.clone(use_weight_norm=False)
+        params = fold_weight_norm(params)
+    normalisation = Normalisation.from_json(loaded.meta["normalisation"])
+    # Only the published form says where a model comes from.
+    meta = {"meta": loaded.meta} if arguments.target == "safetensors" else {}
+    write = _format(arguments.target).write
+    write(model, params, normalisation, arguments.out, **meta)
+    print(f"checkpoint   {loaded.path}")
+    print(f"model        {_described(model)}")
+    print(f"{arguments.target:<12} {arguments.out}")
+
+
+def _described(model) -> str:
+    layers = f"{model.num_layers} layers of " if model.num_layers > 1 else ""
+    norm = "with weight norm" if model.use_weight_norm else "without weight norm"
+    return (
+        f"{model.cell}, {layers}{model.hidden_size:,} units, vocabulary of"
+        f" {model.vocabulary_size}, {norm}"
+    )

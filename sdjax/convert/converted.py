@@ -1,0 +1,59 @@
+"""Foreign weights as a checkpoint: a run's folder without a run."""
+
+from dataclasses import replace
+from pathlib import Path
+
+import orbax.checkpoint as ocp
+
+from sdjax import orbax_failures as failures
+from sdjax.checkpoint import FORMAT_VERSION, fingerprint, model_config
+from sdjax.convert.imported import Imported
+from sdjax.convert.staging import staged
+
+
+def write_checkpoint(imported: Imported, out: Path) -> None:
+    """Write `<out>/checkpoints/0/`, and `<out>/classifier/` where there is one.
+
+    Args:
+        out: must not exist; appears when it is complete.
+
+    Raises:
+        InputError: `out` exists.
+        OSError: names `out`; it could not be written.
+    """
+    meta = {
+        "format_version": FORMAT_VERSION,
+        "step": 0,
+        "model": model_config(imported.model),
+        # Another than any corpus has, so that train.py does not resume from it.
+        "corpus": {"fingerprint": "converted"},
+        "stream": {},
+        "valid_bpc": None,
+        "normalisation": imported.normalisation.as_json(),
+        "source": imported.source,
+    }
+    failures.quiet()
+    with staged(out) as folder, failures.naming_folder(out), failures.hushed():
+        step = folder / "checkpoints" / "0"
+        step.mkdir(parents=True)
+        place = step.absolute()
+        with ocp.StandardCheckpointer() as writer:
+            writer.save(place / "params", imported.params)
+        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as writer:
+            writer.save(place / "meta", meta)
+        if imported.classifier:
+            _write_classifier(imported, step, folder)
+
+
+def _write_classifier(imported: Imported, step: Path, folder: Path) -> None:
+    """Save the classifier, tied to the checkpoint beside it."""
+    of = {
+        "checkpoint": str(step),
+        "step": 0,
+        "params_sha256": fingerprint(imported.params),
+        "units": imported.model.hidden_size,
+        "precision": imported.model.precision,
+        "normalisation": imported.normalisation.as_json(),
+    }
+    classifier = imported.classifier
+    replace(classifier, metadata=of | classifier.metadata).save(folder / "classifier")

@@ -1,0 +1,209 @@
+"""The form that models are published in: a folder, read without pickle.
+
+`model.safetensors` holds the parameters by name (`recurrent.wx`), float32 and [in,
+out]; `config.json` what model they belong to, what is done to a text before it is read
+and where they come from; `README.md` says the same to people.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from pathlib import Path
+from typing import NamedTuple
+
+import jax
+import numpy as np
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save_file
+
+from sdjax.convert.card import card
+from sdjax.convert.imported import Imported, checked, file_source
+from sdjax.convert.staging import staged
+from sdjax.errors import InputError
+from sdjax.model import LanguageModel, init_params
+from sdjax.text import Normalisation
+
+FORMAT = "sdjax-model-1"
+CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+
+
+class Published(NamedTuple):
+    """A published folder: `config` is its `config.json`, checked."""
+
+    model: LanguageModel
+    params: dict
+    config: dict
+
+
+def is_published(path: Path) -> bool:
+    """Whether a folder is of this form, whole or not."""
+    return any((path / name).is_file() for name in (CONFIG, WEIGHTS))
+
+
+def read(path: Path) -> Imported:
+    """Read a published folder as what a checkpoint is made of.
+
+    Raises:
+        InputError: as `open_folder`.
+    """
+    found = open_folder(path)
+    return Imported(
+        found.model,
+        found.params,
+        Normalisation.from_json(found.config["normalisation"]),
+        None,
+        file_source("safetensors", [path / WEIGHTS]) | {"about": found.config["about"]},
+    )
+
+
+def open_folder(path: Path) -> Published:
+    """Read a published folder.
+
+    Raises:
+        InputError: a file is missing, damaged or of another version; a parameter is
+            missing, unknown, of another shape or dtype, or not finite.
+    """
+    config = _read_config(path / CONFIG)
+    try:
+        model = LanguageModel(**config["model"])
+        template = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
+        Normalisation.from_json(config["normalisation"])
+    except (TypeError, ValueError, InputError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path / CONFIG}: not a model that this version of sdjax knows ({reason})"
+        ) from error
+    arrays = _read_arrays(path / WEIGHTS)
+    expected = flatten(template)
+    for difference, problem in (
+        (expected.keys() - arrays.keys(), "misses"),
+        (arrays.keys() - expected.keys(), "has, beside what was expected,"),
+    ):
+        if difference:
+            raise InputError(
+                f"{path / WEIGHTS}: {problem} {', '.join(sorted(difference))};"
+                f" {CONFIG} asks for {len(expected)} arrays"
+            )
+    for name, like in expected.items():
+        checked(arrays[name], f"{path / WEIGHTS}: {name}", like.shape)
+    return Published(model, unflatten(arrays), config)
+
+
+def _read_config(path: Path) -> dict:
+    try:
+        config = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: is missing; a published model has {CONFIG} and {WEIGHTS}"
+        ) from error
+    except (ValueError, OSError) as error:
+        raise InputError(f"{path}: damaged or cut short ({error})") from error
+    found = config.get("format") if isinstance(config, dict) else None
+    if found != FORMAT:
+        raise InputError(f"{path}: format {found!r}, this version reads {FORMAT!r}")
+    for key in ("model", "normalisation", "about"):
+        if not isinstance(config.get(key), dict):
+            raise InputError(
+                f"{path}: {key} is {config.get(key)!r}, expected an object"
+            )
+    return config
+
+
+def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    try:
+        with safe_open(path, framework="np") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}
+    except FileNotFoundError as error:
+        raise InputError(
+            f"{path}: is missing; a published model has {CONFIG} and {WEIGHTS}"
+        ) from error
+    # What NumPy has no name for (bfloat16) is a TypeError.
+    except (SafetensorError, OSError, TypeError, ValueError) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: cut short, damaged or not safetensors ({reason})"
+        ) from error
+
+
+def flatten(tree: Mapping, prefix: str = "") -> dict[str, object]:
+    """Name the leaves of nested dictionaries by their paths: `recurrent.wx`."""
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def unflatten(flat: Mapping[str, object]) -> dict:
+    """Nest what `flatten` named."""
+    tree = {}
+    for name, leaf in flat.items():
+        *path, last = name.split(".")
+        place = tree
+        for key in path:
+            place = place.setdefault(key, {})
+        place[last] = leaf
+    return tree
+
+
+def write(
+    model: LanguageModel,
+    params: Mapping,
+    normalisation: Normalisation,
+    out: Path,
+    meta: Mapping | None = None,
+) -> None:
+    """Write a published folder.
+
+    Args:
+        out: must not exist; appears when it is complete.
+        meta: what a checkpoint says of itself, for the configuration and the card.
+
+    Raises:
+        InputError: `out` exists.
+        OSError: names `out`; it could not be written.
+    """
+    settings = [f.name for f in fields(model) if f.name not in ("parent", "name")]
+    config = {
+        "format": FORMAT,
+        "model": {name: getattr(model, name) for name in settings},
+        "normalisation": normalisation.as_json(),
+        "about": _about(meta or {}),
+    }
+    # Of arrays that are not contiguous safetensors writes other values in silence.
+    arrays = {
+        name: np.ascontiguousarray(leaf, np.float32)
+        for name, leaf in flatten(params).items()
+    }
+    with staged(out) as folder:
+        folder.mkdir()
+        save_file(arrays, folder / WEIGHTS)
+        text = json.dumps(config, indent=2, allow_nan=False) + "\n"
+        (folder / CONFIG).write_text(text, encoding="utf-8")
+        (folder / CARD).write_text(
+            card(config, normalisation, arrays), encoding="utf-8"
+        )
+        with safe_open(folder / WEIGHTS, framework="np") as written:
+            for name, array in arrays.items():  # one at a time in memory
+                if not np.array_equal(written.get_tensor(name), array):
+                    raise OSError(f"{name} was read back as something else")
+
+
+def _about(meta: Mapping) -> dict:
+    """Pick what a checkpoint knows of its training; without paths of this machine."""
+    progress, source = meta.get("progress", {}), dict(meta.get("source", {}))
+    corpus = Path(str(meta.get("config", {}).get("corpus", ""))).name
+    # Of a model that was published before: its training is what counts.
+    earlier = source.pop("about", {})
+    known = {
+        "source": source or None,
+        "corpus": corpus or None,
+        "corpus_fingerprint": meta["corpus"]["fingerprint"] if corpus else None,
+        "characters": progress.get("chars"),
+        "updates": progress.get("updates"),
+        "valid_bpc": meta.get("valid_bpc"),
+        "finetuned": True if meta.get("finetuned") else None,
+    }
+    return {key: value for key, value in known.items() if value is not None} | earlier

