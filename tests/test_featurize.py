@@ -254,7 +254,12 @@ def test_features_that_are_not_finite_are_refused(featurize, tmp_path, monkeypat
         ("text\na\n", "in.csv", ["--state", "gate"], ["--state", "'gate'"]),
         ("text\na\n", "in.csv", ["--batch-size", "x"], ["--batch-size", "'x'"]),
         ("text\na\n", "in.csv", ["--output", "out.csv"], ["out.csv", ".npy"]),
-        ("text\na\n", "in.csv", ["--checkpoint", "no/run"], ["no/run", "--workdir"]),
+        (
+            "text\na\n",
+            "in.csv",
+            ["--checkpoint", "no/such/run"],
+            ["no/such/run", "--workdir"],
+        ),
     ],
 )
 def test_bad_input(featurize, tmp_path, content, name, options, words):

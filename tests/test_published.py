@@ -212,9 +212,8 @@ def test_without_a_network_a_hub_name_is_one_clear_line(monkeypatch, error):
     with pytest.raises(InputError) as refused:
         load_model(Path("someone/model"))
     message = str(refused.value)
-    assert message.startswith(
-        "someone/model: no such folder, and the hub gave no model"
-    )
+    assert message.startswith("no checkpoint in someone/model, there is no such folder")
+    assert "the hub gave no model of that name" in message
     assert "Name or service not known" in message
     assert "much more" not in message
 
@@ -222,7 +221,7 @@ def test_without_a_network_a_hub_name_is_one_clear_line(monkeypatch, error):
 def test_without_the_extra_a_hub_name_says_what_to_install(monkeypatch):
     monkeypatch.setitem(sys.modules, "huggingface_hub", None)
     with pytest.raises(
-        InputError, match=r"someone/model: .*pip install 'sdjax\[hub\]'"
+        InputError, match=r"in someone/model.*pip install 'sdjax\[hub\]'"
     ):
         TextFeaturizer.from_pretrained("someone/model")
 

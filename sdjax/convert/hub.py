@@ -29,14 +29,14 @@ def fetch(name: str) -> Path:
         from huggingface_hub.errors import EntryNotFoundError
     except ImportError as error:
         raise InputError(
-            f"{name}: no such folder; for a model on the hub of that name install"
-            " huggingface_hub (pip install 'sdjax[hub]')"
+            f"no checkpoint in {name}, there is no such folder; for a model of that"
+            " name on the hub install huggingface_hub (pip install 'sdjax[hub]')"
         ) from error
     try:
         return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS]))
     except (OSError, ValueError, EntryNotFoundError) as error:
         reason = (str(error).splitlines() or [type(error).__name__])[0]
         raise InputError(
-            f"{name}: no such folder, and the hub gave no model of that name"
-            f" ({reason}); check the name and the network"
+            f"no checkpoint in {name}, there is no such folder, and the hub gave no"
+            f" model of that name ({reason}); check the path, the name and the network"
         ) from error
