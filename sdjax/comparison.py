@@ -1,7 +1,7 @@
 """Several runs side by side: bits per character by progress, characters and time."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -115,7 +115,9 @@ def table(runs: Sequence[Run]) -> list[str]:
 def compare(runs: Sequence[Run], path: Path) -> None:
     """Draw bits per character of several runs against progress, characters and time.
 
-    Thick lines with points are valid, thin ones train.
+    Thick lines with points are valid, thin ones train. Runs that were measured at the
+    same characters as the first, as those of one order of the data are, are drawn once
+    more as differences from it: noise that they share is not in there.
 
     Args:
         runs: at most `MOST`.
@@ -126,6 +128,11 @@ def compare(runs: Sequence[Run], path: Path) -> None:
     """
     if len(runs) > MOST:
         raise InputError(f"{len(runs)} runs cannot be told apart; give at most {MOST}")
+    differences = [
+        i
+        for i, run in enumerate(runs)
+        if i and len(_shared(runs[0], run)[0]) >= len(run.chars) / 2
+    ]
     measured = any(np.isfinite(run.minutes[-1]) and run.minutes[-1] for run in runs)
     across = [
         ("progress", "share of the updates", PercentFormatter(1, decimals=0)),
@@ -134,18 +141,21 @@ def compare(runs: Sequence[Run], path: Path) -> None:
     ][: 3 if measured else 2]
 
     def draw(figure: Figure) -> None:
-        panels = figure.subplots(len(across), sharey=True)
-        for axes, (key, label, formatter) in zip(panels, across, strict=True):
+        panels = figure.subplots(len(across) + bool(differences), squeeze=False)[:, 0]
+        for axes, (key, label, formatter) in zip(panels, across, strict=False):
             for i, run in enumerate(runs):
                 _lines(axes, run, getattr(run, key), i)
             axes.set(xlabel=label, ylabel="bits per character", xlim=(0, None))
             if formatter:
                 axes.xaxis.set_major_formatter(formatter)
-        panels[0].set_ylim(*_limits(runs))
+            axes.set_ylim(*_limits(runs))
+        if differences:
+            _differences(panels[-1], runs, differences)
         panels[0].set_title("Bits per character: valid (points), train (thin)")
         legend_above(panels[0], ncols=2)
 
-    write_figure(path, 2.5 * len(across) + 0.3 + 0.12 * len(runs), draw)
+    count = len(across) + bool(differences)
+    write_figure(path, 2.5 * count + 0.3 + 0.12 * len(runs), draw)
 
 
 def _lines(axes: Axes, run: Run, across: np.ndarray, i: int) -> None:
@@ -158,6 +168,36 @@ def _lines(axes: Axes, run: Run, across: np.ndarray, i: int) -> None:
     known = np.isfinite(run.valid)
     points = {"marker": "o", "markersize": 3, "linewidth": 1.6}
     axes.plot(across[known], run.valid[known], label=label, **points, **style)
+
+
+def _shared(first: Run, run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the characters at which both were measured, and where each has them."""
+    return np.intersect1d(first.chars, run.chars, return_indices=True)
+
+
+def _differences(axes: Axes, runs: Sequence[Run], which: Sequence[int]) -> None:
+    """Draw what some runs are above the first, by characters."""
+    axes.axhline(0, color=_COLOURS[0], linewidth=1.6)
+    late = []
+    for i in which:
+        chars, at_first, at = _shared(runs[0], runs[i])
+        run, first = runs[i], runs[0]
+        differences = {
+            "train": run.train[at] - first.train[at_first],
+            "valid": run.valid[at] - first.valid[at_first],
+        }
+        _lines(axes, replace(run, **differences), chars, i)
+        for values in differences.values():
+            late.append(np.abs(values[chars >= first.chars[-1] / 4]))
+    late = np.concatenate(late)
+    reach = 1.2 * float(np.max(late[np.isfinite(late)], initial=1e-4))
+    axes.set(
+        xlabel="characters seen",
+        ylabel=f"bits above {runs[0].name}",
+        xlim=(0, None),
+        ylim=(-reach, reach),  # of the last three quarters: the first is steep
+    )
+    axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
 def _limits(runs: Sequence[Run]) -> tuple[float, float]:

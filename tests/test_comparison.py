@@ -68,6 +68,19 @@ def test_figure(tmp_path, count):
     assert "</svg>" in (tmp_path / "a.svg").read_text()
 
 
+def test_runs_of_the_same_data_are_drawn_as_differences_too(tmp_path):
+    """Which takes another panel; a run measured elsewhere has nothing to subtract."""
+    first, same = (comparison.read_run(tmp_path / n, records(8), META) for n in "ab")
+    elsewhere = [record | {"chars": record["chars"] + 1} for record in records(8)]
+    other = comparison.read_run(tmp_path / "c", elsewhere, META)
+    heights = []
+    for runs in ([first, other], [first, same]):
+        comparison.compare(runs, tmp_path / "a.png")
+        heights.append(imread(tmp_path / "a.png").shape[0])
+        assert ("bits above a" in (tmp_path / "a.svg").read_text()) == (same in runs)
+    assert heights[1] > heights[0] * 1.2
+
+
 def test_more_runs_than_can_be_told_apart(tmp_path):
     runs = [comparison.read_run(tmp_path, records(3))] * (comparison.MOST + 1)
     with pytest.raises(InputError, match="21 runs .* at most 20"):
