@@ -130,7 +130,7 @@ def with_params_on(place: str, config):
 
 
 def test_a_run_may_move_its_parameters_when_it_goes_on(config, tmp_path, monkeypatch):
-    """Begun on the host, ended on the devices: no bit differs from one place alone.
+    """Begun on the host, ended on the devices: no bit differs from the devices alone.
 
     What is logged has the bits per character of valid in it.
     """
