@@ -6,6 +6,7 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
+from sdjax import protein
 from sdjax.corpus import Corpus
 
 QUANTILES = (0.01, 0.1, 0.5, 0.9, 0.99)
@@ -90,11 +91,13 @@ def lines(corpus: Corpus, stats: Mapping[str, SplitStats]) -> Iterator[str]:
         values = " | ".join(f"{found.quantile(share):,}" for share in QUANTILES)
         yield f"| {split} | {values} |"
     yield ""
-    yield "most common bytes"
+    proteins = corpus.normalisation.codec == "protein"
+    name = _protein_name if proteins else _name
+    yield f"most common {'symbols' if proteins else 'bytes'}"
     for split, found in stats.items():
         order = np.argsort(-found.byte_counts, kind="stable")[:_COMMON]
         named = (
-            f"{_name(byte)} {found.byte_counts[byte] / found.size:.1%}"
+            f"{name(byte)} {found.byte_counts[byte] / found.size:.1%}"
             for byte in order.tolist()
             if found.byte_counts[byte]
         )
@@ -111,3 +114,8 @@ def _name(byte: int) -> str:
     return {0x20: "space", 0x0A: "newline"}.get(
         byte, chr(byte) if 0x20 < byte < 0x7F else f"0x{byte:02x}"
     )
+
+
+def _protein_name(symbol: int) -> str:
+    edges = {protein.START: "start", protein.STOP: "stop"}
+    return edges.get(symbol) or protein.shown(bytes([symbol]))

@@ -103,7 +103,7 @@ ARROWS = {
         "streams",
         "workfolder",
     },
-    "corpusstats": {"corpus"},
+    "corpusstats": {"corpus", "protein"},
     "lengthfigure": {"corpusstats", "look"},
     "windows": {"corpus"},
     "prefetch": set(),

@@ -82,6 +82,13 @@ def test_the_corpus_holds_symbols(run):
     assert skipped["letter of no amino acid"] == 1
 
 
+def test_corpus_show_names_letters(run, command):
+    done = command.sdjax("corpus", "show", run[0].corpus)
+    line = done.out.split("most common symbols\n")[1].splitlines()[0]
+    names = set(line.split()[1::2])
+    assert names <= {*LETTERS, "start", "stop"} and "start" in names
+
+
 def test_the_model_has_as_many_symbols_as_the_codec(run):
     loaded = load_model(run[1])
     assert loaded.model.vocabulary_size == 26

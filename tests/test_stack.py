@@ -108,6 +108,30 @@ def test_outputs_and_gradients_are_the_equations(name, stack, tolerances):
     close(d_inputs, d_expected)
 
 
+@pytest.mark.parametrize(
+    ("dtype", "kind"), [(jnp.bfloat16, "bfloat16"), (jnp.float16, "float16")]
+)
+def test_half_precision_is_near_float32(dtype, kind, tolerances):
+    stack = jax.tree.map(lambda w: 0.5 * w, make_stack("mlstm", 2))
+    reset = jnp.zeros(B, bool)
+
+    def loss(stack, dtype):
+        hidden, end = recurrence.run(stack, INPUTS, state_of(stack), reset, dtype)
+        assert hidden.dtype == end.hidden.dtype == dtype
+        assert end.cell.dtype == jnp.float32
+        return jnp.sum(hidden.astype(jnp.float32)) + jnp.sum(end.cell), end.cell
+
+    gradient = jax.jit(jax.grad(loss, has_aux=True), static_argnums=1)
+    half, full = gradient(stack, jnp.dtype(dtype)), gradient(stack, jnp.dtype("f4"))
+
+    def close(actual, expected):
+        assert actual.dtype == jnp.float32
+        scale = np.abs(expected).max()  # a gradient's errors are relative to its size
+        assert_allclose(actual / scale, expected / scale, **tolerances[kind])
+
+    jax.tree.map(close, half, full)
+
+
 def test_two_windows_with_carry_are_one_long_window(stack, tolerances):
     reset, run = jnp.zeros(B, bool), jax.jit(recurrence.run)
     whole, end = run(stack, INPUTS, state_of(stack), reset)
