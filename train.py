@@ -17,17 +17,11 @@ from flax.training.dynamic_scale import DynamicScale
 from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
-from configs.checks import check
+from configs.checks import check, check_codec, rows_of_each
 from sdjax import errors, hosts
 from sdjax.checkpoint import check_same_run, model_config
 from sdjax.corpus import Corpus
-from sdjax.devices import (
-    parallel_train_step,
-    replicate,
-    split_batch,
-    spread,
-    zero_carry,
-)
+from sdjax.devices import split_batch, spread, zero_carry
 from sdjax.errors import InputError
 from sdjax.evaluate import evaluator
 from sdjax.host_memory import keep_freed_memory
@@ -35,11 +29,12 @@ from sdjax.initial import load_initial
 from sdjax.interrupt import StopSignal
 from sdjax.metrics import Clock, MetricsLog, Progress
 from sdjax.model import LanguageModel, init_params
+from sdjax.offload import placement
 from sdjax.optim import optimizer, scaled_learning_rate, schedule
 from sdjax.precision import loss_scale, resumed_loss_scale
 from sdjax.prefetch import Prefetch
 from sdjax.step import TrainState, create_train_state
-from sdjax.summary import summary
+from sdjax.summary import memory_summary, summary
 from sdjax.text import VOCABULARY_SIZES
 from sdjax.windows import Batch, Windows
 
@@ -49,6 +44,9 @@ _IN_FLIGHT = 2
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "The config file.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Folder of checkpoints and logs.")
+_MEMORY_ON = flags.DEFINE_integer(
+    "memory_on", None, "Only say what memory N devices need for the config.", 1
+)
 _DISTRIBUTED = flags.DEFINE_bool("distributed", False, "Be one of several processes.")
 # Which a cluster such as Slurm's tells; elsewhere they are given.
 _COORDINATOR = flags.DEFINE_string("coordinator", None, "HOST:PORT of the first one.")
@@ -119,18 +117,10 @@ def train(config: ConfigDict, workdir: Path) -> None:
     """Train to the end of the config, or until asked to stop; resume if begun."""
     check(config)
     corpus = Corpus.open(config.corpus)
-    if corpus.normalisation.codec != config.codec:
-        raise InputError(
-            f"config.codec is {config.codec!r}, {config.corpus} was prepared with"
-            f" --codec {corpus.normalisation.codec}: use that"
-        )
+    check_codec(config, corpus.normalisation.codec)
     devices = jax.local_device_count()
     in_all = devices * jax.process_count()
-    if config.global_batch_size % in_all:
-        raise InputError(
-            f"global_batch_size {config.global_batch_size} cannot be spread over"
-            f" {in_all} devices: use a multiple of {in_all}"
-        )
+    rows_of_each(config, in_all)
     own_rows = hosts.own_rows(config.global_batch_size)
     windows = Windows(
         corpus,
@@ -157,13 +147,18 @@ def train(config: ConfigDict, workdir: Path) -> None:
         devices=in_all,
         total_steps=training.total_steps,
         learning_rate=float(training.learning_rate(config.warmup_steps)),
+        master_params=config.master_params,
+        all_reduce_dtype=config.all_reduce_dtype,
     )
     hosts.say(about)
     hosts.from_first(lambda: make_folder(workdir))
 
-    state = initial_state(config, training)
+    made_on, place, train_step = placement(
+        training.model, config.master_params, config.all_reduce_dtype
+    )
+    with jax.default_device(made_on):
+        state = initial_state(config, training)
     carry = zero_carry(training.model, len(own_rows), devices)
-    p_train_step = parallel_train_step()
     with (
         hosts.checkpoints(
             workdir / "checkpoints",
@@ -188,8 +183,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
             hosts.say(f"starts from the parameters of {start}")
 
         # Where the step leaves its outputs, so that it is compiled once.
-        used = jax.local_devices()[:devices]
-        state, carry = replicate(state, used), spread(carry, used)
+        state, carry = place(state), spread(carry, jax.local_devices()[:devices])
 
         def read(step: int) -> Batch:
             return split_batch(windows[step], devices)
@@ -203,7 +197,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
         ):
             in_flight, clock = deque(), Clock(progress.chars)
             for step, batch in zip(steps, batches, strict=True):
-                state, carry, metrics = p_train_step(state, carry, batch)
+                state, carry, metrics = train_step(state, carry, batch)
                 in_flight.append(metrics)
                 # Read once: a signal may come between any two lines below.
                 stopping = requested()
@@ -268,6 +262,17 @@ def valid_windows(config: ConfigDict, corpus: Corpus) -> Windows:
     )
 
 
+def memory_on(config: ConfigDict, devices: int) -> str:
+    """Say what memory a step takes on so many devices; none of them is needed."""
+    check(config)
+    return memory_summary(
+        build_model(config),
+        rows=rows_of_each(config, devices),
+        window_size=config.window_size,
+        all_reduce_dtype=config.all_reduce_dtype,
+    )
+
+
 def make_folder(workdir: Path) -> None:
     """Make the run's folder and prove that it can be written to."""
     probe = workdir / ".writable"
@@ -296,7 +301,7 @@ def progress_bar(config: ConfigDict, training: Training, progress: Progress) -> 
     )
 
 
-def parse_flags(argv: list[str]) -> tuple[ConfigDict, Path]:
+def parse_flags(argv: list[str]) -> tuple[ConfigDict, Path | None]:
     """Return the config, with what the command line changes in it, and the workdir.
 
     Raises:
@@ -316,9 +321,9 @@ def parse_flags(argv: list[str]) -> tuple[ConfigDict, Path]:
         raise InputError(_one_line(error)) from error
     if rest:
         raise InputError(f"unexpected argument {rest[0]!r}: values follow --flags")
-    if config is None or workdir is None:
+    if config is None or workdir is None and _MEMORY_ON.value is None:
         raise InputError("give both --config FILE and --workdir FOLDER")
-    return config, Path(workdir)
+    return config, workdir and Path(workdir)
 
 
 def _one_line(error: Exception) -> str:
@@ -329,6 +334,8 @@ def _one_line(error: Exception) -> str:
 def main() -> None:
     keep_freed_memory()
     config, workdir = parse_flags(sys.argv)
+    if _MEMORY_ON.value:  # there may be no workdir
+        return print(memory_on(config, _MEMORY_ON.value))
     explicit = _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
     if _DISTRIBUTED.value:
         hosts.join(*explicit)

@@ -38,6 +38,14 @@ def check(config: ConfigDict) -> None:
     for key in not_negative:
         if config[key] < 0:
             raise InputError(f"config.{key} is {config[key]}: it must be 0 or above")
+    for key, choices in {
+        "master_params": ("device", "host"),
+        "all_reduce_dtype": ("fp32", "compute"),
+    }.items():
+        if config[key] not in choices:
+            raise InputError(
+                f"config.{key} is {config[key]!r}: use {' or '.join(choices)}"
+            )
     if config.codec not in VOCABULARY_SIZES:
         raise InputError(
             f"config.codec {config.codec!r} does not exist: use one of"
@@ -51,3 +59,23 @@ def check(config: ConfigDict) -> None:
         )
     if 0 < (span := config.model.memory_span) <= 1 or span < 0:
         raise InputError(f"config.model.memory_span is {span}: use 0, or bytes above 1")
+
+
+def check_codec(config: ConfigDict, of_corpus: str) -> None:
+    """Refuse a corpus of other symbols than those that the config says."""
+    if of_corpus != config.codec:
+        raise InputError(
+            f"config.codec is {config.codec!r}, {config.corpus} was prepared with"
+            f" --codec {of_corpus}: use that"
+        )
+
+
+def rows_of_each(config: ConfigDict, devices: int) -> int:
+    """Return how many rows of the global batch a device has."""
+    rows, left_over = divmod(config.global_batch_size, devices)
+    if left_over:
+        raise InputError(
+            f"global_batch_size {config.global_batch_size} cannot be spread over"
+            f" {devices} devices: use a multiple of {devices}"
+        )
+    return rows

@@ -62,6 +62,13 @@ def get_config() -> ConfigDict:
     # stops, because it would go on like that for ever.
     config.max_overflows = 50
 
+    # float32 parameters and Adam's moments: on each device, or in the host's memory,
+    # where they are updated, and the devices get a copy in the compute dtype.
+    config.master_params = "device"  # or "host"
+    # In which the devices' gradients are averaged: "fp32", or "compute" for that of
+    # `precision`, half the traffic (Puri et al. 2018).
+    config.all_reduce_dtype = "fp32"
+
     # Log, evaluate and save. Every checkpoint is evaluated on all of valid.
     config.log_every_steps = 100
     config.checkpoint_every_steps = 2000

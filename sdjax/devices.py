@@ -2,8 +2,10 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
@@ -13,14 +15,18 @@ from sdjax.step import AXIS, train_step
 from sdjax.windows import Batch
 
 
-def parallel_train_step(devices: list[jax.Device] | None = None) -> Callable:
+def parallel_train_step(
+    devices: list[jax.Device] | None = None,
+    all_reduce_dtype: jnp.dtype = jnp.float32,
+) -> Callable:
     """Return `train_step` over devices, its state and carry donated.
 
     Args:
         devices: of this process; None for all, those of other processes included.
+        all_reduce_dtype: in which their gradients are averaged.
     """
     return jax.pmap(
-        train_step,
+        partial(train_step, all_reduce_dtype=all_reduce_dtype),
         axis_name=AXIS,
         in_axes=(None, 0, 0),
         out_axes=(None, 0, None),

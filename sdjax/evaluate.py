@@ -2,13 +2,15 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 
 import jax
 from tqdm import tqdm
 
 from sdjax.devices import devices_for, replicate, split_batch, zero_carry
 from sdjax.metrics import bits_per_character
-from sdjax.model import LanguageModel
+from sdjax.model import LanguageModel, working_copy
+from sdjax.precision import policy
 from sdjax.prefetch import Prefetch
 from sdjax.step import AXIS, eval_step
 from sdjax.windows import Batch, Windows
@@ -41,8 +43,12 @@ def evaluator(
     quiet = jax.process_index() > 0
     count = jax.device_count() if everywhere else len(devices)
 
-    def step(params, carry, batch):
-        return eval_step(model, params, carry, batch)
+    folded = model.clone(use_weight_norm=False)
+    compute_dtype = policy(model.precision).compute_dtype
+    lower = jax.jit(partial(working_copy, compute_dtype=compute_dtype))
+
+    def step(weights, carry, batch):
+        return eval_step(folded, weights, carry, batch)
 
     p_eval_step = jax.pmap(
         step,
@@ -58,7 +64,7 @@ def evaluator(
         return Batch(*(x[own] for x in batch))
 
     def evaluate(params: dict) -> float:
-        params = replicate(params, devices)
+        weights = replicate(lower(params), devices)
         carry = zero_carry(model, batch_size, len(devices))
         sums = []
         bar = tqdm(
@@ -66,7 +72,7 @@ def evaluator(
         )
         with Prefetch(read, range(len(windows))) as batches, bar:
             for index, batch in enumerate(batches):
-                carry, evaluation = p_eval_step(params, carry, batch)
+                carry, evaluation = p_eval_step(weights, carry, batch)
                 sums.append(evaluation)
                 if index >= _IN_FLIGHT:  # bounds the batches that wait on the devices
                     sums[index - _IN_FLIGHT] = jax.device_get(sums[index - _IN_FLIGHT])

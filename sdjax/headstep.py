@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 
 from sdjax.cell import RecurrentState
+from sdjax.model import fold_weight_norm
 from sdjax.optim import schedule
 from sdjax.step import AXIS, TrainState, cross_entropy
 
@@ -108,7 +109,8 @@ def head_step(
 
     def loss(params):
         reset = jnp.zeros(tokens.shape[1], bool)
-        out = state.apply_fn({"params": params["body"]}, tokens, carry, reset)
+        body = fold_weight_norm(params["body"])
+        out = state.apply_fn({"params": body}, tokens, carry, reset)
         # The head reads the last layer alone.
         cell = out["state"].cell[:, -len(standard.mean) :]
         scores = scores_of(params["head"], standard, cell)

@@ -1,4 +1,4 @@
-"""How much memory of a device a training step needs, by a formula."""
+"""How much memory a training step needs, on a device and on the host, by a formula."""
 
 from typing import NamedTuple
 
@@ -6,15 +6,23 @@ from sdjax.precision import policy
 
 
 class StepMemory(NamedTuple):
-    """Bytes on one device: what stays between steps and what a step needs besides."""
+    """Bytes that a training step needs.
 
-    state: int  # parameters and Adam's two moments
+    On one device: what stays between steps, what a step needs besides. In the memory of
+    a process: `host`, 0 where the parameters are on the devices. `copied` goes between
+    host and each device in a step: the weights there, the gradient back (from one).
+    """
+
+    state: int  # parameters and Adam's two moments; or the copy of the weights
     parameter_work: int  # gradients, weights after weight norm and in both orientations
     window: int  # what the forward pass keeps, what the backward pass makes of it
+    host: int
+    copied: int
 
     @property
     def total(self) -> int:
-        return sum(self)
+        """Bytes on one device."""
+        return self.state + self.parameter_work + self.window
 
 
 def step_memory(
@@ -28,6 +36,8 @@ def step_memory(
     batch_size: int,
     window_size: int,
     num_layers: int = 1,
+    master_params: str = "device",
+    all_reduce_dtype: str = "fp32",
 ) -> StepMemory:
     """Predict the memory of a training step.
 
@@ -39,10 +49,16 @@ def step_memory(
     what XLA plans in tests/test_memory.py; in half precision on a CPU XLA needs up to
     half as much again, because it widens the operands of products.
 
+    With the parameters on the host a device holds the copy in the compute dtype, whose
+    memory the gradient takes over if it leaves in the same dtype; the host holds the
+    state, the gradient, and four arrays more of each parameter while it updates.
+
     Args:
         parameters: number of them.
         batch_size: rows on the device.
         window_size: bytes per row.
+        master_params: "device" or "host".
+        all_reduce_dtype: of the gradient that goes to the host, "fp32" or "compute".
     """
     item = policy(precision).compute_dtype.itemsize
     factors = 2 if cell == "mlstm" else 0
@@ -54,8 +70,13 @@ def step_memory(
         + item * 2 * hidden_size
         + 2 * 4 * vocabulary_size
     )
+    on_host = master_params == "host"
+    gradient = item if all_reduce_dtype == "compute" else 4
+    taken_over = item if on_host and gradient == item else 0
     return StepMemory(
-        state=3 * 4 * parameters,
-        parameter_work=(4 + 2 * item) * parameters,
+        state=(item if on_host else 12) * parameters,
+        parameter_work=(4 + 2 * item - taken_over) * parameters,
         window=per_byte * batch_size * window_size,
+        host=(12 + gradient + 16) * parameters if on_host else 0,
+        copied=(item + gradient) * parameters if on_host else 0,
     )

@@ -55,6 +55,23 @@ def fold_weight_norm(params: dict) -> dict:
     }
 
 
+def working_copy(params: dict, compute_dtype: jnp.dtype) -> dict:
+    """Return what a step reads: effective weights, matrices in the compute dtype.
+
+    Biases are used in float32 and stay so. Every matrix is cast to the compute dtype
+    before its first product anyway, so nothing is lost by casting it here. All of it is
+    new, never `params` themselves, so it can be donated.
+
+    Args:
+        params: float32, with or without weight norm.
+    """
+
+    def copy(w: jax.Array) -> jax.Array:
+        return jnp.array(w, compute_dtype if w.ndim > 1 else w.dtype, copy=True)
+
+    return jax.tree.map(copy, fold_weight_norm(params))
+
+
 def _orthogonal_blocks(key, shape, dtype=jnp.float32):
     """Orthogonal [H, H] blocks side by side, one per gate (Saxe et al. 2014)."""
     rows, columns = shape

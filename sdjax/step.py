@@ -1,5 +1,6 @@
 """One training or evaluation step on one device: pure functions, to be pmapped."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -9,7 +10,7 @@ from flax.training import train_state
 from flax.training.dynamic_scale import DynamicScale
 
 from sdjax.cell import RecurrentState
-from sdjax.model import LanguageModel
+from sdjax.model import LanguageModel, fold_weight_norm
 from sdjax.windows import Batch
 
 AXIS = "batch"  # the name of the data-parallel axis
@@ -20,29 +21,49 @@ class TrainState(train_state.TrainState):
 
     `step` counts batches consumed; the optimizer's own count counts updates applied,
     which is what the learning rate follows. They part when an update is skipped.
+    `apply_fn` is that of the model without weight norm: it takes effective weights.
     """
 
     loss_scale: DynamicScale
 
 
-class StepMetrics(NamedTuple):
-    """What one step reports, summed over devices; all 0-d.
+class WindowSums(NamedTuple):
+    """What a window gives, summed over devices; all 0-d.
 
     nats: float32, summed cross-entropy of the predicted bytes; 0 if not finite.
     predicted: int32, bytes predicted; 0 where `nats` was not finite.
-    grad_norm: float32, global norm of the unscaled gradient before clipping.
-    loss_scale: float32, the scale that this step used.
-    skipped: int32, 1 if the gradient was not finite and the update left out.
     rows_zeroed: int32, rows whose carried state was not finite.
-    updates: int32, updates applied so far.
     """
 
     nats: jax.Array
     predicted: jax.Array
+    rows_zeroed: jax.Array
+
+
+class UpdateMetrics(NamedTuple):
+    """What an update reports, the same on all devices; all 0-d.
+
+    grad_norm: float32, global norm of the unscaled gradient before clipping.
+    loss_scale: float32, the scale that this step used.
+    skipped: int32, 1 if the gradient was not finite and the update left out.
+    updates: int32, updates applied so far.
+    """
+
     grad_norm: jax.Array
     loss_scale: jax.Array
     skipped: jax.Array
+    updates: jax.Array
+
+
+class StepMetrics(NamedTuple):
+    """What one step reports: `WindowSums` and `UpdateMetrics` together."""
+
+    nats: jax.Array
+    predicted: jax.Array
     rows_zeroed: jax.Array
+    grad_norm: jax.Array
+    loss_scale: jax.Array
+    skipped: jax.Array
     updates: jax.Array
 
 
@@ -62,7 +83,7 @@ def create_train_state(
     """Put the parts together; the counters start at 0."""
     return TrainState(
         step=jnp.zeros((), jnp.int32),
-        apply_fn=model.apply,
+        apply_fn=model.clone(use_weight_norm=False).apply,
         params=params,
         tx=tx,
         opt_state=tx.init(params),
@@ -95,7 +116,10 @@ def cross_entropy(logits: jax.Array, tokens: jax.Array, lengths: jax.Array):
 
 
 def train_step(
-    state: TrainState, carry: RecurrentState, batch: Batch
+    state: TrainState,
+    carry: RecurrentState,
+    batch: Batch,
+    all_reduce_dtype: jnp.dtype = jnp.float32,
 ) -> tuple[TrainState, RecurrentState, StepMetrics]:
     """Take one optimizer step on this device's rows; replicas end up equal.
 
@@ -108,42 +132,113 @@ def train_step(
         state: the same on every device.
         carry: this device's rows, [B, H].
         batch: this device's rows: tokens uint8[T + 1, B], lengths and reset [B].
+        all_reduce_dtype: in which replicas' gradients are averaged.
+    """
+    weights = fold_weight_norm(state.params)
+    scale = state.loss_scale.scale
+    gradient, carry, sums = gradient_step(
+        state.apply_fn, weights, scale, carry, batch, all_reduce_dtype
+    )
+    state, update = update_step(state, gradient)
+    return state, carry, StepMetrics(**sums._asdict(), **update._asdict())
+
+
+def gradient_step(
+    apply_fn: Callable,
+    weights: dict,
+    scale: jax.Array,
+    carry: RecurrentState,
+    batch: Batch,
+    all_reduce_dtype: jnp.dtype,
+) -> tuple[dict, RecurrentState, WindowSums]:
+    """Return the gradient in the weights, the state at the window's end, and sums.
+
+    Each replica's gradient, still times the loss scale, is cast and then averaged over
+    replicas. What overflows in the sum is not finite on any of them.
+
+    Args:
+        apply_fn: of a model without weight norm.
+        weights: float32, its parameters.
+        scale: float32[], the loss scale.
+        carry, batch, all_reduce_dtype: as for `train_step`.
+
+    Returns:
+        The gradient like `weights`, in `all_reduce_dtype`, times `scale`; the rest.
     """
     predicted = jax.lax.psum(batch.lengths.sum(), AXIS)
     devices = jax.lax.psum(1, AXIS)
 
-    def loss(params):
-        out = state.apply_fn({"params": params}, batch.tokens[:-1], carry, batch.reset)
+    def loss(weights):
+        out = apply_fn({"params": weights}, batch.tokens[:-1], carry, batch.reset)
         nats = cross_entropy(out["logits"], batch.tokens, batch.lengths)
         # pmean divides by the number of devices; the mean wanted is over all bytes.
-        return nats * devices / predicted, (nats, out["state"])
+        return scale * (nats * devices / predicted), (nats, out["state"])
 
-    loss_scale, finite, (_, (nats, end)), grads = state.loss_scale.value_and_grad(
-        loss, has_aux=True, axis_name=AXIS
-    )(state.params)
-    updated = state.apply_gradients(grads=grads)
+    gradient, (nats, end) = jax.grad(loss, has_aux=True)(weights)
+    gradient = jax.tree.map(lambda g: g.astype(all_reduce_dtype), gradient)
+    gradient = jax.lax.pmean(gradient, AXIS)
+    end, rows_zeroed = zero_broken_rows(end)
+    nats = jax.lax.psum(nats, AXIS)
+    counts = jnp.isfinite(nats)
+    sums = WindowSums(
+        nats=jnp.where(counts, nats, 0),
+        predicted=jnp.where(counts, predicted, 0),
+        rows_zeroed=jax.lax.psum(rows_zeroed, AXIS),
+    )
+    return gradient, end, sums
+
+
+def update_step(state: TrainState, gradient: dict) -> tuple[TrainState, UpdateMetrics]:
+    """Update parameters by what `gradient_step` gives, or leave them if it overflowed.
+
+    Unscaling, weight norm's part of the gradient, clipping and Adam, all in float32.
+
+    Args:
+        gradient: in the effective weights, times the loss scale.
+    """
+    scale = state.loss_scale.scale
+    gradient = jax.tree.map(lambda g: g.astype(jnp.float32) / scale, gradient)
+    (gradient,) = jax.vjp(fold_weight_norm, state.params)[1](gradient)
+    finite = jnp.stack([jnp.isfinite(g).all() for g in jax.tree.leaves(gradient)]).all()
+    updated = state.apply_gradients(grads=gradient)
 
     def keep_if_skipped(new, old):
         return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
 
-    end, rows_zeroed = zero_broken_rows(end)
-    nats = jax.lax.psum(nats, AXIS)
-    counts = jnp.isfinite(nats)
-    metrics = StepMetrics(
-        nats=jnp.where(counts, nats, 0),
-        predicted=jnp.where(counts, predicted, 0),
-        grad_norm=optax.tree.norm(grads),
-        loss_scale=state.loss_scale.scale,
+    metrics = UpdateMetrics(
+        grad_norm=optax.tree.norm(gradient),
+        loss_scale=scale,
         skipped=(~finite).astype(jnp.int32),
-        rows_zeroed=jax.lax.psum(rows_zeroed, AXIS),
         updates=updates_applied(state.opt_state) + finite.astype(jnp.int32),
     )
     state = updated.replace(
         params=keep_if_skipped(updated.params, state.params),
         opt_state=keep_if_skipped(updated.opt_state, state.opt_state),
-        loss_scale=loss_scale,
+        loss_scale=next_loss_scale(state.loss_scale, finite),
     )
-    return state, end, metrics
+    return state, metrics
+
+
+def next_loss_scale(loss_scale: DynamicScale, finite: jax.Array) -> DynamicScale:
+    """Return the loss scale after a step: the rule of `DynamicScale.value_and_grad`.
+
+    Grown where `growth_interval` steps before this one were finite too, backed off to
+    no less than its minimum where this one was not.
+
+    Args:
+        finite: bool[], whether this step's gradient was.
+    """
+    grow = finite & (loss_scale.fin_steps == loss_scale.growth_interval)
+    grown = loss_scale.scale * loss_scale.growth_factor
+    smaller = loss_scale.scale * loss_scale.backoff_factor
+    if loss_scale.minimum_scale is not None:
+        smaller = jnp.maximum(smaller, loss_scale.minimum_scale)
+    largest = jnp.finfo(jnp.float32).max
+    kept = jnp.where(grow, jnp.minimum(grown, largest), loss_scale.scale)
+    return loss_scale.replace(
+        scale=jnp.where(finite, kept, smaller),
+        fin_steps=jnp.where(grow | ~finite, 0, loss_scale.fin_steps + 1),
+    )
 
 
 def zero_broken_rows(carry: RecurrentState) -> tuple[RecurrentState, jax.Array]:

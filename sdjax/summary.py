@@ -5,7 +5,7 @@ import math
 import jax
 
 from sdjax.cell import flops_per_character
-from sdjax.memory import step_memory
+from sdjax.memory import StepMemory, step_memory
 from sdjax.model import LanguageModel, init_params
 from sdjax.windows import Windows
 
@@ -19,6 +19,8 @@ def summary(
     devices: int,
     total_steps: int,
     learning_rate: float,
+    master_params: str = "device",
+    all_reduce_dtype: str = "fp32",
 ) -> str:
     """Say what is about to happen, one line a figure.
 
@@ -28,9 +30,8 @@ def summary(
         devices: of all processes together.
         total_steps: updates in all.
         learning_rate: the highest of the schedule.
+        master_params, all_reduce_dtype: as for `step_memory`.
     """
-    params = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
-    count = sum(math.prod(x.shape) for x in jax.tree.leaves(params))
     flops = flops_per_character(
         model.cell,
         model.hidden_size,
@@ -38,19 +39,44 @@ def summary(
         model.vocabulary_size,
         model.num_layers,
     )
-    memory = _memory(model, count, batch_size // devices, window_size)
+    memory = _memory(
+        model, batch_size // devices, window_size, master_params, all_reduce_dtype
+    )
     rows = {
         "devices": f"{devices} x {jax.local_devices()[0].device_kind}",
         "model": f"{model.cell}, {_units(model)}, {model.precision}",
-        "parameters": f"{count:,}",
+        "parameters": f"{_parameters(model):,}",
         "characters per update": f"{batch_size * window_size:,}",
         "updates per epoch": f"{len(windows):,} ({windows.padding:.1%} padding)",
         "updates in all": f"{total_steps:,}",
         "learning rate after scaling": f"{learning_rate:.2e}",
         "FLOPs per character": f"{flops / 1e6:,.1f} million",
-        "memory per device, about": memory,
+        "memory per device, about": _on_device(memory),
     }
+    if memory.host:
+        rows["memory of the host, about"] = _on_host(memory)
     return "\n".join(f"{name:<28} {value}" for name, value in rows.items())
+
+
+def memory_summary(
+    model: LanguageModel, *, rows: int, window_size: int, all_reduce_dtype: str
+) -> str:
+    """Say what memory a step takes with the parameters in either place.
+
+    Args:
+        rows: of the batch on each device.
+        window_size: bytes of a row per update.
+        all_reduce_dtype: as for `step_memory`.
+    """
+    lines = [
+        f"{model.cell}, {_units(model)}, {_parameters(model):,} parameters,"
+        f" {model.precision}; {rows} rows of {window_size} bytes on each device; about"
+    ]
+    for place in ("device", "host"):
+        memory = _memory(model, rows, window_size, place, all_reduce_dtype)
+        text = f"master_params={place:<8} per device {_on_device(memory)}"
+        lines.append(text + (f"; host {_on_host(memory)}" if memory.host else ""))
+    return "\n".join(lines)
 
 
 def _units(model: LanguageModel) -> str:
@@ -58,22 +84,40 @@ def _units(model: LanguageModel) -> str:
     return f"{stack}{model.hidden_size} units"
 
 
-def _memory(model: LanguageModel, parameters: int, rows: int, length: int) -> str:
-    """Say how much memory of a device a step needs, and how much there is."""
-    needed = step_memory(
+def _parameters(model: LanguageModel) -> int:
+    """Count them; nothing is allocated."""
+    params = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
+    return sum(math.prod(x.shape) for x in jax.tree.leaves(params))
+
+
+def _memory(
+    model: LanguageModel, rows: int, length: int, place: str, all_reduce_dtype: str
+) -> StepMemory:
+    return step_memory(
         cell=model.cell,
         hidden_size=model.hidden_size,
         embedding_size=model.embedding_size,
         vocabulary_size=model.vocabulary_size,
-        parameters=parameters,
+        parameters=_parameters(model),
         precision=model.precision,
         batch_size=rows,
         window_size=length,
         num_layers=model.num_layers,
+        master_params=place,
+        all_reduce_dtype=all_reduce_dtype,
     )
-    text = f"{needed.total / 1e9:,.2f} GB, {needed.state / 1e9:,.2f} of them the state"
+
+
+def _on_device(memory: StepMemory) -> str:
+    """Say how much memory of a device a step needs, and how much there is."""
+    text = f"{memory.total / 1e9:,.2f} GB, {memory.state / 1e9:,.2f} of them the state"
     there = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     if there is None:  # a CPU
         return text
-    short = " - likely too little" if there < needed.total else ""
+    short = " - likely too little" if there < memory.total else ""
     return f"{text}; the device has {there / 1e9:,.2f} GB{short}"
+
+
+def _on_host(memory: StepMemory) -> str:
+    copied = f"{memory.copied / 1e9:,.2f} GB copied in each update"
+    return f"{memory.host / 1e9:,.2f} GB, {copied}"

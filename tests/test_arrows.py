@@ -132,7 +132,7 @@ ARROWS = {
     "explain": {"classifier", "terminal", "tracing"},
     "textbatches": set(),
     "generate": {"cell", "model", "precision", "protein", "text", "utf8"},
-    "headstep": {"cell", "optim", "step"},
+    "headstep": {"cell", "model", "optim", "step"},
     "spans": {"coloured_text"},
     "packed": set(),
     "featureparquet": {"packed"},
@@ -154,6 +154,8 @@ ARROWS = {
     "convert/hub": set(),
     "convert/converted": {"checkpoint", "orbax_failures"},
     "model": {"cell", "pooling", "recurrence", "precision"},
+    "devices": {"cell", "model", "step", "windows"},
+    "offload": {"cell", "devices", "model", "precision", "step", "windows"},
     "step": {"cell", "model", "precision", "optim", "windows"},
 }
 FORBIDDEN = {"absl.flags", "absl.app", "ml_collections", "configs", "train"}

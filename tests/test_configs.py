@@ -13,6 +13,7 @@ import pytest
 import train
 from configs import default
 from sdjax.cell import RecurrentState
+from sdjax.errors import InputError
 from sdjax.model import init_params
 from sdjax.precision import loss_scale
 from sdjax.step import AXIS, train_step
@@ -179,3 +180,22 @@ def test_the_settings_of_the_reproduction_are_those_of_the_paper():
 def test_the_lstm_has_as_many_parameters_as_the_mlstm():
     assert load("lstm4k").get_config().model.cell == "lstm"
     assert parameters("lstm4k") == pytest.approx(parameters("mlstm4k"), rel=2e-3)
+
+
+def test_the_memory_of_a_config_is_told_without_a_corpus_or_a_workdir():
+    config = load("mlstm8k").get_config()
+    about, on_device, on_host = train.memory_on(config, 8).splitlines()
+    assert f"{parameters('mlstm8k'):,} parameters" in about and "128 rows" in about
+    # 12 bytes a parameter there, or 2 there and 32 here.
+    assert "4.08 of them the state" in on_device and "host" not in on_device
+    assert "0.68 of them the state" in on_host and "host 10.89 GB" in on_host
+    with pytest.raises(InputError, match="1024 cannot be spread over 7 devices"):
+        train.memory_on(config, 7)
+
+
+@pytest.mark.parametrize("key", ["master_params", "all_reduce_dtype"])
+def test_a_choice_that_is_none_is_refused_with_those_that_are(key):
+    config = default.get_config()
+    config[key] = "elsewhere"
+    with pytest.raises(InputError, match=f"config.{key} is 'elsewhere': use .* or "):
+        train.check(config)

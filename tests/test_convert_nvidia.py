@@ -181,7 +181,7 @@ def test_a_classifier_that_is_none_of_ours_is_left_out_and_named(tmp_path):
     deep = {"sd": state_dict(layers)}
     heads = classifier_of(np.ones((2, 8)), [0.0, 0.0])
     for given, settings, word in (
-        (deep, {"use_softmax": False}, "1 hidden layers"),
+        (deep, {"use_softmax": False}, "has hidden layers"),
         (heads, {"heads_per_class": 2}, "several heads"),
     ):
         imported = read_classifier(tmp_path / "model.pt", given, **settings)

@@ -131,6 +131,16 @@ def test_two_processes_have_the_losses_of_one(config, alone, tmp_path):
 
 
 @pytest.mark.slow
+def test_two_processes_with_parameters_of_their_own_have_the_losses_of_one(
+    config, alone, tmp_path
+):
+    config = type(config)(config.to_dict() | {"master_params": "host"})
+    for result in together(config, tmp_path):
+        assert result.status == 0, result.err
+    assert_same_losses(tmp_path, alone)
+
+
+@pytest.mark.slow
 def test_two_processes_go_on_from_one(config, alone, tmp_path):
     workdir = shutil.copytree(alone, tmp_path / "run")
     shutil.rmtree(workdir / "checkpoints" / "12")

@@ -9,6 +9,7 @@ import pytest
 import tiny
 
 import sdjax.devices
+import sdjax.offload
 import train
 from sdjax.checkpoint import checkpoint_steps, load_model
 from sdjax.devices import split_batch, zero_carry
@@ -119,7 +120,7 @@ def test_after_an_overflow_training_ends_where_it_would_have_ended(corpus, preci
 def break_gradients(monkeypatch, *steps: int):
     """Let the gradient of `train.py`'s own step overflow at some steps."""
 
-    def step(state, carry, batch):
+    def step(state, carry, batch, all_reduce_dtype):
         now = jnp.any(state.step == jnp.array(steps))
         broken = jnp.where(now, KINDS.index("gradient"), -1)
         return breakable_step(state, carry, batch, broken)
@@ -143,7 +144,9 @@ def two_devices(monkeypatch):
     monkeypatch.setattr(jax, "local_device_count", lambda: REPLICAS)
     monkeypatch.setattr(jax, "devices", lambda *_: devices)
     monkeypatch.setattr(
-        train, "parallel_train_step", lambda: sdjax.devices.parallel_train_step(devices)
+        sdjax.offload,
+        "parallel_train_step",
+        partial(sdjax.devices.parallel_train_step, devices),
     )
 
 

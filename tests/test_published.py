@@ -76,6 +76,11 @@ def test_card_and_configuration_say_what_the_checkpoint_knows(folder):
     assert "/home/someone" not in card + json.dumps(config)
 
 
+def test_whoever_may_read_the_configuration_may_read_the_weights(folder):
+    modes = {path.stat().st_mode for path in folder.iterdir()}
+    assert len(modes) == 1
+
+
 def test_a_published_folder_is_a_checkpoint(folder):
     loaded = load_model(folder, "bf16")
     assert loaded.model == tiny.model("bf16")

@@ -126,7 +126,9 @@ def test_the_loss_is_the_mean_over_predicted_bytes():
     state = start()
 
     def mean_nats(params):
-        out = state.apply_fn({"params": params}, batch.tokens[:-1], carry, batch.reset)
+        out = tiny.model().apply(
+            {"params": params}, batch.tokens[:-1], carry, batch.reset
+        )
         return cross_entropy(out["logits"], batch.tokens, batch.lengths) / sum(UNEVEN)
 
     loss, grads = jax.jit(jax.value_and_grad(mean_nats))(state.params)

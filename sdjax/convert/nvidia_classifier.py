@@ -45,7 +45,7 @@ def read_classifier(
     arrays = content.get("sd", content)
     name, hidden = _linear(arrays)
     if hidden or settings.get("heads_per_class", 1) > 1:
-        reason = f"{hidden} hidden layers" if hidden else "several heads for each class"
+        reason = "hidden layers" if hidden else "several heads for each class"
         return None, [f"the classifier has {reason}, sdjax's are linear: left out"]
     pooling = _pooling(arrays, name, settings, model, place)
     # Of a stack the last layer's state, or those of all side by side.

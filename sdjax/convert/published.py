@@ -182,6 +182,8 @@ def write(
         save_file(arrays, folder / WEIGHTS)
         text = json.dumps(config, indent=2, allow_nan=False) + "\n"
         (folder / CONFIG).write_text(text, encoding="utf-8")
+        # safetensors lets nobody else read it, whatever the umask says.
+        (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)
         (folder / CARD).write_text(
             card(config, normalisation, arrays), encoding="utf-8"
         )
