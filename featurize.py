@@ -44,6 +44,7 @@ def parse_arguments() -> argparse.Namespace:
         "--pooling",
         nargs="+",
         default=["last"],
+        choices=featurefile.POOLING_NAMES,
         metavar="KIND",
         help=f"{', '.join(featurefile.POOLINGS)}; several are put side by side, each of"
         " --state or of its own: hidden:mean",
@@ -94,7 +95,6 @@ def open_input(arguments: argparse.Namespace, report: ReadReport):
 def main() -> None:
     arguments = parse_arguments()
     output, report = arguments.output, ReadReport()
-    featurefile.pooling_kinds(arguments.pooling)
     featureforms.check_suffix(output)
     examples, described = open_input(arguments, report)
     with errors.naming(output):  # before minutes of work

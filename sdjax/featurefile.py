@@ -14,6 +14,8 @@ from sdjax.packed import Strings, packed
 
 STATES = ("cell", "hidden")
 POOLINGS = ("last", "mean", "max", "min")
+# As they may be asked for: of the state that is asked for besides, or of their own.
+POOLING_NAMES = (*POOLINGS, *(f"{s}:{kind}" for s in STATES for kind in POOLINGS))
 LAYERS = ("last", "all")
 
 
@@ -55,9 +57,8 @@ def pooling_kinds(pooling: str | Sequence[str]) -> tuple[str, ...]:
         InputError: there is no such pooling, one is named twice, or none is.
     """
     kinds = (pooling,) if isinstance(pooling, str) else pooling
-    names = {*POOLINGS, *(f"{state}:{kind}" for state in STATES for kind in POOLINGS)}
-    fits = isinstance(kinds, list | tuple) and all(kind in names for kind in kinds)
-    if not fits or not kinds or len(set(kinds)) < len(kinds):
+    known = isinstance(kinds, list | tuple) and all(k in POOLING_NAMES for k in kinds)
+    if not known or not kinds or len(set(kinds)) < len(kinds):
         raise InputError(
             f"pooling {pooling!r} does not exist: use one of {list(POOLINGS)}, or a"
             " list of different ones, such as hidden:mean and cell:last"

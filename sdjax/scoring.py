@@ -11,6 +11,7 @@ from sdjax.classifier import Classifier
 from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer, options_of
 from sdjax.terminal import printable
+from sdjax.text import Normalisation
 from sdjax.tracing import Scale, TracedText
 
 
@@ -69,13 +70,18 @@ class Scorer:
         return [(name,) for name in names[predicted].tolist()]
 
     @property
+    def normalisation(self) -> Normalisation:
+        """What is done to a text before it is read."""
+        return self._featurizer.normalisation
+
+    @property
     def scale(self) -> Scale:
         """The colours for the top unit's values."""
         return Scale.of(top_unit(self.classifier))
 
     def trace(self, text: str) -> TracedText:
         """Follow the top unit through a text."""
-        normalisation = self._featurizer.normalisation
+        normalisation = self.normalisation
         return TracedText(
             normalisation.shown(normalisation.encode(text)),
             self._featurizer.trace(text, [self.unit])[:, 0],

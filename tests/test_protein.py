@@ -12,6 +12,9 @@ from fixtures_run import assert_refused
 import train
 from sdjax import cli, featurefile, protein
 from sdjax.checkpoint import load_model
+from sdjax.classifier import Classifier
+from sdjax.convert.converted import write_checkpoint
+from sdjax.convert.imported import Imported
 from sdjax.corpus import Corpus
 from sdjax.errors import InputError, UnreadableText
 from sdjax.features import TextFeaturizer
@@ -126,6 +129,27 @@ def test_rows_that_are_no_proteins_are_counted_and_left_out(run, command, tmp_pa
     )
 
 
+def test_a_classifier_of_proteins_counts_what_it_cannot_read(run, command, tmp_path):
+    made = TextFeaturizer(run[1]).metadata()
+    weights = {"coef": np.ones((1, tiny.HIDDEN)), "intercept": np.zeros(1)}
+    classifier = Classifier(
+        task="binary",
+        classes=("a", "b"),
+        thresholds=np.full(1, 0.5),
+        metadata=made,
+        **weights,
+    )
+    classifier.save(tmp_path / "classifier")
+    lines = ["MSK", "hello", "MKV"]
+    (tmp_path / "some.txt").write_text("\n".join(lines) + "\n")
+    arguments = ("classify", tmp_path / "classifier")
+    done = command.sdjax(*arguments, "--input", tmp_path / "some.txt")
+    assert done.status == 0, done.err
+    assert "MKV" in done.out and "1 letter of no amino acid (first: row 1)" in done.err
+    typed = command.sdjax(*arguments, "MSK", "hello")
+    assert_refused(typed, "text 1: letter 'h' at place 1")
+
+
 def test_samples_are_letters_and_end_at_the_stop(run, command, tmp_path):
     loaded = load_model(run[1])
     sampling = Sampling(length=60)
@@ -175,8 +199,9 @@ def test_bytes_as_they_are_from_prepare_to_samples(command, tmp_path):
     corpus = Corpus.open(tmp_path / "corpus")
     read = [e.text for split in corpus.shards for e in corpus.examples(split)]
     assert sorted(read) == sorted(texts)
-    config = tiny.config(tmp_path / "corpus", train_steps=2, checkpoint_every_steps=2)
-    assert command.train(config, tmp_path / "run").status == 0
+    params = init_params(tiny.model(), jax.random.key(0))
+    parts = tiny.model(), params, corpus.normalisation, None, {}
+    write_checkpoint(Imported(*parts), tmp_path / "run")
     featurizer = TextFeaturizer.from_pretrained(tmp_path / "run")
     assert featurizer.metadata()["normalisation"]["cleaning"] == "none"
     assert len(featurizer.trace(texts[0])) == len(texts[0].encode())

@@ -48,7 +48,7 @@ def make_stack(cell: str, layers: int):
     return tuple(map(layer, range(layers)))
 
 
-@pytest.fixture(params=[("mlstm", 2), ("mlstm", 3), ("lstm", 3)], ids=str)
+@pytest.fixture(params=[("mlstm", 3), ("lstm", 2)], ids=str)
 def stack(request):
     return make_stack(*request.param)
 
@@ -142,12 +142,13 @@ def test_two_windows_with_carry_are_one_long_window(stack, tolerances):
     jax.tree.map(close, last, end)
 
 
-def test_a_reset_row_starts_from_zero_in_every_layer(stack, tolerances):
-    state = state_of(stack)
+def test_a_reset_row_starts_from_zero_in_every_layer(tolerances):
+    stack = make_stack("mlstm", 2)
+    state, run = state_of(stack), jax.jit(recurrence.run)
     zeros = jax.tree.map(np.zeros_like, state)
     reset = np.array([False, True, False])
-    _, mixed = recurrence.run(stack, INPUTS, state, reset)
-    _, fresh = recurrence.run(stack, INPUTS, zeros, ~reset)
+    _, mixed = run(stack, INPUTS, state, reset)
+    _, fresh = run(stack, INPUTS, zeros, ~reset)
     for part, new in zip(mixed, fresh, strict=True):
         assert_allclose(part[1], new[1], **tolerances["float32"])
 
@@ -211,9 +212,8 @@ def test_the_parameters_of_layers_have_their_own_names_and_the_first_its_old_one
     assert three.zero_state(2).cell.shape == (2, 3 * tiny.HIDDEN) == (2, 24)
 
 
-@pytest.mark.parametrize("normed", [True, False])
-def test_logits_of_a_stacked_model_are_the_equations(normed, tolerances):
-    model = tiny.model(num_layers=3, use_weight_norm=normed)
+def test_logits_of_a_stacked_model_are_the_equations(tolerances):
+    model = tiny.model(num_layers=3)
     params, batch = params_of(model), tiny.batch(B)
     out = model.apply(
         {"params": params}, batch.tokens[:-1], model.zero_state(B), np.ones(B, bool)
@@ -221,7 +221,7 @@ def test_logits_of_a_stacked_model_are_the_equations(normed, tolerances):
     layers = []
     for name in ("recurrent", "recurrent_1", "recurrent_2"):
         w = oracle.as_float64(params[name])
-        for key in ("wx", "wh", "wmx", "wmh") if normed else ():
+        for key in ("wx", "wh", "wmx", "wmh"):
             length = np.sqrt((w[key] ** 2).sum(axis=0))
             w[key] = w[key] * w.pop(key.replace("w", "g")) / length
         layers.append(w)

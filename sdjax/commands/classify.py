@@ -1,12 +1,12 @@
 """Score texts with a classifier, and show what its sentiment unit does in them."""
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 
-from sdjax.errors import InputError
+from sdjax.errors import InputError, UnreadableText
 
 _AT_ONCE = 4096  # texts in memory
 _ON_A_PAGE = 1000  # texts
@@ -74,6 +74,8 @@ def run(arguments) -> None:
     # A sentence does not need the room, and the time, of a whole batch.
     at_once = min(len(arguments.texts) or 64, arguments.batch_size)
     scorer = scoring.Scorer(classifier, loaded, batch_size=at_once)
+    if not arguments.texts:  # of what was typed in, the error itself says more
+        examples = _readable(examples, scorer.normalisation, report)
     colour = wants_colour(arguments.color, sys.stdout)
     on_page = []
     output = arguments.output
@@ -105,6 +107,19 @@ def run(arguments) -> None:
         print(f"{arguments.output}: {report.kept:,} texts")
     if report.skipped:
         print(report.summary(), file=sys.stderr)
+
+
+def _readable(
+    examples: Iterable[tuple[int, str]], normalisation, report
+) -> Iterator[tuple[int, str]]:
+    """Yield what the model's codec can read; count the rest."""
+    for row, text in examples:
+        try:
+            normalisation.encode(text)
+        except UnreadableText as error:
+            report.skip(error.reason, f"row {row}")
+            continue
+        yield row, text
 
 
 def _examples(arguments, report) -> Iterator[tuple[int, str]]:
