@@ -6,6 +6,9 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 RUN := runs/quickstart
+# Test files side by side, one per core.
+JOBS ?= logical
+PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 8 --dist loadfile
 NUMERICS := $(foreach room,recurrence model precision step features,tests/test_$(room).py)
 
 .PHONY: demo test check clean
@@ -29,13 +32,13 @@ demo: $(BIN)/.installed
 	  --test features/test.npz --out report
 
 test: $(BIN)/.installed
-	$(BIN)/python -m pytest
+	$(PYTEST)
 
 check: $(BIN)/.installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(BIN)/python -m pytest
-	SDJAX_TEST_OPTIMISED=1 $(BIN)/python -m pytest $(NUMERICS)
+	$(PYTEST)
+	SDJAX_TEST_OPTIMISED=1 $(PYTEST) $(NUMERICS)
 
 clean:
 	rm -rf $(VENV) data/synthetic data/labelled $(RUN) features report

@@ -32,6 +32,7 @@ def summary(
         learning_rate: the highest of the schedule.
         master_params, all_reduce_dtype: as for `step_memory`.
     """
+    parameters = _parameters(model)  # first: it refuses a cell that does not exist
     flops = flops_per_character(
         model.cell,
         model.hidden_size,
@@ -45,7 +46,7 @@ def summary(
     rows = {
         "devices": f"{devices} x {jax.local_devices()[0].device_kind}",
         "model": f"{model.cell}, {_units(model)}, {model.precision}",
-        "parameters": f"{_parameters(model):,}",
+        "parameters": f"{parameters:,}",
         "characters per update": f"{batch_size * window_size:,}",
         "updates per epoch": f"{len(windows):,} ({windows.padding:.1%} padding)",
         "updates in all": f"{total_steps:,}",
