@@ -1,6 +1,7 @@
-"""Eight host devices, strict promotion, and the table of tolerances."""
+"""Eight host devices, strict promotion, what is compiled shared, tolerances."""
 
 import os
+import tempfile
 
 # Before jax is imported: XLA reads its flags once. Without optimisation a train step
 # compiles eight times faster. `make check` runs the numerics a second time with
@@ -14,6 +15,13 @@ XLA_FLAGS = [
 if not os.environ.get("SDJAX_TEST_OPTIMISED"):
     XLA_FLAGS.append("--xla_backend_optimization_level=0")
 os.environ["XLA_FLAGS"] = " ".join([os.environ.get("XLA_FLAGS", ""), *XLA_FLAGS])
+
+# What one test compiles the next one reads, be it in another process.
+if "JAX_COMPILATION_CACHE_DIR" not in os.environ:
+    COMPILED = tempfile.TemporaryDirectory(prefix="sdjax-tests-")
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = COMPILED.name
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
 
 import jax  # noqa: E402
 import pytest  # noqa: E402
