@@ -36,7 +36,7 @@ def unit_weights(
     """Draw what every unit adds to the classifier, the top one marked.
 
     Args:
-        effects: float64[H], L1 weight times standard deviation.
+        effects: float64[H], L1 weight times the difference of the class means.
         top_unit: index of the unit to mark.
         path: of the PNG.
         name: of that unit, where its index is not.
@@ -66,7 +66,7 @@ def unit_weights(
         axes.set(
             title="Weight of every unit in the classifier",
             xlabel="unit",
-            ylabel="L1 weight \u00d7 spread of the unit",
+            ylabel="L1 weight \u00d7 difference of class means",
             xlim=(-0.02 * len(effects), 1.02 * len(effects)),
         )
         axes.margins(y=0.12)

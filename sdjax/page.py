@@ -21,9 +21,10 @@ HOW_TO_READ = {
     "that is high at k = 1 and flat from there says that one unit holds nearly all. "
     "Dashed: all units but these k, fitted again; where it stays high, others know it "
     "too. Hollow points: the classifier of all units.",
-    "unit_weights": "One line per unit: how much it moves the classifier's score, its "
-    "L1 weight times its standard deviation. One line that dwarfs the others is the "
-    "unit to look at; many of equal length say that the knowledge is spread over them.",
+    "unit_weights": "One line per unit: how far apart it moves the scores of the two "
+    "sides, its L1 weight times the difference of its class means. One line that "
+    "dwarfs the others is the unit to look at; many of equal length say that the "
+    "knowledge is spread over them.",
     "data_efficiency": "Mean test accuracy over the draws; the band reaches from the "
     "worst draw to the best. The strength of the penalty is chosen on valid at each "
     "size. The top unit was found with all labels; its curve says how few it takes to "
@@ -209,7 +210,7 @@ def _method(result: ProbeResult, words: BagOfWords | None) -> list[str]:
         "Features are the raw states after a text's last character. All units: L1 "
         f"logistic regression{each}; valid chose its strength by "
         f"{tables.CRITERIA[criterion]}. k units: logistic regression on those of "
-        "largest L1 weight times standard deviation (L2, C = 1, standardised). "
+        "largest L1 weight times difference of class means (L2, C = 1, standardised). "
         "Everything is fitted on train; test was only measured."
     )
     if task == "multilabel":

@@ -38,7 +38,8 @@ class ProbeResult:
     """Everything that the probe found.
 
     `order` holds all units, the largest effect first: the absolute L1 weight times the
-    unit's standard deviation on train, of several columns the largest. Equal effects
+    difference of the unit's class means on train, which is how far apart the unit alone
+    moves the scores of the two sides, of several columns the largest. Equal effects
     (the many zeros among them) are ordered by the absolute difference of class means.
     """
 
@@ -135,8 +136,8 @@ def run_probe(
 
     Reference:
         Radford et al. 2017, "Learning to generate reviews and discovering sentiment",
-        section 3.3 and 4.1. They rank by the weight alone; ours moves little between
-        texts where a unit hardly varies, whatever its weight.
+        section 3.3 and 4.1. They rank by the weight alone; ours moves no score where
+        a unit hardly varies, or is the same on both sides, whatever its weight.
     """
     targets, data = prepare_splits(train, valid, test)
     sweep, fitted = sweep_strengths(
@@ -145,9 +146,9 @@ def run_probe(
     best = choose_strength(sweep)
     strength, fits = sweep[best].strength, fitted[best]
     classifier = tuned(classifier_of(targets, fits), data["valid"])
-    spread = data["train"].features.std(axis=0, dtype=np.float64)
-    effects = classifier.coef * spread
-    order = rank_units(effects, data["train"].features, data["train"].columns)
+    features, columns = data["train"].features, data["train"].columns
+    effects = classifier.coef * class_differences(features, columns)
+    order = rank_units(effects, features, columns)
     ks = _curve_sizes(sweep[best].nonzero)
     column = int(np.argmax(np.abs(effects[:, order[0]])))
     own = [
@@ -232,6 +233,21 @@ def extreme_examples(
     return rows[:count], rows[::-1][:count]
 
 
+def class_differences(features: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return how far the means of the two sides are apart, float64[columns, H].
+
+    Args:
+        features: float32[N, H].
+        columns: {0, 1}[N, columns].
+    """
+    differences = [
+        features[labels == 1].mean(axis=0, dtype=np.float64)
+        - features[labels == 0].mean(axis=0, dtype=np.float64)
+        for labels in columns.T
+    ]
+    return np.abs(differences)
+
+
 def rank_units(
     effects: np.ndarray, features: np.ndarray, columns: np.ndarray
 ) -> np.ndarray:
@@ -245,12 +261,8 @@ def rank_units(
     Returns:
         int64[H], unit indices, the strongest first; equal in both: the lower index.
     """
-    differences = [
-        features[labels == 1].mean(axis=0, dtype=np.float64)
-        - features[labels == 0].mean(axis=0, dtype=np.float64)
-        for labels in columns.T
-    ]
-    return np.lexsort((-np.abs(differences).max(axis=0), -np.abs(effects).max(axis=0)))
+    differences = class_differences(features, columns)
+    return np.lexsort((-differences.max(axis=0), -np.abs(effects).max(axis=0)))
 
 
 def _split(targets: Targets, given: FeatureSet) -> Split:

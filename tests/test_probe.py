@@ -155,8 +155,26 @@ def test_a_unit_that_hardly_varies_is_not_the_top_one_for_its_large_weight():
     result = probe.run_probe(*data, strengths=[1e5], n_jobs=1)
     assert np.argmax(np.abs(result.classifier.coef)) == 7
     assert result.top_unit.index == UNIT
-    spread = data[0].features.std(axis=0, dtype=np.float64)
-    np.testing.assert_allclose(result.effects, result.classifier.coef * spread)
+    sides = [data[0].features[data[0].labels == label] for label in (0, 1)]
+    apart = np.subtract(*(side.mean(axis=0, dtype=np.float64) for side in sides))
+    expected = result.classifier.coef * np.abs(apart)
+    np.testing.assert_allclose(result.effects, expected)
+
+
+def test_a_unit_that_swings_widely_on_both_sides_is_not_the_top_one():
+    """It may well have a weight: it can take out of others what they share with it."""
+    data = splits()
+    for n, split in enumerate(data):
+        noise = np.random.default_rng(n).normal(0, 50, len(split)).astype(np.float32)
+        for label in (0, 1):
+            noise[split.labels == label] -= noise[split.labels == label].mean()
+        split.features[:, 7] = noise
+        split.features[:, UNIT] += noise
+    result = probe.run_probe(*data, strengths=[1.0], n_jobs=1)
+    spread = np.abs(result.classifier.coef[0]) * data[0].features.std(axis=0)
+    assert np.argmax(spread) in (7, UNIT) and spread[7] > 0.5 * spread[UNIT]
+    effects = np.abs(result.effects[0])
+    assert effects[7] < 0.3 * effects[UNIT]
 
 
 def test_the_ablation_fits_all_but_the_strongest_again():
