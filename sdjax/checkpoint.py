@@ -226,17 +226,25 @@ def check_same_run(saved: dict, wanted: dict, place: Path) -> None:
     """
     # Older checkpoints do not say how many layers there are: one.
     saved = saved | {"model": {"num_layers": 1} | saved["model"]}
-    differences = [
-        f"{part}.{key} is {saved[part].get(key)!r} there and {value!r} here"
+    found = [
+        difference
         for part in ("model", "corpus", "stream")
-        for key, value in wanted[part].items()
-        if key != "precision" and saved[part].get(key) != value
+        for difference in differences(saved[part], wanted[part], f"{part}.")
     ]
-    if differences:
+    if found:
         raise InputError(
-            f"{place} holds a run of something else: {'; '.join(differences)};"
+            f"{place} holds a run of something else: {'; '.join(found)};"
             " use another --workdir, or the settings of that run"
         )
+
+
+def differences(saved: dict, wanted: dict, prefix: str = "") -> list[str]:
+    """Say of each setting that differs what it is there and here; not of precision."""
+    return [
+        f"{prefix}{key} is {saved.get(key)!r} there and {value!r} here"
+        for key, value in wanted.items()
+        if key != "precision" and saved.get(key) != value
+    ]
 
 
 class Loaded(NamedTuple):

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sdjax.checkpoint import load_model, model_config
+from sdjax.checkpoint import differences, load_model, model_config
 from sdjax.errors import InputError
 from sdjax.model import LanguageModel
 
@@ -18,16 +18,11 @@ def load_initial(path: Path, model: LanguageModel) -> dict:
         InputError: as `load_model`; or the checkpoint is of another model: names each
             setting that differs, with both values.
     """
-    loaded = load_model(path, model.precision)
-    there, here = model_config(loaded.model), model_config(model)
-    differences = [
-        f"{key} is {there[key]!r} there and {value!r} here"
-        for key, value in here.items()
-        if there[key] != value
-    ]
-    if differences:
+    loaded = load_model(path)
+    found = differences(model_config(loaded.model), model_config(model))
+    if found:
         raise InputError(
-            f"initial_checkpoint {path} is of another model: {'; '.join(differences)};"
+            f"initial_checkpoint {path} is of another model: {'; '.join(found)};"
             " set config.model as it is there"
         )
     return loaded.params

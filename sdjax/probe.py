@@ -20,7 +20,7 @@ from sdjax.sweep import (
     tuned,
 )
 from sdjax.targets import Targets, read_targets, squeezed
-from sdjax.topunit import TopUnit, describe_unit
+from sdjax.topunit import TopUnit, class_differences, describe_unit
 
 _DROPPED = (1, 4, 16, 64)  # units left out by the ablation; each takes a whole fit
 
@@ -231,21 +231,6 @@ def extreme_examples(
     count = min(count, len(feature_set) // 2)
     rows = np.argsort(-sign * feature_set.features[:, unit], kind="stable").tolist()
     return rows[:count], rows[::-1][:count]
-
-
-def class_differences(features: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return how far the means of the two sides are apart, float64[columns, H].
-
-    Args:
-        features: float32[N, H].
-        columns: {0, 1}[N, columns].
-    """
-    differences = [
-        features[labels == 1].mean(axis=0, dtype=np.float64)
-        - features[labels == 0].mean(axis=0, dtype=np.float64)
-        for labels in columns.T
-    ]
-    return np.abs(differences)
 
 
 def rank_units(

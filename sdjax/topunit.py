@@ -28,6 +28,21 @@ class TopUnit:
     quantiles: dict[str, dict[str, float]]  # by side, then by quantile; test split
 
 
+def class_differences(features: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return how far the means of the two sides are apart, float64[columns, H].
+
+    Args:
+        features: float32[N, H].
+        columns: {0, 1}[N, columns].
+    """
+    differences = [
+        features[labels == 1].mean(axis=0, dtype=np.float64)
+        - features[labels == 0].mean(axis=0, dtype=np.float64)
+        for labels in columns.T
+    ]
+    return np.abs(differences)
+
+
 def describe_unit(
     unit: int,
     column: int,
