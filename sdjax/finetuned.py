@@ -22,7 +22,7 @@ from sdjax.sources import read_examples
 from sdjax.step import create_train_state
 from sdjax.sweep import Split
 from sdjax.targets import Targets, read_targets
-from sdjax.topunit import describe_unit
+from sdjax.topunit import class_differences, describe_unit
 
 
 def read_splits(
@@ -174,8 +174,11 @@ class Folder:
         return f"{table}\nclassifier: {self.path / 'classifier'}"
 
     def _strongest(self, classifier: Classifier, data: Mapping[str, Split]) -> dict:
-        """Describe the unit whose weight times spread is largest; fitted on valid."""
-        effects = np.abs(classifier.coef * data["valid"].features.std(axis=0))
+        """Describe the unit of the largest effect, as in the probe; fitted on valid."""
+        valid = data["valid"]
+        effects = np.abs(
+            classifier.coef * class_differences(valid.features, valid.columns)
+        )
         column, unit = np.unravel_index(effects.argmax(), effects.shape)
         fits = [
             LinearFit(w, float(b))
