@@ -14,16 +14,17 @@ import sys
 from pathlib import Path
 
 from sdjax import bulk, errors, featurefile, featureforms, sources
-from sdjax.commands.arguments import add_normalise
+from sdjax.arguments import ArgumentParser, add_normalise
 from sdjax.corpus import Corpus
 from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer
 from sdjax.featurework import FeatureWork
 from sdjax.readreport import ReadReport
+from sdjax.text import CLEANINGS
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = errors.ArgumentParser(
+    parser = ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
@@ -56,7 +57,7 @@ def parse_arguments() -> argparse.Namespace:
         help="of a stack of layers: the last one's state, or all side by side",
     )
     add("--batch-size", type=int, default=64, help="texts at once, over all devices")
-    add_normalise(parser)
+    add_normalise(parser, CLEANINGS)
     add("--precision", help="compute in fp32, bf16 or fp16")
     add(
         "--max-bad-fraction",

@@ -10,6 +10,7 @@ import numpy as np
 from scipy.special import expit, softmax
 
 from sdjax.errors import InputError, naming
+from sdjax.files import write_whole
 
 FORMAT = "sdjax-classifier-1"
 TASKS = ("binary", "multiclass", "multilabel")
@@ -147,13 +148,7 @@ class Classifier:
             for name in ARRAYS:
                 array = np.ascontiguousarray(getattr(self, name), np.float64)
                 np.save(folder / f"{name}.npy", array, allow_pickle=False)
-            temporary = folder / f".{DATA}.{os.getpid()}.tmp"
-            try:
-                temporary.write_text(text, encoding="utf-8")
-                os.replace(temporary, folder / DATA)
-            except BaseException:
-                temporary.unlink(missing_ok=True)
-                raise
+            write_whole(folder / DATA, text.encode())
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Classifier":

@@ -4,6 +4,7 @@ import importlib
 import sys
 
 from sdjax import errors
+from sdjax.arguments import ArgumentParser
 
 # One module of sdjax.commands each. They import what they need when they run:
 # `sdjax prepare` must not wait for jax.
@@ -31,8 +32,8 @@ def _run() -> None:
     arguments.run(arguments)
 
 
-def _parser() -> errors.ArgumentParser:
-    parser = errors.ArgumentParser(prog="sdjax", description=__doc__)
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(prog="sdjax", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:
         module = importlib.import_module(f"sdjax.commands.{name}")

@@ -1,6 +1,5 @@
 """What went wrong, in one line that names the value, the place and the fix."""
 
-import argparse
 import contextlib
 import errno
 import os
@@ -21,13 +20,6 @@ class UnreadableText(InputError):
 
     def __reduce__(self):  # from a worker of another process
         return type(self), (self.reason, str(self))
-
-
-class ArgumentParser(argparse.ArgumentParser):
-    """The standard one, but what is wrong is an `InputError`, without the usage."""
-
-    def error(self, message: str):
-        raise InputError(f"{message}; see {self.prog} --help")
 
 
 _FIXES = {

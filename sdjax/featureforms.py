@@ -7,7 +7,6 @@ In Parquet texts and ids are strings, and the metadata is the file's.
 """
 
 import json
-import os
 import zipfile
 from collections.abc import Collection
 from pathlib import Path
@@ -16,6 +15,7 @@ import numpy as np
 
 from sdjax import featureparquet
 from sdjax.errors import InputError
+from sdjax.files import move_files, replacing, write_whole
 
 FORMAT = "sdjax-features-1"
 SUFFIXES = (".npz", ".npy", ".parquet")
@@ -62,8 +62,7 @@ def install(folder: Path, columns: Collection[str], path: Path, metadata: dict) 
     if path.suffix == ".npy":
         _install_npy(folder, path, names, metadata)
         return
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
+    with replacing(path, durable=True) as temporary:
         if path.suffix == ".npz":
             with zipfile.ZipFile(temporary, "w", allowZip64=True) as archive:
                 for name in names:
@@ -73,12 +72,6 @@ def install(folder: Path, columns: Collection[str], path: Path, metadata: dict) 
                     np.lib.format.write_array(file, data)
         else:
             featureparquet.write(folder, temporary, names, as_bytes(metadata))
-        with open(temporary, "rb+") as file:
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
@@ -140,23 +133,8 @@ def _install_npy(folder: Path, path: Path, names: list[str], metadata: dict) -> 
     described.unlink(missing_ok=True)  # from here on the older file does not open
     for name in OPTIONAL:
         _beside(path, name).unlink(missing_ok=True)
-    for name in names:
-        os.replace(folder / f"{name}.npy", _beside(path, name))
-    write_atomically(described, as_bytes(metadata | {"columns": names}))
-
-
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a small file so that after a power cut it is the old or the new one."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with open(temporary, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    move_files((folder / f"{name}.npy", _beside(path, name)) for name in names)
+    write_whole(described, as_bytes(metadata | {"columns": names}), durable=True)
 
 
 def _read_npy(path: Path) -> tuple[dict, bytes | None]:

@@ -16,6 +16,7 @@ import numpy as np
 
 from sdjax import featureforms
 from sdjax.errors import InputError, naming
+from sdjax.files import write_whole
 from sdjax.packed import packed
 from sdjax.sources import Example
 
@@ -153,7 +154,7 @@ class FeatureWork:
 
     def _save(self, done: dict) -> None:
         data = json.dumps({"identity": self._identity, **done}, indent=1).encode()
-        featureforms.write_atomically(self._folder / "progress.json", data)
+        write_whole(self._folder / "progress.json", data, durable=True)
         self._done = done
 
     def _resume(self) -> None:

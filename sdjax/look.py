@@ -1,7 +1,6 @@
 """One look for every figure; data in, a PNG and an SVG out."""
 
 import io
-import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -9,6 +8,8 @@ from pathlib import Path
 import matplotlib
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
+
+from sdjax.files import write_whole
 
 DPI = 200
 WIDTH = 5.8  # inches; narrow, so that its text stays readable on a phone
@@ -123,15 +124,9 @@ def _figure(width: float, height: float, draw: Callable[[Figure], None]) -> Figu
 
 
 def _write(path: Path, figure: Figure, **options) -> None:
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     metadata = {"Date": None} if path.suffix == ".svg" else None
     buffer = io.BytesIO()
     figure.savefig(
         buffer, format=path.suffix[1:], dpi=DPI, metadata=metadata, **options
     )
-    try:
-        temporary.write_bytes(buffer.getvalue())
-        os.replace(temporary, path)
-    except BaseException:
-        temporary.unlink(missing_ok=True)
-        raise
+    write_whole(path, buffer.getvalue())

@@ -2,7 +2,6 @@
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -14,6 +13,7 @@ from tensorboardX.proto.event_pb2 import Event, SessionLog
 from tensorboardX.proto.summary_pb2 import Summary
 
 from sdjax.errors import InputError, naming
+from sdjax.files import write_whole
 
 
 def bits_per_character(nats: float, predicted: int) -> float:
@@ -134,10 +134,9 @@ class MetricsLog:
     def __init__(self, workdir: Path, step: int):
         self.path, events = workdir / "metrics.jsonl", workdir / "tensorboard"
         kept = [r for r in read_metrics(self.path) if r["step"] <= step]
-        temporary = self.path.with_suffix(".jsonl.tmp")
         with naming(workdir):
-            temporary.write_text("".join(json.dumps(r) + "\n" for r in kept))
-            os.replace(temporary, self.path)
+            lines = "".join(json.dumps(r) + "\n" for r in kept)
+            write_whole(self.path, lines.encode())
             self._file = self.path.open("a", encoding="utf-8")
             events.mkdir(exist_ok=True)
             # Not SummaryWriter: its thread dies of a full disk, and then the queue to

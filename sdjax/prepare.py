@@ -19,16 +19,10 @@ from tqdm import tqdm
 from sdjax.blocks import BLOCK_BYTES, Block, blocks_of
 from sdjax.corpus import FORMAT_VERSION, MANIFEST, SPLITS, Corpus, read_manifest
 from sdjax.errors import InputError
+from sdjax.files import write_whole
 from sdjax.plan import DEDUP_RULES, SPLIT_RULES, Plan
 from sdjax.readreport import ReadReport
-from sdjax.segments import (
-    DIGEST,
-    Layout,
-    encode_block,
-    read_marker,
-    write_segment,
-    write_whole,
-)
+from sdjax.segments import DIGEST, Layout, encode_block, read_marker, write_segment
 from sdjax.shards import Holdout, Run, plan_runs, read_run, write_run
 from sdjax.sources import Example
 from sdjax.text import Normalisation

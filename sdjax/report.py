@@ -13,6 +13,7 @@ from sdjax.coloured_text import TracedText, coloured_texts
 from sdjax.efficiency import Efficiency
 from sdjax.errors import InputError, naming
 from sdjax.featurefile import FeatureSet
+from sdjax.files import move_files
 from sdjax.page import HOW_TO_READ
 from sdjax.probe import ProbeResult
 from sdjax.targets import squeezed
@@ -125,8 +126,8 @@ def write_report(
             (folder / stale).unlink(missing_ok=True)
         result.classifier.save(folder / CLASSIFIER)
         names = sorted(path.name for path in staged.iterdir())
-        for name in (*(n for n in names if n not in (PAGE, DATA)), PAGE, DATA):
-            os.replace(staged / name, folder / name)
+        in_order = (*(n for n in names if n not in (PAGE, DATA)), PAGE, DATA)
+        move_files((staged / name, folder / name) for name in in_order)
     return folder / PAGE
 
 

@@ -20,6 +20,7 @@ from xxhash import xxh3_128_digest
 
 from sdjax.blocks import Block
 from sdjax.errors import UnreadableText
+from sdjax.files import write_whole
 from sdjax.readreport import ReadReport
 from sdjax.text import Normalisation
 
@@ -128,13 +129,6 @@ def write_segment(
         size = file.tell()
     marker = {"reviews": len(reviews), "bytes": size, "report": report.as_json()}
     write_whole(_marker(path), json.dumps(marker).encode())
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all."""
-    temporary = path.with_name(path.name + ".tmp")
-    temporary.write_bytes(content)
-    os.replace(temporary, path)
 
 
 def read_marker(path: Path) -> tuple[int, ReadReport] | None:

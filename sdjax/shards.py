@@ -14,15 +14,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sdjax.files import write_whole
 from sdjax.readreport import ReadReport
-from sdjax.segments import (
-    Layout,
-    read_marker,
-    read_places,
-    read_sizes,
-    write_segment,
-    write_whole,
-)
+from sdjax.segments import Layout, read_marker, read_places, read_sizes, write_segment
 
 _SPREAD_PARTS = 4  # of a shard where copies are kept and lie anywhere in their part
 

@@ -13,15 +13,15 @@ sentiment word with what it is said about (`is_held_out`).
 import csv
 import functools
 import hashlib
+import io
 import itertools
-import os
 import re
-import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from sdjax.files import write_whole
 from sdjax.sources import Example
 from sdjax.synthetic_words import (
     ASPECTS,
@@ -165,18 +165,11 @@ def _distinct(examples: Iterator[Example]) -> Iterator[Example]:
 
 
 def _write_csv(path: Path, header: tuple[str, ...], rows: list[tuple]) -> None:
-    descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with open(descriptor, "w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(header)
-            writer.writerows(rows)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(name, path)
-    except BaseException:
-        Path(name).unlink(missing_ok=True)
-        raise
+    table = io.StringIO()
+    writer = csv.writer(table, lineterminator="\n")
+    writer.writerow(header)
+    writer.writerows(rows)
+    write_whole(path, table.getvalue().encode(), durable=True)
 
 
 def _draws(count: int, seed: int, stream: int) -> Iterator[tuple[int, list]]:

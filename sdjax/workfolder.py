@@ -8,7 +8,6 @@ import contextlib
 import errno
 import fcntl
 import json
-import os
 import shutil
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ from pathlib import Path
 
 from sdjax.corpus import MANIFEST, SPLITS
 from sdjax.errors import InputError
+from sdjax.files import name_folder, sync, write_whole
 from sdjax.workers import WorkerDied
 
 _LOCK, _REQUEST = "lock", "request.json"
@@ -92,24 +92,14 @@ def publish(corpus: Path, folder: Path, manifest: dict) -> None:
     with ThreadPoolExecutor(
         16
     ) as pool:  # one by one it would take several times as long
-        list(pool.map(_sync, [*files, *(corpus / split for split in SPLITS)]))
-    (corpus / MANIFEST).write_text(json.dumps(manifest, indent=1) + "\n")
-    _sync(corpus / MANIFEST)
-    _sync(corpus)
+        list(pool.map(sync, [*files, *(corpus / split for split in SPLITS)]))
+    text = json.dumps(manifest, indent=1) + "\n"
+    write_whole(corpus / MANIFEST, text.encode(), durable=True)
+    sync(corpus)
     try:
-        os.rename(corpus, folder)
-    except OSError as error:
-        if error.errno not in (errno.ENOTEMPTY, errno.EEXIST, errno.ENOTDIR):
-            raise
+        name_folder(corpus, folder)
+    except FileExistsError as error:
         raise InputError(
             f"{folder}: was filled by someone else meanwhile; choose another folder"
         ) from error
-    _sync(folder.absolute().parent)
-
-
-def _sync(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync(folder.absolute().parent)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from fixtures_run import assert_refused, in_a_process
 
-from sdjax import corpus, synthetic
+from sdjax import corpus, files
 from sdjax.corpus import Corpus
 from sdjax.evaluate import evaluator
 from sdjax.metrics import read_metrics
@@ -77,7 +77,7 @@ def test_labelled_where_nothing_can_be_written(
     arguments = ["labelled", "--counts", "6/4/2", "--out"]
     refused = command.sdjax(*arguments, below_a_file)
     assert_refused(refused, str(below_a_file), "another path", status=1)
-    monkeypatch.setattr(synthetic.os, "fsync", raise_no_space)
+    monkeypatch.setattr(files.os, "fsync", raise_no_space)
     refused = command.sdjax(*arguments, tmp_path / "a")
     assert_refused(refused, str(tmp_path / "a"), "No space", "free", status=1)
     assert not list((tmp_path / "a").iterdir())

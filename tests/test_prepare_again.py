@@ -40,8 +40,8 @@ STAGES = [
     (prepare_module, "write_segment", 1),
     (prepare_module, "write_segment", 3),
     (prepare_module, "write_run", 3),
-    (workfolder, "_sync", 2),
-    (workfolder, "_sync", 27),
+    (workfolder, "sync", 2),
+    (workfolder, "sync", 27),
 ]
 STAGE_NAMES = [f"{name}-{number}" for _, name, number in STAGES]
 
@@ -152,7 +152,7 @@ prepare.prepare(examples, folder, report=report, source={"name": "x"}, shards=(5
 
 @pytest.mark.parametrize(
     ("module", "stage"),
-    [("prepare", "write_segment"), ("prepare", "write_run"), ("workfolder", "_sync")],
+    [("prepare", "write_segment"), ("prepare", "write_run"), ("workfolder", "sync")],
 )
 def test_kill_9_leaves_nothing_that_opens(tmp_path, module, stage):
     folder = tmp_path / "c"

@@ -60,8 +60,8 @@ def run(arguments) -> None:
     from sdjax import explain, scoring
     from sdjax.checkpoint import load_model
     from sdjax.classifier import Classifier
+    from sdjax.files import row_file, whole_text
     from sdjax.readreport import ReadReport
-    from sdjax.rowfile import row_file, whole
     from sdjax.terminal import wants_colour
 
     classifier = Classifier.load(arguments.classifier)
@@ -100,7 +100,7 @@ def run(arguments) -> None:
             explain.Explained(scorer.trace(s.text), scoring.verdict(scorer.unit, s))
             for s in tqdm(on_page, "trace", disable=None, leave=False)
         ]
-        with whole(arguments.html) as file:
+        with whole_text(arguments.html) as file:
             file.write(explain.page(classifier, explained))
         print(f"{arguments.html}: {len(on_page):,} of {report.kept:,} texts")
     if output:

@@ -42,7 +42,7 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> None:
-    from sdjax.convert.staging import refuse_existing
+    from sdjax.files import refuse_existing
 
     if arguments.fold and arguments.origin:
         raise InputError("--fold goes with --to: what comes in stays as it is")

@@ -3,7 +3,8 @@
 import sys
 from pathlib import Path
 
-from sdjax.commands.arguments import add_normalise
+from sdjax.arguments import add_normalise
+from sdjax.text import CLEANINGS
 
 
 def add_arguments(parser) -> None:
@@ -39,7 +40,7 @@ def add_arguments(parser) -> None:
         "--lm-weight", type=float, default=0.1, help="of the language model's loss"
     )
     parser.add_argument("--seed", type=int, default=0, help="of the order of texts")
-    add_normalise(parser)
+    add_normalise(parser, CLEANINGS)
     parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
     parser.add_argument("--max-bad-fraction", type=float, default=0.01)
 

@@ -5,8 +5,9 @@ import sys
 import time
 from pathlib import Path
 
-from sdjax.commands.arguments import add_normalise
+from sdjax.arguments import add_normalise
 from sdjax.errors import InputError
+from sdjax.text import CLEANINGS
 
 
 def add_arguments(parser) -> None:
@@ -46,7 +47,7 @@ def add_arguments(parser) -> None:
         help="hold the classifier's top unit at + and at -, side by side",
     )
     parser.add_argument("--batch-size", type=int, default=64, help="samples at once")
-    add_normalise(parser)
+    add_normalise(parser, CLEANINGS)
     parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
     parser.add_argument("--out", type=Path, metavar="FILE.jsonl")
 
@@ -55,8 +56,8 @@ def run(arguments) -> None:
     from sdjax import steer
     from sdjax.checkpoint import load_model
     from sdjax.classifier import Classifier
+    from sdjax.files import check_row_path, row_file
     from sdjax.generate import Sampling, generate, unit_text
-    from sdjax.rowfile import check_path, row_file
     from sdjax.scoring import Scorer
     from sdjax.text import Normalisation
 
@@ -70,7 +71,7 @@ def run(arguments) -> None:
     if arguments.contrast and arguments.classifier is None:
         raise InputError("--contrast holds the top unit of a classifier: --classifier")
     if arguments.out is not None:
-        check_path(arguments.out)  # before the work
+        check_row_path(arguments.out)  # before the work
     classifier = arguments.classifier and Classifier.load(arguments.classifier)
     hold = steer.conditions(arguments.unit, classifier, arguments.contrast)
     loaded = load_model(arguments.checkpoint, arguments.precision)

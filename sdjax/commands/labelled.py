@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sdjax import errors
-from sdjax.commands.arguments import three
+from sdjax.arguments import three
 from sdjax.errors import InputError
 
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from sdjax.commands.arguments import three
+from sdjax.arguments import three
 from sdjax.errors import InputError
 from sdjax.text import CLEANINGS, CODECS
 

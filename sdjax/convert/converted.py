@@ -8,7 +8,7 @@ import orbax.checkpoint as ocp
 from sdjax import orbax_failures as failures
 from sdjax.checkpoint import FORMAT_VERSION, fingerprint, model_config
 from sdjax.convert.imported import Imported
-from sdjax.convert.staging import staged
+from sdjax.files import staged
 
 
 def write_checkpoint(imported: Imported, out: Path) -> None:

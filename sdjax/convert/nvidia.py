@@ -24,8 +24,8 @@ from sdjax.convert import torchfile
 from sdjax.convert.imported import Imported, checked, file_source
 from sdjax.convert.nvidia_classifier import read_classifier
 from sdjax.convert.published import flatten
-from sdjax.convert.staging import staged
 from sdjax.errors import InputError
+from sdjax.files import staged
 from sdjax.model import LanguageModel, layer_name
 from sdjax.text import Normalisation
 

@@ -12,8 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from sdjax.convert.imported import Imported, checked, file_source, without_floor
-from sdjax.convert.staging import staged
 from sdjax.errors import InputError
+from sdjax.files import staged
 from sdjax.model import LanguageModel
 from sdjax.text import Normalisation
 

@@ -18,8 +18,8 @@ from safetensors.numpy import save_file
 
 from sdjax.convert.card import card
 from sdjax.convert.imported import Imported, checked, file_source
-from sdjax.convert.staging import staged
 from sdjax.errors import InputError
+from sdjax.files import staged
 from sdjax.model import LanguageModel, init_params
 from sdjax.text import Normalisation
 

@@ -23,8 +23,8 @@ import numpy as np
 from sdjax import protein
 from sdjax.convert import unpickle
 from sdjax.convert.imported import Imported, checked, file_source, without_floor
-from sdjax.convert.staging import staged
 from sdjax.errors import InputError
+from sdjax.files import staged
 from sdjax.model import LanguageModel, layer_name
 from sdjax.text import Normalisation
 
