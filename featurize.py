@@ -13,14 +13,15 @@ import argparse
 import sys
 from pathlib import Path
 
-from sdjax import bulk, errors, featurefile, featureforms, sources
+from sdjax import bulk, errors, featurefile, featureforms
 from sdjax.arguments import ArgumentParser, add_normalise
-from sdjax.corpus import Corpus
+from sdjax.data import sources
+from sdjax.data.corpus import Corpus
+from sdjax.data.read_report import ReadReport
+from sdjax.data.text import CLEANINGS
 from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer
 from sdjax.featurework import FeatureWork
-from sdjax.readreport import ReadReport
-from sdjax.text import CLEANINGS
 
 
 def parse_arguments() -> argparse.Namespace:

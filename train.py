@@ -20,7 +20,10 @@ from tqdm import tqdm
 from configs.checks import check, check_codec, rows_of_each
 from sdjax import errors, hosts
 from sdjax.checkpoint import check_same_run, model_config
-from sdjax.corpus import Corpus
+from sdjax.data.corpus import Corpus
+from sdjax.data.prefetch import Prefetch
+from sdjax.data.text import VOCABULARY_SIZES
+from sdjax.data.windows import Batch, Windows
 from sdjax.devices import split_batch, spread, zero_carry
 from sdjax.errors import InputError
 from sdjax.evaluate import evaluator
@@ -32,11 +35,8 @@ from sdjax.model import LanguageModel, init_params
 from sdjax.offload import placement
 from sdjax.optim import optimizer, scaled_learning_rate, schedule
 from sdjax.precision import loss_scale, resumed_loss_scale
-from sdjax.prefetch import Prefetch
 from sdjax.step import TrainState, create_train_state
 from sdjax.summary import memory_summary, summary
-from sdjax.text import VOCABULARY_SIZES
-from sdjax.windows import Batch, Windows
 
 # Steps that the devices may be behind: enough that they never wait for the host, few
 # enough that the bar moves with every step and Ctrl-C is answered within a few.

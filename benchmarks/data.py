@@ -6,9 +6,9 @@ from typing import NamedTuple
 from tqdm import tqdm
 
 from benchmarks.interleave import spread
-from sdjax.corpus import Corpus
+from sdjax.data.corpus import Corpus
+from sdjax.data.windows import Windows
 from sdjax.devices import split_batch
-from sdjax.windows import Windows
 
 
 class Row(NamedTuple):

@@ -6,9 +6,9 @@ import jax
 
 from benchmarks.interleave import interleave, ratio, spread
 from benchmarks.train import EMBEDDING, VOCABULARY
+from sdjax.data.text import Normalisation
 from sdjax.generate import Sampling, generate
 from sdjax.model import LanguageModel, init_params
-from sdjax.text import Normalisation
 
 
 class Row(NamedTuple):

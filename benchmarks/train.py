@@ -12,13 +12,13 @@ import numpy as np
 from benchmarks.interleave import interleave, ratio, spread
 from sdjax import recurrence
 from sdjax.cell import dot, flops_per_character
+from sdjax.data.windows import Batch
 from sdjax.devices import parallel_train_step, replicate, split_batch, zero_carry
 from sdjax.devices import spread as spread_rows
 from sdjax.model import LanguageModel, init_params
 from sdjax.optim import optimizer
 from sdjax.precision import loss_scale, policy
 from sdjax.step import create_train_state
-from sdjax.windows import Batch
 
 EMBEDDING, VOCABULARY = 64, 256
 SQUARE = 4096  # the product that a machine's rate is measured with

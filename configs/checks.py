@@ -2,8 +2,8 @@
 
 from ml_collections import ConfigDict
 
+from sdjax.data.text import VOCABULARY_SIZES
 from sdjax.errors import InputError
-from sdjax.text import VOCABULARY_SIZES
 
 
 def check(config: ConfigDict) -> None:

@@ -8,11 +8,11 @@ from typing import NamedTuple
 
 import orjson
 
-from sdjax import streams
-from sdjax.readers import JSON_FORMATS, LINE_FORMATS, Record, line_records
-from sdjax.readreport import ReadReport
-from sdjax.sources import Dataset, Example, File, Keys, as_label
-from sdjax.streams import begin_of_text, line_blocks, lines_of, split
+from sdjax.data import streams
+from sdjax.data.formats import JSON_FORMATS, LINE_FORMATS, Record, line_records
+from sdjax.data.read_report import ReadReport
+from sdjax.data.sources import Dataset, Example, File, Keys, as_label
+from sdjax.data.streams import begin_of_text, line_blocks, lines_of, split
 
 BLOCK_BYTES = 16 * 2**20  # of lines, or characters of records, handed on together
 # An example with the place that messages name: (place, text, label).

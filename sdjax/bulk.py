@@ -5,12 +5,12 @@ from collections.abc import Iterable, Iterator
 
 from tqdm import tqdm
 
+from sdjax.data.read_report import ReadReport
+from sdjax.data.sources import Example
+from sdjax.data.text import Normalisation
 from sdjax.errors import UnreadableText
 from sdjax.features import TextFeaturizer
 from sdjax.featurework import FeatureWork
-from sdjax.readreport import ReadReport
-from sdjax.sources import Example
-from sdjax.text import Normalisation
 
 # What a block may hold: enough texts to sort by length, few enough to lose in a crash.
 BLOCK_TEXTS = 2**16

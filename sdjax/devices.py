@@ -10,9 +10,9 @@ import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from sdjax.cell import RecurrentState
+from sdjax.data.windows import Batch
 from sdjax.model import LanguageModel
 from sdjax.step import AXIS, train_step
-from sdjax.windows import Batch
 
 
 def parallel_train_step(

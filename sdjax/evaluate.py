@@ -7,13 +7,13 @@ from functools import partial
 import jax
 from tqdm import tqdm
 
+from sdjax.data.prefetch import Prefetch
+from sdjax.data.windows import Batch, Windows
 from sdjax.devices import devices_for, replicate, split_batch, zero_carry
 from sdjax.metrics import bits_per_character
 from sdjax.model import LanguageModel, working_copy
 from sdjax.precision import policy
-from sdjax.prefetch import Prefetch
 from sdjax.step import AXIS, eval_step
-from sdjax.windows import Batch, Windows
 
 _IN_FLIGHT = 64  # windows dispatched ahead of the one waited for
 

@@ -10,10 +10,10 @@ from tqdm import tqdm
 
 from sdjax import featurefile
 from sdjax.checkpoint import Loaded, fingerprint, load_model
+from sdjax.data.text import Normalisation
 from sdjax.encoder import Encoder
 from sdjax.errors import InputError
 from sdjax.model import LanguageModel
-from sdjax.text import Normalisation
 
 
 class TextFeaturizer(TransformerMixin, BaseEstimator):

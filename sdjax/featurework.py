@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 
 from sdjax import featureforms
+from sdjax.data.sources import Example
 from sdjax.errors import InputError, naming
 from sdjax.files import write_whole
 from sdjax.packed import packed
-from sdjax.sources import Example
 
 _HEADER_BYTES = 128  # what NumPy makes of any of our shapes
 

@@ -18,6 +18,7 @@ from tqdm import tqdm
 from sdjax.cell import RecurrentState
 from sdjax.checkpoint import Loaded
 from sdjax.classifier import Classifier
+from sdjax.data.text import Normalisation
 from sdjax.devices import devices_for, replicate, split_rows, zero_carry
 from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer
@@ -28,7 +29,6 @@ from sdjax.precision import loss_scale
 from sdjax.step import AXIS, TrainState, create_train_state
 from sdjax.sweep import Split
 from sdjax.targets import Targets
-from sdjax.text import Normalisation
 from sdjax.textbatches import TextBatch, batches_per_epoch, text_batches
 
 _CHUNK = 256  # bytes read at once of what comes before the last `max_bytes`

@@ -10,6 +10,8 @@ from sklearn import metrics
 
 from sdjax.checkpoint import Checkpoints, Loaded, checkpoint_steps, model_config
 from sdjax.classifier import Classifier
+from sdjax.data.read_report import ReadReport
+from sdjax.data.sources import read_examples
 from sdjax.devices import zero_carry
 from sdjax.errors import InputError, naming
 from sdjax.featurefile import FeatureSet
@@ -17,8 +19,6 @@ from sdjax.features import TextFeaturizer
 from sdjax.finetune import Labelled, Settings, Tuned
 from sdjax.linear import LinearFit
 from sdjax.precision import loss_scale
-from sdjax.readreport import ReadReport
-from sdjax.sources import read_examples
 from sdjax.step import create_train_state
 from sdjax.sweep import Split
 from sdjax.targets import Targets, read_targets

@@ -7,7 +7,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter, StrMethodFormatter
 
-from sdjax.corpusstats import SplitStats
+from sdjax.data.stats import SplitStats
 from sdjax.look import ACCENT, GREY, INK, POSITIVE, legend_above, write_png
 
 _COLOURS = {"train": GREY, "valid": ACCENT, "test": POSITIVE}

@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 
 from sdjax.cell import RecurrentState
+from sdjax.data.windows import Batch
 from sdjax.devices import parallel_train_step, replicate
 from sdjax.errors import InputError
 from sdjax.model import LanguageModel, working_copy
 from sdjax.precision import policy
 from sdjax.step import AXIS, StepMetrics, TrainState, gradient_step, update_step
-from sdjax.windows import Batch
 
 
 def host_device() -> jax.Device:

@@ -4,11 +4,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sdjax.corpus import SPLITS
+from sdjax.data.corpus import SPLITS
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.segments import Layout
 from sdjax.shards import spread_layout
-from sdjax.text import Normalisation
 
 SPLIT_RULES = ("shuffled", "contiguous")
 DEDUP_RULES = ("exact", "none")

@@ -4,7 +4,7 @@ Two passes, each spread over any number of processes. The first turns every bloc
 the input into a segment, sorted by the shards that its reviews go to; the second makes
 the shards out of the segments. Either goes on where an interrupted run stopped. The
 manifest is written last and the folder is renamed into place, so whatever
-`sdjax.corpus` opens is complete.
+`sdjax.data.corpus` opens is complete.
 """
 
 import json
@@ -17,15 +17,15 @@ import numpy as np
 from tqdm import tqdm
 
 from sdjax.blocks import BLOCK_BYTES, Block, blocks_of
-from sdjax.corpus import FORMAT_VERSION, MANIFEST, SPLITS, Corpus, read_manifest
+from sdjax.data.corpus import FORMAT_VERSION, MANIFEST, SPLITS, Corpus, read_manifest
+from sdjax.data.read_report import ReadReport
+from sdjax.data.sources import Example
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.files import write_whole
 from sdjax.plan import DEDUP_RULES, SPLIT_RULES, Plan
-from sdjax.readreport import ReadReport
 from sdjax.segments import DIGEST, Layout, encode_block, read_marker, write_segment
 from sdjax.shards import Holdout, Run, plan_runs, read_run, write_run
-from sdjax.sources import Example
-from sdjax.text import Normalisation
 from sdjax.workers import Workers
 from sdjax.workfolder import publish, work_folder
 

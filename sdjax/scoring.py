@@ -8,10 +8,10 @@ import numpy as np
 
 from sdjax.checkpoint import Loaded
 from sdjax.classifier import Classifier
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer, options_of
 from sdjax.terminal import printable
-from sdjax.text import Normalisation
 from sdjax.tracing import Scale, TracedText
 
 

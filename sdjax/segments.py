@@ -19,10 +19,10 @@ import numpy as np
 from xxhash import xxh3_128_digest
 
 from sdjax.blocks import Block
+from sdjax.data.read_report import ReadReport
+from sdjax.data.text import Normalisation
 from sdjax.errors import UnreadableText
 from sdjax.files import write_whole
-from sdjax.readreport import ReadReport
-from sdjax.text import Normalisation
 
 # `high` and `low` are the two halves of the digest, `row` counts within the segment.
 _HALVES = [("high", "<u8"), ("low", "<u8")]

@@ -16,16 +16,16 @@ from typing import NamedTuple
 import numpy as np
 
 from sdjax.blocks import Block, blocks, line_format_blocks
-from sdjax.corpus import SPLITS, Corpus
+from sdjax.data.corpus import SPLITS, Corpus
+from sdjax.data.formats import LINE_FORMATS
+from sdjax.data.read_report import ReadReport
+from sdjax.data.sources import Dataset, File
+from sdjax.data.streams import COMPRESSIONS
 from sdjax.errors import InputError
 from sdjax.plan import Plan
 from sdjax.prepare import already_prepared, as_manifest, in_splits
-from sdjax.readers import LINE_FORMATS
-from sdjax.readreport import ReadReport
 from sdjax.segments import RECORD, encode_block
 from sdjax.shards import Holdout, ShardWriter, arrange, cut
-from sdjax.sources import Dataset, File
-from sdjax.streams import COMPRESSIONS
 from sdjax.workfolder import publish, work_folder
 
 _PIECE_BYTES = 64 * 2**20  # of a file that can be read from anywhere

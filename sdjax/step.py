@@ -10,8 +10,8 @@ from flax.training import train_state
 from flax.training.dynamic_scale import DynamicScale
 
 from sdjax.cell import RecurrentState
+from sdjax.data.windows import Batch
 from sdjax.model import LanguageModel, fold_weight_norm
-from sdjax.windows import Batch
 
 AXIS = "batch"  # the name of the data-parallel axis
 

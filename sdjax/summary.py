@@ -5,9 +5,9 @@ import math
 import jax
 
 from sdjax.cell import flops_per_character
+from sdjax.data.windows import Windows
 from sdjax.memory import StepMemory, step_memory
 from sdjax.model import LanguageModel, init_params
-from sdjax.windows import Windows
 
 
 def summary(

@@ -21,8 +21,8 @@ from pathlib import Path
 
 import numpy as np
 
+from sdjax.data.sources import Example
 from sdjax.files import write_whole
-from sdjax.sources import Example
 from sdjax.synthetic_words import (
     ASPECTS,
     CLOSINGS,

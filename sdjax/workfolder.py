@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from sdjax.corpus import MANIFEST, SPLITS
+from sdjax.data.corpus import MANIFEST, SPLITS
 from sdjax.errors import InputError
 from sdjax.files import name_folder, sync, write_whole
 from sdjax.workers import WorkerDied

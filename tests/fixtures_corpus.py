@@ -1,9 +1,9 @@
 """A corpus of four hundred numbered reviews, and what is in it."""
 
-from sdjax.corpus import SPLITS
+from sdjax.data.corpus import SPLITS
+from sdjax.data.read_report import ReadReport
+from sdjax.data.sources import Example, counted
 from sdjax.prepare import prepare
-from sdjax.readreport import ReadReport
-from sdjax.sources import Example, counted
 
 EXAMPLES = [Example(f"Review number {i}.", float(i % 2), i) for i in range(400)]
 

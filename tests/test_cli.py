@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 from fixtures_run import assert_refused, in_a_process
 
-from sdjax import corpus, files
-from sdjax.corpus import Corpus
+from sdjax import files
+from sdjax.data import corpus
+from sdjax.data.corpus import Corpus
 from sdjax.evaluate import evaluator
 from sdjax.metrics import read_metrics
 

@@ -13,7 +13,7 @@ from torch_files import save_stream, state_dict
 from sdjax import featurefile
 from sdjax.checkpoint import fingerprint, load_model
 from sdjax.convert import nvidia, openai, published, unirep
-from sdjax.text import Normalisation
+from sdjax.data.text import Normalisation
 
 GOOD, BAD = "I love this phone.", "The price was awful."
 

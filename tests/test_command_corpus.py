@@ -7,7 +7,7 @@ import pytest
 from fixtures_corpus import make
 from fixtures_run import assert_refused
 
-from sdjax.sources import Example
+from sdjax.data.sources import Example
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ import pytest
 from fixtures_run import assert_refused
 
 from sdjax import prepare, synthetic
-from sdjax.corpus import Corpus
+from sdjax.data.corpus import Corpus
 
 
 def reviews(count: int) -> list[dict]:

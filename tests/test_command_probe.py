@@ -7,8 +7,9 @@ import numpy as np
 import pytest
 from fixtures_run import assert_refused
 
-from sdjax import corpus, featurefile, report
+from sdjax import featurefile, report
 from sdjax.classifier import Classifier
+from sdjax.data import corpus
 from sdjax.featurefile import FeatureSet
 from sdjax.metrics import read_metrics
 

@@ -9,8 +9,8 @@ from torch_files import arguments, save_stream, save_zip, state_dict
 
 from sdjax.cell import RecurrentState
 from sdjax.convert import nvidia, torchfile
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
-from sdjax.text import Normalisation
 
 BYTES = np.random.default_rng(1).integers(0, 256, (12, 3), dtype=np.uint8)
 

@@ -7,8 +7,8 @@ from foreign import every_step, openai_arrays, random_params, run_openai
 
 from sdjax.cell import RecurrentState
 from sdjax.convert import openai
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
-from sdjax.text import Normalisation
 
 TOKENS = np.random.default_rng(1).integers(0, 256, (20, 3), dtype=np.uint8)
 

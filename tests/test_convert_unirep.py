@@ -12,9 +12,9 @@ from fixtures_run import assert_refused
 from sdjax.checkpoint import load_model
 from sdjax.convert import unirep
 from sdjax.convert.converted import write_checkpoint
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer
-from sdjax.text import Normalisation
 
 H, E = 6, 10
 AA = {"-": 0, "M": 1, "R": 2, "H": 3, "K": 4, "D": 5, "E": 6, "S": 7, "T": 8, "N": 9}

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import tiny
 
+from sdjax.data.windows import Batch
 from sdjax.devices import (
     devices_for,
     replicate,
@@ -13,7 +14,6 @@ from sdjax.devices import (
     spread,
     zero_carry,
 )
-from sdjax.windows import Batch
 
 
 @pytest.mark.parametrize(

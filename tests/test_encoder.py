@@ -8,10 +8,10 @@ import pytest
 import tiny
 
 from sdjax import pooling
+from sdjax.data.text import Normalisation
 from sdjax.encoder import Encoder
 from sdjax.featurefile import POOLINGS
 from sdjax.model import init_params
-from sdjax.text import Normalisation
 
 CHUNK = 16
 TEXTS = [

@@ -6,10 +6,10 @@ import optax
 import pytest
 import tiny
 
+from sdjax.data.windows import Windows
 from sdjax.devices import split_batch
 from sdjax.evaluate import evaluator
 from sdjax.model import init_params
-from sdjax.windows import Windows
 
 SIZE = 83
 SHARD = np.random.default_rng(0).integers(97, 105, SIZE, dtype=np.uint8)

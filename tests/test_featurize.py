@@ -8,7 +8,7 @@ import pytest
 from fixtures_run import COUNTS, assert_refused
 
 from sdjax import bulk, featurefile
-from sdjax.corpus import Corpus
+from sdjax.data.corpus import Corpus
 from sdjax.features import TextFeaturizer
 
 

@@ -16,7 +16,7 @@ from fixtures_corpus import files
 from fixtures_run import ROOT
 
 from sdjax import synthetic
-from sdjax.corpus import Corpus
+from sdjax.data.corpus import Corpus
 from sdjax.errors import InputError
 from sdjax.metrics import read_metrics
 

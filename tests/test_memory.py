@@ -7,6 +7,7 @@ import jax
 import jax.numpy as jnp
 import pytest
 
+from sdjax.data.windows import Batch
 from sdjax.devices import parallel_train_step
 from sdjax.memory import StepMemory, step_memory
 from sdjax.model import (
@@ -19,7 +20,6 @@ from sdjax.offload import gradients_on_devices
 from sdjax.optim import optimizer
 from sdjax.precision import loss_scale, policy
 from sdjax.step import create_train_state, update_step
-from sdjax.windows import Batch
 
 H, E, V = 128, 16, 256
 

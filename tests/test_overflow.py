@@ -12,13 +12,13 @@ import sdjax.devices
 import sdjax.offload
 import train
 from sdjax.checkpoint import checkpoint_steps, load_model
+from sdjax.data.windows import Windows
 from sdjax.devices import split_batch, zero_carry
 from sdjax.errors import InputError
 from sdjax.evaluate import evaluator
 from sdjax.metrics import read_metrics
 from sdjax.optim import optimizer, schedule
 from sdjax.step import AXIS, create_train_state, train_step
-from sdjax.windows import Windows
 
 STEPS, REPLICAS, ROWS, SIZE = 400, 2, 4, 16
 WITHIN = 0.005  # bits per character

@@ -10,12 +10,12 @@ import pytest
 from fixtures_corpus import EXAMPLES, files, make, texts
 
 from sdjax import blocks, shards
-from sdjax.corpus import SPLITS, Corpus
+from sdjax.data.corpus import SPLITS, Corpus
+from sdjax.data.read_report import ReadReport
+from sdjax.data.sources import Example, counted
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.prepare import prepare
-from sdjax.readreport import ReadReport
-from sdjax.sources import Example, counted
-from sdjax.text import Normalisation
 
 
 def test_every_review_is_in_one_shard_once(tmp_path):

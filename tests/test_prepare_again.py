@@ -11,7 +11,7 @@ from fixtures_corpus import files, make
 
 from sdjax import blocks, shards, workfolder
 from sdjax import prepare as prepare_module
-from sdjax.corpus import Corpus
+from sdjax.data.corpus import Corpus
 from sdjax.errors import InputError
 from sdjax.workers import WorkerDied, Workers
 
@@ -127,8 +127,8 @@ def test_a_worker_that_was_killed_is_named_and_the_rest_kept(tmp_path, monkeypat
 SLEEPER = """
 import sys, time
 from sdjax import blocks, prepare, shards, workfolder
-from sdjax.readreport import ReadReport
-from sdjax.sources import Example
+from sdjax.data.read_report import ReadReport
+from sdjax.data.sources import Example
 
 module, stage, folder = sys.argv[1:]
 module = {"prepare": prepare, "workfolder": workfolder}[module]

@@ -14,8 +14,8 @@ from safetensors.numpy import load_file, save_file
 from sdjax import TextFeaturizer
 from sdjax.checkpoint import load_model
 from sdjax.convert import published
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
-from sdjax.text import Normalisation
 
 META = {
     "config": {"corpus": "/home/someone/data/amazon"},

@@ -13,11 +13,11 @@ import train
 from sdjax import featurefile, steer, synthetic
 from sdjax.checkpoint import Checkpoints, load_model, model_config
 from sdjax.classifier import Classifier
+from sdjax.data.text import Normalisation
 from sdjax.devices import zero_carry
 from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer
 from sdjax.generate import Sampling, generate
-from sdjax.text import Normalisation
 
 H, NORMALISATION = tiny.HIDDEN, Normalisation()
 TEXTS = ["A good one.", "bad", "I liked it, most of it"]

@@ -9,9 +9,9 @@ import pytest
 import train
 from configs import default
 from sdjax import prepare, recurrence, synthetic
+from sdjax.data.read_report import ReadReport
+from sdjax.data.text import Normalisation
 from sdjax.metrics import read_metrics
-from sdjax.readreport import ReadReport
-from sdjax.text import Normalisation
 
 
 @pytest.fixture

@@ -10,14 +10,14 @@ import numpy as np
 from configs import default
 from sdjax import optim, synthetic
 from sdjax.cell import RecurrentState
-from sdjax.corpus import Corpus
+from sdjax.data.corpus import Corpus
+from sdjax.data.read_report import ReadReport
+from sdjax.data.sources import counted
+from sdjax.data.windows import Batch
 from sdjax.model import LanguageModel, init_params
 from sdjax.precision import loss_scale
 from sdjax.prepare import prepare
-from sdjax.readreport import ReadReport
-from sdjax.sources import counted
 from sdjax.step import TrainState, create_train_state
-from sdjax.windows import Batch
 
 HIDDEN, EMBEDDING = 8, 4
 LEARNING_RATE = 1e-2

@@ -155,8 +155,9 @@ def _train(arguments):
 
 def _featurize(arguments):
     from benchmarks import featurize
-    from sdjax import sources, synthetic
-    from sdjax.readreport import ReadReport
+    from sdjax import synthetic
+    from sdjax.data import sources
+    from sdjax.data.read_report import ReadReport
 
     if arguments.input:
         report = ReadReport()
@@ -178,7 +179,7 @@ def _featurize(arguments):
 
 def _data(arguments):
     from benchmarks import data
-    from sdjax.corpus import Corpus
+    from sdjax.data.corpus import Corpus
 
     if arguments.devices < 1 or arguments.batch_size % arguments.devices:
         raise InputError(

@@ -60,8 +60,8 @@ def run(arguments) -> None:
     from sdjax import explain, scoring
     from sdjax.checkpoint import load_model
     from sdjax.classifier import Classifier
+    from sdjax.data.read_report import ReadReport
     from sdjax.files import row_file, whole_text
-    from sdjax.readreport import ReadReport
     from sdjax.terminal import wants_colour
 
     classifier = Classifier.load(arguments.classifier)
@@ -124,7 +124,7 @@ def _readable(
 
 def _examples(arguments, report) -> Iterator[tuple[int, str]]:
     """Yield row number and text; count those that hold no text."""
-    from sdjax.sources import read_examples
+    from sdjax.data.sources import read_examples
 
     if arguments.input:
         key = arguments.text_key

@@ -20,19 +20,18 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> None:
-    from sdjax import corpusstats
-    from sdjax.corpus import Corpus
+    from sdjax.data import stats
+    from sdjax.data.corpus import Corpus
 
     if arguments.figure is not None and arguments.figure.suffix != ".png":
         raise InputError(f"--figure {arguments.figure} must end in .png")
     corpus = Corpus.open(arguments.folder)
     if arguments.verify:
         corpus.verify(progress=True)
-    stats = {
-        split: corpusstats.measure(corpus, split, progress=True)
-        for split in corpus.shards
+    counted = {
+        split: stats.measure(corpus, split, progress=True) for split in corpus.shards
     }
-    for line in corpusstats.lines(corpus, stats):
+    for line in stats.lines(corpus, counted):
         print(line)
     if arguments.verify:
         print("every file has its checksum")
@@ -40,5 +39,5 @@ def run(arguments) -> None:
         from sdjax import errors, lengthfigure
 
         with errors.naming(arguments.figure):
-            lengthfigure.draw_lengths(stats, arguments.figure)
+            lengthfigure.draw_lengths(counted, arguments.figure)
         print(f"figure: {arguments.figure}")

@@ -27,10 +27,10 @@ def add_arguments(parser) -> None:
 def run(arguments) -> None:
     from sdjax import compressors
     from sdjax.checkpoint import load_model
-    from sdjax.corpus import Corpus
+    from sdjax.data.corpus import Corpus
+    from sdjax.data.text import Normalisation
+    from sdjax.data.windows import Windows
     from sdjax.evaluate import evaluator
-    from sdjax.text import Normalisation
-    from sdjax.windows import Windows
 
     if arguments.batch_size is not None and arguments.batch_size < 1:
         raise InputError(f"--batch-size {arguments.batch_size} must be at least 1")

@@ -4,7 +4,7 @@ import sys
 from pathlib import Path
 
 from sdjax.arguments import add_normalise
-from sdjax.text import CLEANINGS
+from sdjax.data.text import CLEANINGS
 
 
 def add_arguments(parser) -> None:
@@ -48,8 +48,8 @@ def add_arguments(parser) -> None:
 def run(arguments) -> None:
     from sdjax import finetune, finetuned
     from sdjax.checkpoint import load_model
+    from sdjax.data.text import Normalisation
     from sdjax.interrupt import StopSignal
-    from sdjax.text import Normalisation
 
     settings = finetune.Settings(
         epochs=arguments.epochs,

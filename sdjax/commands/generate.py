@@ -6,8 +6,8 @@ import time
 from pathlib import Path
 
 from sdjax.arguments import add_normalise
+from sdjax.data.text import CLEANINGS
 from sdjax.errors import InputError
-from sdjax.text import CLEANINGS
 
 
 def add_arguments(parser) -> None:
@@ -56,10 +56,10 @@ def run(arguments) -> None:
     from sdjax import steer
     from sdjax.checkpoint import load_model
     from sdjax.classifier import Classifier
+    from sdjax.data.text import Normalisation
     from sdjax.files import check_row_path, row_file
     from sdjax.generate import Sampling, generate, unit_text
     from sdjax.scoring import Scorer
-    from sdjax.text import Normalisation
 
     sampling = Sampling(
         length=arguments.length,

@@ -3,8 +3,8 @@
 from pathlib import Path
 
 from sdjax.arguments import three
+from sdjax.data.text import CLEANINGS, CODECS
 from sdjax.errors import InputError
-from sdjax.text import CLEANINGS, CODECS
 
 
 def add_arguments(parser) -> None:
@@ -67,11 +67,12 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> None:
-    from sdjax import prepare, sources
+    from sdjax import prepare
     from sdjax.blocks import blocks
+    from sdjax.data import sources
+    from sdjax.data.read_report import ReadReport
+    from sdjax.data.text import Normalisation
     from sdjax.plan import Plan
-    from sdjax.readreport import ReadReport
-    from sdjax.text import Normalisation
 
     report = ReadReport()
     plan = Plan(
@@ -118,8 +119,9 @@ def run(arguments) -> None:
 
 
 def _synthetic(arguments, options: dict):
-    from sdjax import prepare, sources, synthetic
+    from sdjax import prepare, synthetic
     from sdjax.blocks import blocks_of
+    from sdjax.data import sources
 
     if arguments.engine == "spark":
         raise InputError("synthetic is made by this machine, not by --engine spark")
@@ -142,7 +144,7 @@ def _useful_workers(opened) -> int:
     import os
 
     from sdjax.blocks import BLOCK_BYTES
-    from sdjax.sources import File
+    from sdjax.data.sources import File
 
     sizes = (s.path.stat().st_size for s in opened if isinstance(s, File))
     return min(len(os.sched_getaffinity(0)), 1 + sum(sizes) // BLOCK_BYTES)

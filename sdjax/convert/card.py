@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from sdjax.text import Normalisation
+from sdjax.data.text import Normalisation
 
 _CELLS = {"mlstm": "multiplicative LSTM", "lstm": "LSTM"}
 

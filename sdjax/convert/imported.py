@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from sdjax.classifier import Classifier
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.model import LanguageModel
-from sdjax.text import Normalisation
 
 
 class Imported(NamedTuple):

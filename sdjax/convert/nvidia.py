@@ -24,10 +24,10 @@ from sdjax.convert import torchfile
 from sdjax.convert.imported import Imported, checked, file_source
 from sdjax.convert.nvidia_classifier import read_classifier
 from sdjax.convert.published import flatten
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.files import staged
 from sdjax.model import LanguageModel, layer_name
-from sdjax.text import Normalisation
 
 BYTES = 256
 # Ours and theirs.

@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from sdjax.convert.imported import Imported, checked, file_source, without_floor
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.files import staged
 from sdjax.model import LanguageModel
-from sdjax.text import Normalisation
 
 COUNT = 15
 MATRICES = ("wx", "wh", "wmx", "wmh")

@@ -18,10 +18,10 @@ from safetensors.numpy import save_file
 
 from sdjax.convert.card import card
 from sdjax.convert.imported import Imported, checked, file_source
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.files import staged
 from sdjax.model import LanguageModel, init_params
-from sdjax.text import Normalisation
 
 FORMAT = "sdjax-model-1"
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"

@@ -20,13 +20,13 @@ from pathlib import Path
 
 import numpy as np
 
-from sdjax import protein
 from sdjax.convert import unpickle
 from sdjax.convert.imported import Imported, checked, file_source, without_floor
+from sdjax.data import protein
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.files import staged
 from sdjax.model import LanguageModel, layer_name
-from sdjax.text import Normalisation
 
 SYMBOLS = protein.VOCABULARY_SIZE
 CLASSES = SYMBOLS - 1

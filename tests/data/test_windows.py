@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import tiny
 
+from sdjax.data.windows import Batch, Windows
 from sdjax.errors import InputError
-from sdjax.windows import Batch, Windows
 
 
 def shards_of(*sizes: int) -> list[np.ndarray]:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sdjax.corpus import Corpus
+from sdjax.data.corpus import Corpus
 from sdjax.errors import InputError
 
 

@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields, replace
 
-from sdjax import protein
+from sdjax.data import protein
 from sdjax.errors import InputError, UnreadableText
 
 VOCABULARY_SIZES = {"bytes": 256, "protein": protein.VOCABULARY_SIZE}

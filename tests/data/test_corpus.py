@@ -3,7 +3,7 @@
 import pytest
 from fixtures_corpus import make
 
-from sdjax.corpus import Corpus
+from sdjax.data.corpus import Corpus
 from sdjax.errors import InputError
 
 

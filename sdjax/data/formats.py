@@ -17,10 +17,10 @@ from typing import Any
 
 import orjson
 
-from sdjax import streams
+from sdjax.data import streams
+from sdjax.data.read_report import ReadReport
+from sdjax.data.streams import line_blocks, lines_of
 from sdjax.errors import InputError
-from sdjax.readreport import ReadReport
-from sdjax.streams import line_blocks, lines_of
 
 JSON_FORMATS = (".jsonl", ".json")
 LINE_FORMATS = (*JSON_FORMATS, ".txt")  # each line is a record by itself

@@ -17,9 +17,9 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
+from sdjax.data.sources import Example
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
-from sdjax.sources import Example
-from sdjax.text import Normalisation
 
 FORMAT_VERSION = 1
 SPLITS = ("train", "valid", "test")

@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from sdjax.data.read_report import ReadReport
 from sdjax.errors import InputError
-from sdjax.readreport import ReadReport
 
 COMPRESSIONS = {".gz": "gzip", ".zst": "zstd"}
 CHUNK_BYTES = 2**18  # read at a time; larger ones cost more than they save

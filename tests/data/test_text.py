@@ -1,7 +1,7 @@
 import pytest
 
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError, UnreadableText
-from sdjax.text import Normalisation
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 """Where reviews come from: files and TFDS, one example (text and label) at a time.
 
-How each format is read stands in `sdjax.readers`; what is skipped is counted in a
+How each format is read stands in `sdjax.data.formats`; what is skipped is counted in a
 `ReadReport`.
 """
 
@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from sdjax.data.formats import FORMATS, Record, file_records, tfds_records
+from sdjax.data.read_report import ReadReport
+from sdjax.data.streams import COMPRESSIONS
 from sdjax.errors import InputError
-from sdjax.readers import FORMATS, Record, file_records, tfds_records
-from sdjax.readreport import ReadReport
-from sdjax.streams import COMPRESSIONS
 
 TEXT_KEYS = (
     "reviewText",  # Amazon 2014 and 2018

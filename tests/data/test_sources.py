@@ -4,9 +4,9 @@ import os
 
 import pytest
 
+from sdjax.data.read_report import ReadReport
+from sdjax.data.sources import Example, counted, describe, open_source, read_examples
 from sdjax.errors import InputError
-from sdjax.readreport import ReadReport
-from sdjax.sources import Example, counted, describe, open_source, read_examples
 
 
 def read(path, **keys):
@@ -210,7 +210,7 @@ def test_a_csv_header_that_is_not_utf8(tmp_path):
 
 
 def test_lines_that_are_too_long_are_skipped(tmp_path, monkeypatch):
-    monkeypatch.setattr("sdjax.streams.MAX_LINE_BYTES", 100)
+    monkeypatch.setattr("sdjax.data.streams.MAX_LINE_BYTES", 100)
     path = write(tmp_path / "a.txt", "short\n" + "x" * 1000 + "\nlast\n")
     examples, report = read(path)
     assert [e.text for e in examples] == ["short", "last"]

@@ -10,17 +10,18 @@ import tiny
 from fixtures_run import assert_refused
 
 import train
-from sdjax import cli, featurefile, protein
+from sdjax import cli, featurefile
 from sdjax.checkpoint import load_model
 from sdjax.classifier import Classifier
 from sdjax.convert.converted import write_checkpoint
 from sdjax.convert.imported import Imported
-from sdjax.corpus import Corpus
+from sdjax.data import protein
+from sdjax.data.corpus import Corpus
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError, UnreadableText
 from sdjax.features import TextFeaturizer
 from sdjax.generate import Sampling, generate
 from sdjax.model import init_params
-from sdjax.text import Normalisation
 
 CODEC = Normalisation(codec="protein")
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"

@@ -10,7 +10,7 @@ import pytest
 from fixtures_run import assert_refused
 
 from sdjax import shards
-from sdjax.corpus import Corpus
+from sdjax.data.corpus import Corpus
 
 ROWS = 80  # good reviews in every file
 FORMATS = (".jsonl", ".json.gz", ".jsonl.zst", ".csv", ".csv.gz", ".txt", ".parquet")
@@ -160,8 +160,8 @@ def test_a_review_of_fifty_megabytes(tmp_path, prepare, suffix):
 
 
 def test_a_review_longer_than_any_line_may_be(tmp_path, prepare, monkeypatch):
-    monkeypatch.setattr("sdjax.streams.MAX_LINE_BYTES", 1000)
-    monkeypatch.setattr("sdjax.streams.CHUNK_BYTES", 300)
+    monkeypatch.setattr("sdjax.data.streams.MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr("sdjax.data.streams.CHUNK_BYTES", 300)
     path = write(tmp_path, ".jsonl", encoded(".jsonl", with_rows(b"x" * 5000)))
     done = prepare(path)
     assert done.status == 0, done.err

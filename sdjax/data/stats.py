@@ -6,8 +6,8 @@ from typing import NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from sdjax import protein
-from sdjax.corpus import Corpus
+from sdjax.data import protein
+from sdjax.data.corpus import Corpus
 
 QUANTILES = (0.01, 0.1, 0.5, 0.9, 0.99)
 _COMMON = 10  # bytes that are named

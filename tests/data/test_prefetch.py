@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from sdjax.prefetch import Prefetch
+from sdjax.data.prefetch import Prefetch
 
 
 @pytest.fixture(autouse=True)

@@ -1,0 +1,1 @@
+"""Texts from any file, a corpus on disk, windows over it: everything that reads."""
