@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from sdjax import synthetic
+from sdjax.prepare import synthetic
 
 COPIES = 0.25  # of the lines
 SHARDS = "1000/1/1"

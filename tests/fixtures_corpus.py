@@ -3,7 +3,7 @@
 from sdjax.data.corpus import SPLITS
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import Example, counted
-from sdjax.prepare import prepare
+from sdjax.prepare.pipeline import prepare
 
 EXAMPLES = [Example(f"Review number {i}.", float(i % 2), i) for i in range(400)]
 

@@ -11,7 +11,8 @@ import tiny
 
 import featurize
 import train
-from sdjax import cli, errors, synthetic
+from sdjax import cli, errors
+from sdjax.prepare import synthetic
 
 ROOT = Path(__file__).parents[1]
 COUNTS = {"train": 60, "valid": 30, "test": 30}

@@ -36,7 +36,7 @@ def test_the_command_itself(tmp_path):
     done = in_a_process("-X", "importtime", *arguments, tmp_path)
     assert done.status == 0, done.err
     modules = re.findall(r"\| +([\w.]+)$", done.err, re.MULTILINE)
-    assert "sdjax.synthetic" in modules
+    assert "sdjax.prepare.synthetic" in modules
     assert not {"jax", "sklearn", "matplotlib"} & set(modules)
     refused = in_a_process("-m", "sdjax.cli", "prepare", "none.csv", "--out", "x")
     assert_refused(refused, "none.csv", "no such file")

@@ -8,8 +8,8 @@ import re
 import pytest
 from fixtures_run import assert_refused
 
-from sdjax import prepare, synthetic
 from sdjax.data.corpus import Corpus
+from sdjax.prepare import pipeline, synthetic
 
 
 def reviews(count: int) -> list[dict]:
@@ -131,7 +131,7 @@ def test_prepare_where_nothing_can_be_written(command, tmp_path):
 
 
 def test_prepare_on_a_full_disk(tmp_path, command, monkeypatch):
-    monkeypatch.setattr(prepare, "write_run", raise_no_space)
+    monkeypatch.setattr(pipeline, "write_run", raise_no_space)
     out = tmp_path / "corpus"
     arguments = ["prepare", "synthetic", "--reviews", 60, "--shards", "1/1/1"]
     refused = command.sdjax(*arguments, "--out", out)

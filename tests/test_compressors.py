@@ -6,8 +6,8 @@ import lzma
 
 import pytest
 
-from sdjax import synthetic
 from sdjax.compressors import bits_per_character
+from sdjax.prepare import synthetic
 
 DATA = "\n ".join(e.text for e in synthetic.reviews(100, 0)).encode()
 

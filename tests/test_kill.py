@@ -15,10 +15,10 @@ import tiny
 from fixtures_corpus import files
 from fixtures_run import ROOT
 
-from sdjax import synthetic
 from sdjax.data.corpus import Corpus
 from sdjax.errors import InputError
 from sdjax.metrics import read_metrics
+from sdjax.prepare import synthetic
 
 pytestmark = pytest.mark.slow
 KILLS = 20

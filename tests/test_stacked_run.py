@@ -10,7 +10,7 @@ import tiny
 from fixtures_run import COUNTS, assert_refused
 
 import train
-from sdjax import featurefile, steer, synthetic
+from sdjax import featurefile, steer
 from sdjax.checkpoint import Checkpoints, load_model, model_config
 from sdjax.classifier import Classifier
 from sdjax.data.text import Normalisation
@@ -18,6 +18,7 @@ from sdjax.devices import zero_carry
 from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer
 from sdjax.generate import Sampling, generate
+from sdjax.prepare import synthetic
 
 H, NORMALISATION = tiny.HIDDEN, Normalisation()
 TEXTS = ["A good one.", "bad", "I liked it, most of it"]

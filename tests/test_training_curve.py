@@ -8,10 +8,11 @@ import pytest
 
 import train
 from configs import default
-from sdjax import prepare, recurrence, synthetic
+from sdjax import recurrence
 from sdjax.data.read_report import ReadReport
 from sdjax.data.text import Normalisation
 from sdjax.metrics import read_metrics
+from sdjax.prepare import pipeline, synthetic
 
 
 @pytest.fixture
@@ -19,7 +20,7 @@ def corpus(tmp_path):
     """The built-in corpus, or the folder that SDJAX_CORPUS names."""
     if given := os.environ.get("SDJAX_CORPUS"):
         return Path(given).resolve()
-    prepare.prepare(
+    pipeline.prepare(
         synthetic.reviews(4000, 0),
         tmp_path / "corpus",
         report=ReadReport(),

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import default
-from sdjax import optim, synthetic
+from sdjax import optim
 from sdjax.cell import RecurrentState
 from sdjax.data.corpus import Corpus
 from sdjax.data.read_report import ReadReport
@@ -16,7 +16,8 @@ from sdjax.data.sources import counted
 from sdjax.data.windows import Batch
 from sdjax.model import LanguageModel, init_params
 from sdjax.precision import loss_scale
-from sdjax.prepare import prepare
+from sdjax.prepare import synthetic
+from sdjax.prepare.pipeline import prepare
 from sdjax.step import TrainState, create_train_state
 
 HIDDEN, EMBEDDING = 8, 4

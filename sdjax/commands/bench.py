@@ -155,9 +155,9 @@ def _train(arguments):
 
 def _featurize(arguments):
     from benchmarks import featurize
-    from sdjax import synthetic
     from sdjax.data import sources
     from sdjax.data.read_report import ReadReport
+    from sdjax.prepare import synthetic
 
     if arguments.input:
         report = ReadReport()

@@ -16,7 +16,7 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> None:
-    from sdjax import synthetic
+    from sdjax.prepare import synthetic
 
     if min(arguments.counts) < 1:
         raise InputError(f"--counts {arguments.counts}: each must be at least 1")

@@ -67,12 +67,12 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> None:
-    from sdjax import prepare
-    from sdjax.blocks import blocks
     from sdjax.data import sources
     from sdjax.data.read_report import ReadReport
     from sdjax.data.text import Normalisation
-    from sdjax.plan import Plan
+    from sdjax.prepare import pipeline
+    from sdjax.prepare.blocks import blocks
+    from sdjax.prepare.plan import Plan
 
     report = ReadReport()
     plan = Plan(
@@ -97,13 +97,13 @@ def run(arguments) -> None:
         options["source"] = sources.describe(names, **keys)
         opened = [sources.open_source(name, **keys) for name in names]
         if arguments.engine == "spark":
-            from sdjax import spark
+            from sdjax.prepare import spark
 
             made = spark.prepare(
                 opened, arguments.out, master=arguments.spark_master, **options
             )
         else:
-            made = prepare.prepare_blocks(
+            made = pipeline.prepare_blocks(
                 blocks(opened, report),
                 arguments.out,
                 workers=arguments.workers or _useful_workers(opened),
@@ -119,14 +119,14 @@ def run(arguments) -> None:
 
 
 def _synthetic(arguments, options: dict):
-    from sdjax import prepare, synthetic
-    from sdjax.blocks import blocks_of
     from sdjax.data import sources
+    from sdjax.prepare import pipeline, synthetic
+    from sdjax.prepare.blocks import blocks_of
 
     if arguments.engine == "spark":
         raise InputError("synthetic is made by this machine, not by --engine spark")
     count = arguments.reviews
-    return prepare.prepare_blocks(
+    return pipeline.prepare_blocks(
         blocks_of(
             sources.counted(
                 synthetic.reviews(count, arguments.seed), count, options["report"]
@@ -143,8 +143,8 @@ def _useful_workers(opened) -> int:
     """One a core, but no more than there are blocks to be read."""
     import os
 
-    from sdjax.blocks import BLOCK_BYTES
     from sdjax.data.sources import File
+    from sdjax.prepare.blocks import BLOCK_BYTES
 
     sizes = (s.path.stat().st_size for s in opened if isinstance(s, File))
     return min(len(os.sched_getaffinity(0)), 1 + sum(sizes) // BLOCK_BYTES)

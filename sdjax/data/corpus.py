@@ -3,7 +3,7 @@
 A corpus is a folder: `manifest.json` and `train/ valid/ test/`, each with one raw byte
 file per shard (`00000.bin`), the offsets of its reviews (`00000.offsets.npy`,
 int64[reviews + 1]) and, where the source has labels, `00000.labels.npy` (float32, NaN
-where a review has none). `sdjax.prepare` writes it.
+where a review has none). `sdjax.prepare.pipeline` writes it.
 """
 
 import hashlib
@@ -39,7 +39,7 @@ class Shard:
 
 @dataclass(frozen=True)
 class Corpus:
-    """An opened corpus. Make one with `Corpus.open` or `sdjax.prepare`."""
+    """An opened corpus. Make one with `Corpus.open` or `sdjax.prepare.pipeline`."""
 
     folder: Path
     manifest: dict

@@ -9,8 +9,8 @@ import os
 import pytest
 from fixtures_run import assert_refused
 
-from sdjax import shards
 from sdjax.data.corpus import Corpus
+from sdjax.prepare import shards
 
 ROWS = 80  # good reviews in every file
 FORMATS = (".jsonl", ".json.gz", ".jsonl.zst", ".csv", ".csv.gz", ".txt", ".parquet")

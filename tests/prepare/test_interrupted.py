@@ -9,11 +9,10 @@ import sys
 import pytest
 from fixtures_corpus import files, make
 
-from sdjax import blocks, shards, workfolder
-from sdjax import prepare as prepare_module
 from sdjax.data.corpus import Corpus
 from sdjax.errors import InputError
-from sdjax.workers import WorkerDied, Workers
+from sdjax.prepare import blocks, pipeline, shards, work_folder
+from sdjax.prepare.workers import WorkerDied, Workers
 
 
 @pytest.fixture(autouse=True)
@@ -37,11 +36,11 @@ def fail_at(monkeypatch, module, name, number, error):
 
 
 STAGES = [
-    (prepare_module, "write_segment", 1),
-    (prepare_module, "write_segment", 3),
-    (prepare_module, "write_run", 3),
-    (workfolder, "sync", 2),
-    (workfolder, "sync", 27),
+    (pipeline, "write_segment", 1),
+    (pipeline, "write_segment", 3),
+    (pipeline, "write_run", 3),
+    (work_folder, "sync", 2),
+    (work_folder, "sync", 27),
 ]
 STAGE_NAMES = [f"{name}-{number}" for _, name, number in STAGES]
 
@@ -68,7 +67,7 @@ def test_an_interrupted_prepare_is_gone_on_with(tmp_path, monkeypatch, stage, sp
             make(tmp_path / "c", split=split)
     work = tmp_path / ".c.preparing"
     written = sorted(p.name for p in (work / "segments").glob("*.json"))
-    calls = count_calls(monkeypatch, prepare_module, "write_segment")
+    calls = count_calls(monkeypatch, pipeline, "write_segment")
     make(tmp_path / "c", split=split)
     assert len(calls) == 8 - len(written)
     assert files(tmp_path / "c") == files(tmp_path / "undisturbed")
@@ -88,7 +87,7 @@ def count_calls(monkeypatch, module, name) -> list:
 
 def test_what_another_request_left_is_not_used(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
-        fail_at(patch, prepare_module, "write_run", 2, KeyboardInterrupt())
+        fail_at(patch, pipeline, "write_run", 2, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             make(tmp_path / "c", seed=1)
     make(tmp_path / "c")
@@ -100,7 +99,7 @@ def test_what_another_request_left_is_not_used(tmp_path, monkeypatch):
 def test_what_a_power_cut_left_unwritten_is_made_again(tmp_path, monkeypatch, part):
     """Its marker is there and it has been cut short."""
     with monkeypatch.context() as patch:
-        fail_at(patch, prepare_module, "publish", 1, KeyboardInterrupt())
+        fail_at(patch, pipeline, "publish", 1, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
             make(tmp_path / "c")
     path = tmp_path / ".c.preparing" / part
@@ -119,19 +118,19 @@ def test_a_worker_that_was_killed_is_named_and_the_rest_kept(tmp_path, monkeypat
         patch.setattr(Workers, "map", killed)
         with pytest.raises(InputError, match="a worker process was killed"):
             make(tmp_path / "c")
-    calls = count_calls(monkeypatch, prepare_module, "write_segment")
+    calls = count_calls(monkeypatch, pipeline, "write_segment")
     make(tmp_path / "c").verify()
     assert len(calls) == 7
 
 
 SLEEPER = """
 import sys, time
-from sdjax import blocks, prepare, shards, workfolder
+from sdjax.prepare import blocks, pipeline, shards, work_folder
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import Example
 
 module, stage, folder = sys.argv[1:]
-module = {"prepare": prepare, "workfolder": workfolder}[module]
+module = {"pipeline": pipeline, "work_folder": work_folder}[module]
 original = getattr(module, stage)
 calls = []
 
@@ -146,13 +145,14 @@ setattr(module, stage, stuck)
 blocks._EXAMPLES, shards._MOST_SHARDS = 50, 2
 examples = (Example(f"Review number {i}.", float(i % 2), i) for i in range(400))
 report = ReadReport(read=400)
-prepare.prepare(examples, folder, report=report, source={"name": "x"}, shards=(5, 1, 2))
+source, shape = {"name": "x"}, (5, 1, 2)
+pipeline.prepare(examples, folder, report=report, source=source, shards=shape)
 """
 
 
 @pytest.mark.parametrize(
     ("module", "stage"),
-    [("prepare", "write_segment"), ("prepare", "write_run"), ("workfolder", "sync")],
+    [("pipeline", "write_segment"), ("pipeline", "write_run"), ("work_folder", "sync")],
 )
 def test_kill_9_leaves_nothing_that_opens(tmp_path, module, stage):
     folder = tmp_path / "c"

@@ -8,7 +8,7 @@ import pytest
 from fixtures_corpus import files
 from fixtures_run import assert_refused
 
-from sdjax import spark, synthetic
+from sdjax.prepare import spark, synthetic
 
 pytestmark = [
     pytest.mark.slow,

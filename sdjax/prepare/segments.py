@@ -18,11 +18,11 @@ from typing import NamedTuple
 import numpy as np
 from xxhash import xxh3_128_digest
 
-from sdjax.blocks import Block
 from sdjax.data.read_report import ReadReport
 from sdjax.data.text import Normalisation
 from sdjax.errors import UnreadableText
 from sdjax.files import write_whole
+from sdjax.prepare.blocks import Block
 
 # `high` and `low` are the two halves of the digest, `row` counts within the segment.
 _HALVES = [("high", "<u8"), ("low", "<u8")]

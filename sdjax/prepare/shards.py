@@ -16,7 +16,13 @@ import numpy as np
 
 from sdjax.data.read_report import ReadReport
 from sdjax.files import write_whole
-from sdjax.segments import Layout, read_marker, read_places, read_sizes, write_segment
+from sdjax.prepare.segments import (
+    Layout,
+    read_marker,
+    read_places,
+    read_sizes,
+    write_segment,
+)
 
 _SPREAD_PARTS = 4  # of a shard where copies are kept and lie anywhere in their part
 

@@ -5,10 +5,10 @@ import pickle
 
 import pytest
 
-from sdjax import blocks
 from sdjax.data import streams
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import open_source
+from sdjax.prepare import blocks
 
 GOOD = b'{"text": "number %d", "stars": %d}\n'
 

@@ -16,18 +16,24 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sdjax.blocks import BLOCK_BYTES, Block, blocks_of
 from sdjax.data.corpus import FORMAT_VERSION, MANIFEST, SPLITS, Corpus, read_manifest
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import Example
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.files import write_whole
-from sdjax.plan import DEDUP_RULES, SPLIT_RULES, Plan
-from sdjax.segments import DIGEST, Layout, encode_block, read_marker, write_segment
-from sdjax.shards import Holdout, Run, plan_runs, read_run, write_run
-from sdjax.workers import Workers
-from sdjax.workfolder import publish, work_folder
+from sdjax.prepare.blocks import BLOCK_BYTES, Block, blocks_of
+from sdjax.prepare.plan import DEDUP_RULES, SPLIT_RULES, Plan
+from sdjax.prepare.segments import (
+    DIGEST,
+    Layout,
+    encode_block,
+    read_marker,
+    write_segment,
+)
+from sdjax.prepare.shards import Holdout, Run, plan_runs, read_run, write_run
+from sdjax.prepare.work_folder import publish, work_folder
+from sdjax.prepare.workers import Workers
 
 
 def prepare(

@@ -1,4 +1,4 @@
-"""Preparing a corpus on a Spark cluster: byte for byte what `sdjax.prepare` makes.
+"""Preparing a corpus on a Spark cluster: byte for byte what `pipeline` makes.
 
 The input is cut in pieces that the executors read; Spark's shuffle brings the reviews
 of each shard to one of them, which writes it. The input and the output folder must be
@@ -15,18 +15,18 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sdjax.blocks import Block, blocks, line_format_blocks
 from sdjax.data.corpus import SPLITS, Corpus
 from sdjax.data.formats import LINE_FORMATS
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import Dataset, File
 from sdjax.data.streams import COMPRESSIONS
 from sdjax.errors import InputError
-from sdjax.plan import Plan
-from sdjax.prepare import already_prepared, as_manifest, in_splits
-from sdjax.segments import RECORD, encode_block
-from sdjax.shards import Holdout, ShardWriter, arrange, cut
-from sdjax.workfolder import publish, work_folder
+from sdjax.prepare.blocks import Block, blocks, line_format_blocks
+from sdjax.prepare.pipeline import already_prepared, as_manifest, in_splits
+from sdjax.prepare.plan import Plan
+from sdjax.prepare.segments import RECORD, encode_block
+from sdjax.prepare.shards import Holdout, ShardWriter, arrange, cut
+from sdjax.prepare.work_folder import publish, work_folder
 
 _PIECE_BYTES = 64 * 2**20  # of a file that can be read from anywhere
 
@@ -67,7 +67,7 @@ def prepare(
     max_bad_fraction: float = 0.01,
     progress: bool = True,
 ) -> Corpus:
-    """Write the corpus that `sdjax.prepare.prepare_blocks` writes of these sources.
+    """Write the corpus that `pipeline.prepare_blocks` writes of these sources.
 
     Args:
         sources, folder, report, source, plan, max_bad_fraction: as there.
@@ -133,7 +133,7 @@ class _Context:
         settings = {
             "spark.ui.enabled": "false",
             "spark.ui.showConsoleProgress": str(progress).lower(),
-            "spark.executorEnv.PYTHONPATH": str(Path(__file__).parents[1]),
+            "spark.executorEnv.PYTHONPATH": str(Path(__file__).parents[2]),
         }
         builder = SparkSession.builder.master(master).appName("sdjax prepare")
         for name, value in settings.items():

@@ -16,7 +16,7 @@ from pathlib import Path
 from sdjax.data.corpus import MANIFEST, SPLITS
 from sdjax.errors import InputError
 from sdjax.files import name_folder, sync, write_whole
-from sdjax.workers import WorkerDied
+from sdjax.prepare.workers import WorkerDied
 
 _LOCK, _REQUEST = "lock", "request.json"
 

@@ -23,7 +23,7 @@ import numpy as np
 
 from sdjax.data.sources import Example
 from sdjax.files import write_whole
-from sdjax.synthetic_words import (
+from sdjax.prepare.synthetic_words import (
     ASPECTS,
     CLOSINGS,
     FILLERS,

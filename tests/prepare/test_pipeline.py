@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 from fixtures_corpus import EXAMPLES, files, make, texts
 
-from sdjax import blocks, shards
 from sdjax.data.corpus import SPLITS, Corpus
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import Example, counted
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
-from sdjax.prepare import prepare
+from sdjax.prepare import blocks, shards
+from sdjax.prepare.pipeline import prepare
 
 
 def test_every_review_is_in_one_shard_once(tmp_path):

@@ -7,8 +7,8 @@ import numpy as np
 from sdjax.data.corpus import SPLITS
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
-from sdjax.segments import Layout
-from sdjax.shards import spread_layout
+from sdjax.prepare.segments import Layout
+from sdjax.prepare.shards import spread_layout
 
 SPLIT_RULES = ("shuffled", "contiguous")
 DEDUP_RULES = ("exact", "none")

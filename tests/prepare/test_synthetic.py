@@ -6,9 +6,9 @@ import statistics
 import numpy as np
 import pytest
 
-from sdjax import synthetic, synthetic_words
-from sdjax.synthetic import is_held_out, labelled, reviews
-from sdjax.synthetic_words import NOUNS, PRODUCTS, WORDS
+from sdjax.prepare import synthetic, synthetic_words
+from sdjax.prepare.synthetic import is_held_out, labelled, reviews
+from sdjax.prepare.synthetic_words import NOUNS, PRODUCTS, WORDS
 
 SENTIMENT = {
     word: polarity

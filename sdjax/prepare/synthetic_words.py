@@ -1,4 +1,4 @@
-"""The words and templates of the built-in corpus; `sdjax.synthetic` puts them together.
+"""The words and templates of the built-in corpus; `synthetic` puts them together.
 
 Data only. The templates of `HELD_OUT_TEMPLATES` and `HELD_OUT_NEUTRAL_TEMPLATES` occur
 in the labelled texts and never in the reviews.
