@@ -24,17 +24,17 @@ from sdjax.data.corpus import Corpus
 from sdjax.data.prefetch import Prefetch
 from sdjax.data.text import VOCABULARY_SIZES
 from sdjax.data.windows import Batch, Windows
-from sdjax.devices import split_batch, spread, zero_carry
 from sdjax.errors import InputError
 from sdjax.evaluate import evaluator
 from sdjax.host_memory import keep_freed_memory
 from sdjax.initial import load_initial
 from sdjax.interrupt import StopSignal
 from sdjax.metrics import Clock, MetricsLog, Progress
-from sdjax.model import LanguageModel, init_params
-from sdjax.offload import placement
+from sdjax.model.devices import spread, zero_carry
+from sdjax.model.language_model import LanguageModel, init_params
+from sdjax.model.precision import loss_scale, resumed_loss_scale
+from sdjax.offload import placement, split_batch
 from sdjax.optim import optimizer, scaled_learning_rate, schedule
-from sdjax.precision import loss_scale, resumed_loss_scale
 from sdjax.step import TrainState, create_train_state
 from sdjax.summary import memory_summary, summary
 

@@ -9,7 +9,7 @@ from benchmarks.interleave import interleave, ratio, spread
 from benchmarks.train import EMBEDDING, VOCABULARY
 from sdjax.data.text import Normalisation
 from sdjax.encoder import Encoder
-from sdjax.model import LanguageModel, init_params
+from sdjax.model.language_model import LanguageModel, init_params
 
 
 class Row(NamedTuple):

@@ -10,14 +10,15 @@ import jax.numpy as jnp
 import numpy as np
 
 from benchmarks.interleave import interleave, ratio, spread
-from sdjax import recurrence
-from sdjax.cell import dot, flops_per_character
 from sdjax.data.windows import Batch
-from sdjax.devices import parallel_train_step, replicate, split_batch, zero_carry
-from sdjax.devices import spread as spread_rows
-from sdjax.model import LanguageModel, init_params
+from sdjax.model import recurrence
+from sdjax.model.cell import dot, flops_per_character
+from sdjax.model.devices import replicate, zero_carry
+from sdjax.model.devices import spread as spread_rows
+from sdjax.model.language_model import LanguageModel, init_params
+from sdjax.model.precision import loss_scale, policy
+from sdjax.offload import parallel_train_step, split_batch
 from sdjax.optim import optimizer
-from sdjax.precision import loss_scale, policy
 from sdjax.step import create_train_state
 
 EMBEDDING, VOCABULARY = 64, 256

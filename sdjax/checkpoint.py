@@ -14,10 +14,10 @@ import orbax.checkpoint as ocp
 from orbax.checkpoint import checkpoint_managers
 
 from sdjax import orbax_failures as failures
-from sdjax.cell import RecurrentState
 from sdjax.convert import hub, published
 from sdjax.errors import InputError
-from sdjax.model import LanguageModel, init_params
+from sdjax.model.cell import RecurrentState
+from sdjax.model.language_model import LanguageModel, init_params
 from sdjax.step import TrainState
 
 FORMAT_VERSION = 1

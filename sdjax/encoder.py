@@ -6,10 +6,10 @@ from functools import cache, partial
 import jax
 import numpy as np
 
-from sdjax import featurefile, pooling
-from sdjax.devices import replicate, split_rows, spread, zero_carry
-from sdjax.model import LanguageModel
-from sdjax.step import AXIS
+from sdjax import featurefile
+from sdjax.model import pooling
+from sdjax.model.devices import AXIS, replicate, split_rows, spread, zero_carry
+from sdjax.model.language_model import LanguageModel
 
 # On a CPU the order in which a product is summed depends on how many rows it has, but
 # is the same for all multiples of 64. A trained model may amplify such a difference.

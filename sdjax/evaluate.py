@@ -9,11 +9,11 @@ from tqdm import tqdm
 
 from sdjax.data.prefetch import Prefetch
 from sdjax.data.windows import Batch, Windows
-from sdjax.devices import devices_for, replicate, split_batch, zero_carry
 from sdjax.metrics import bits_per_character
-from sdjax.model import LanguageModel, working_copy
-from sdjax.precision import policy
-from sdjax.step import AXIS, eval_step
+from sdjax.model.devices import AXIS, devices_for, replicate, zero_carry
+from sdjax.model.language_model import LanguageModel, working_copy
+from sdjax.offload import split_batch
+from sdjax.step import eval_step
 
 _IN_FLIGHT = 64  # windows dispatched ahead of the one waited for
 
@@ -44,8 +44,7 @@ def evaluator(
     count = jax.device_count() if everywhere else len(devices)
 
     folded = model.clone(use_weight_norm=False)
-    compute_dtype = policy(model.precision).compute_dtype
-    lower = jax.jit(partial(working_copy, compute_dtype=compute_dtype))
+    lower = jax.jit(partial(working_copy, compute_dtype=model.compute_dtype))
 
     def step(weights, carry, batch):
         return eval_step(folded, weights, carry, batch)

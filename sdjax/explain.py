@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sdjax.classifier import Classifier
+from sdjax.model.classifier import Classifier
 from sdjax.terminal import on_background, printable
 from sdjax.tracing import STOPS, Scale, TracedText, characters, colours
 

@@ -13,7 +13,7 @@ from sdjax.checkpoint import Loaded, fingerprint, load_model
 from sdjax.data.text import Normalisation
 from sdjax.encoder import Encoder
 from sdjax.errors import InputError
-from sdjax.model import LanguageModel
+from sdjax.model.language_model import LanguageModel
 
 
 class TextFeaturizer(TransformerMixin, BaseEstimator):

@@ -15,18 +15,18 @@ import jax
 import numpy as np
 from tqdm import tqdm
 
-from sdjax.cell import RecurrentState
 from sdjax.checkpoint import Loaded
-from sdjax.classifier import Classifier
 from sdjax.data.text import Normalisation
-from sdjax.devices import devices_for, replicate, split_rows, zero_carry
 from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer
 from sdjax.headfit import first_head, log_loss, with_thresholds
 from sdjax.headstep import Standard, head_optimizer, head_step
 from sdjax.metrics import bits_per_character
-from sdjax.precision import loss_scale
-from sdjax.step import AXIS, TrainState, create_train_state
+from sdjax.model.cell import RecurrentState
+from sdjax.model.classifier import Classifier
+from sdjax.model.devices import AXIS, devices_for, replicate, split_rows, zero_carry
+from sdjax.model.precision import loss_scale
+from sdjax.step import TrainState, create_train_state
 from sdjax.sweep import Split
 from sdjax.targets import Targets
 from sdjax.textbatches import TextBatch, batches_per_epoch, text_batches

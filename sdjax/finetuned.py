@@ -9,16 +9,16 @@ import optax
 from sklearn import metrics
 
 from sdjax.checkpoint import Checkpoints, Loaded, checkpoint_steps, model_config
-from sdjax.classifier import Classifier
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import read_examples
-from sdjax.devices import zero_carry
 from sdjax.errors import InputError, naming
 from sdjax.featurefile import FeatureSet
 from sdjax.features import TextFeaturizer
 from sdjax.finetune import Labelled, Settings, Tuned
 from sdjax.linear import LinearFit
-from sdjax.precision import loss_scale
+from sdjax.model.classifier import Classifier
+from sdjax.model.devices import zero_carry
+from sdjax.model.precision import loss_scale
 from sdjax.step import create_train_state
 from sdjax.sweep import Split
 from sdjax.targets import Targets, read_targets

@@ -16,12 +16,12 @@ from jax import lax
 from tqdm import tqdm
 
 from sdjax import utf8
-from sdjax.cell import feature_major, make_stack_step
 from sdjax.data import protein
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
-from sdjax.model import LanguageModel
-from sdjax.precision import matmul
+from sdjax.model.cell import feature_major, make_stack_step
+from sdjax.model.language_model import LanguageModel
+from sdjax.model.precision import matmul
 
 _PREFIX_CHUNK = 64  # prefixes are padded to multiples of it, so that few are compiled
 

@@ -7,10 +7,11 @@ import jax
 import jax.numpy as jnp
 import optax
 
-from sdjax.cell import RecurrentState
-from sdjax.model import fold_weight_norm
+from sdjax.model.cell import RecurrentState
+from sdjax.model.devices import AXIS
+from sdjax.model.language_model import fold_weight_norm
 from sdjax.optim import schedule
-from sdjax.step import AXIS, TrainState, cross_entropy
+from sdjax.step import TrainState, cross_entropy
 
 
 class Standard(NamedTuple):

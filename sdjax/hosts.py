@@ -18,8 +18,9 @@ from jax.experimental import multihost_utils
 from sdjax.checkpoint import Checkpoints
 from sdjax.errors import InputError
 from sdjax.interrupt import StopSignal
-from sdjax.recurrence import RecurrentState
-from sdjax.step import AXIS, TrainState
+from sdjax.model.devices import AXIS
+from sdjax.model.recurrence import RecurrentState
+from sdjax.step import TrainState
 
 
 def join(

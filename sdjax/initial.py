@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sdjax.checkpoint import differences, load_model, model_config
 from sdjax.errors import InputError
-from sdjax.model import LanguageModel
+from sdjax.model.language_model import LanguageModel
 
 
 def load_initial(path: Path, model: LanguageModel) -> dict:

@@ -2,7 +2,7 @@
 
 from typing import NamedTuple
 
-from sdjax.precision import policy
+from sdjax.model.precision import policy
 
 
 class StepMemory(NamedTuple):

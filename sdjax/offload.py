@@ -1,8 +1,9 @@
-"""Master parameters in host memory: the devices hold a compute-dtype copy of them.
+"""A training step over all local devices, its parameters on them or on the host.
 
-A step on the devices gives the gradient in the effective weights; the float32
-parameters, Adam's moments and the update stay on the host. Both halves are those of
-`train_step`, which is the same with the two in one program.
+With the parameters on the host the devices hold a copy of them in the compute dtype. A
+step on the devices gives the gradient in the effective weights; the float32 parameters,
+Adam's moments and the update stay on the host. Both halves are those of `train_step`,
+which is the same with the two in one program.
 """
 
 from collections.abc import Callable
@@ -12,13 +13,37 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
-from sdjax.cell import RecurrentState
 from sdjax.data.windows import Batch
-from sdjax.devices import parallel_train_step, replicate
 from sdjax.errors import InputError
-from sdjax.model import LanguageModel, working_copy
-from sdjax.precision import policy
-from sdjax.step import AXIS, StepMetrics, TrainState, gradient_step, update_step
+from sdjax.model.cell import RecurrentState
+from sdjax.model.devices import AXIS, replicate, split_rows
+from sdjax.model.language_model import LanguageModel, working_copy
+from sdjax.step import StepMetrics, TrainState, gradient_step, train_step, update_step
+
+
+def parallel_train_step(
+    devices: list[jax.Device] | None = None,
+    all_reduce_dtype: jnp.dtype = jnp.float32,
+) -> Callable:
+    """Return `train_step` over devices, its state and carry donated.
+
+    Args:
+        devices: of this process; None for all, those of other processes included.
+        all_reduce_dtype: in which their gradients are averaged.
+    """
+    return jax.pmap(
+        partial(train_step, all_reduce_dtype=all_reduce_dtype),
+        axis_name=AXIS,
+        in_axes=(None, 0, 0),
+        out_axes=(None, 0, None),
+        donate_argnums=(0, 1),
+        devices=devices,
+    )
+
+
+def split_batch(batch: Batch, devices: int) -> Batch:
+    """Give each device its rows of a window."""
+    return Batch(*(split_rows(x, devices) for x in batch))
 
 
 def host_device() -> jax.Device:
@@ -52,7 +77,6 @@ def gradients_on_devices(
     the same dtypes; the carry is donated too.
     """
     apply_fn = model.clone(use_weight_norm=False).apply
-    compute_dtype = policy(model.precision).compute_dtype
 
     def gradients(weights, scale, carry, batch):
         weights = jax.tree.map(lambda w: w.astype(jnp.float32), weights)
@@ -63,7 +87,7 @@ def gradients_on_devices(
         axis_name=AXIS,
         in_axes=(None, None, 0, 0),
         out_axes=(None, 0, None),
-        donate_argnums=(0, 2) if all_reduce_dtype == compute_dtype else 2,
+        donate_argnums=(0, 2) if all_reduce_dtype == model.compute_dtype else 2,
     )
 
 
@@ -81,8 +105,7 @@ def host_train_step(
         devices: of this process, those that hold rows.
         all_reduce_dtype: in which gradients are averaged and come to the host.
     """
-    compute_dtype = policy(model.precision).compute_dtype
-    lower = jax.jit(partial(working_copy, compute_dtype=compute_dtype))
+    lower = jax.jit(partial(working_copy, compute_dtype=model.compute_dtype))
     gradients = gradients_on_devices(model, all_reduce_dtype)
     update = jax.jit(update_step, donate_argnums=0)
 
@@ -116,8 +139,7 @@ def placement(
         master_params: "device" or "host".
         all_reduce_dtype: "fp32", or "compute" for that of the model's products.
     """
-    compute = all_reduce_dtype == "compute"
-    dtype = policy(model.precision if compute else "fp32").compute_dtype
+    dtype = model.compute_dtype if all_reduce_dtype == "compute" else jnp.float32
     devices = jax.local_devices()[: jax.local_device_count()]
     if master_params == "host":
         return Placement(host_device(), to_host, host_train_step(model, devices, dtype))

@@ -7,10 +7,10 @@ from typing import NamedTuple
 import numpy as np
 
 from sdjax.checkpoint import Loaded
-from sdjax.classifier import Classifier
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer, options_of
+from sdjax.model.classifier import Classifier
 from sdjax.terminal import printable
 from sdjax.tracing import Scale, TracedText
 

@@ -2,10 +2,10 @@
 
 from collections.abc import Sequence
 
-from sdjax.classifier import Classifier
 from sdjax.errors import InputError
 from sdjax.featurefile import layers_within
 from sdjax.generate import Unit, unit_text
+from sdjax.model.classifier import Classifier
 from sdjax.scoring import Score, sides, top_unit
 
 _OUTER = {"+": "0.95", "-": "0.05"}  # the far end of a class, on its own side

@@ -9,11 +9,10 @@ import optax
 from flax.training import train_state
 from flax.training.dynamic_scale import DynamicScale
 
-from sdjax.cell import RecurrentState
 from sdjax.data.windows import Batch
-from sdjax.model import LanguageModel, fold_weight_norm
-
-AXIS = "batch"  # the name of the data-parallel axis
+from sdjax.model.cell import RecurrentState
+from sdjax.model.devices import AXIS
+from sdjax.model.language_model import LanguageModel, fold_weight_norm
 
 
 class TrainState(train_state.TrainState):

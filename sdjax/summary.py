@@ -4,10 +4,10 @@ import math
 
 import jax
 
-from sdjax.cell import flops_per_character
 from sdjax.data.windows import Windows
 from sdjax.memory import StepMemory, step_memory
-from sdjax.model import LanguageModel, init_params
+from sdjax.model.cell import flops_per_character
+from sdjax.model.language_model import LanguageModel, init_params
 
 
 def summary(

@@ -7,8 +7,8 @@ import numpy as np
 from joblib import Parallel, delayed
 from sklearn.metrics import precision_recall_curve
 
-from sdjax.classifier import Classifier
 from sdjax.linear import LinearFit, fit_l1
+from sdjax.model.classifier import Classifier
 from sdjax.targets import Targets
 
 STRENGTHS = tuple(2.0**exponent for exponent in range(-8, 1))

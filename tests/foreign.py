@@ -7,7 +7,7 @@ is used in them. `every_step` is what they are compared with.
 import jax
 import numpy as np
 
-from sdjax.model import init_params
+from sdjax.model.language_model import init_params
 
 VOCABULARY = 256
 

@@ -9,10 +9,10 @@ import pytest
 import tiny
 from flax.training.dynamic_scale import DynamicScale
 
-from sdjax.model import fold_weight_norm
-from sdjax.precision import policy
+from sdjax.model.devices import AXIS
+from sdjax.model.language_model import fold_weight_norm
+from sdjax.model.precision import policy
 from sdjax.step import (
-    AXIS,
     cross_entropy,
     gradient_step,
     next_loss_scale,

@@ -69,7 +69,7 @@ def test_bench_train(command, tmp_path, without_torch, small_square):
 def test_the_baseline_is_the_plain_scan(monkeypatch):
     """And what is measured as ours is not."""
     from benchmarks import train
-    from sdjax import recurrence
+    from sdjax.model import recurrence
 
     traced = []
     for name in ("run", "scan_reference"):

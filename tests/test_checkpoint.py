@@ -9,7 +9,6 @@ import numpy as np
 import pytest
 import tiny
 
-from sdjax.cell import RecurrentState
 from sdjax.checkpoint import (
     Checkpoints,
     check_same_run,
@@ -18,6 +17,7 @@ from sdjax.checkpoint import (
     model_config,
 )
 from sdjax.errors import InputError
+from sdjax.model.cell import RecurrentState
 
 ROWS = 8
 

@@ -11,8 +11,8 @@ import pytest
 import tiny
 from fixtures_run import assert_refused
 
-from sdjax.classifier import Classifier
 from sdjax.features import TextFeaturizer
+from sdjax.model.classifier import Classifier
 
 GOOD, BAD = "I love this phone. It is great.", "The price was awful."
 QUANTILES = ("0.05", "0.25", "0.50", "0.75", "0.95")

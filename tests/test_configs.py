@@ -12,12 +12,13 @@ import pytest
 
 import train
 from configs import default
-from sdjax.cell import RecurrentState
 from sdjax.data.windows import Batch
 from sdjax.errors import InputError
-from sdjax.model import init_params
-from sdjax.precision import loss_scale
-from sdjax.step import AXIS, train_step
+from sdjax.model.cell import RecurrentState
+from sdjax.model.devices import AXIS
+from sdjax.model.language_model import init_params
+from sdjax.model.precision import loss_scale
+from sdjax.step import train_step
 
 ROOT = Path(__file__).parents[1]
 NAMES = sorted({p.stem for p in (ROOT / "configs").glob("[a-z]*.py")} - {"checks"})

@@ -7,10 +7,10 @@ import tiny
 from foreign import every_step, nvidia_arrays, random_params, run_nvidia
 from torch_files import arguments, save_stream, save_zip, state_dict
 
-from sdjax.cell import RecurrentState
 from sdjax.convert import nvidia, torchfile
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
+from sdjax.model.cell import RecurrentState
 
 BYTES = np.random.default_rng(1).integers(0, 256, (12, 3), dtype=np.uint8)
 

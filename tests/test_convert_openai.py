@@ -5,10 +5,10 @@ import pytest
 import tiny
 from foreign import every_step, openai_arrays, random_params, run_openai
 
-from sdjax.cell import RecurrentState
 from sdjax.convert import openai
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
+from sdjax.model.cell import RecurrentState
 
 TOKENS = np.random.default_rng(1).integers(0, 256, (20, 3), dtype=np.uint8)
 

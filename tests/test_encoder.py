@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 import tiny
 
-from sdjax import pooling
 from sdjax.data.text import Normalisation
 from sdjax.encoder import Encoder
 from sdjax.featurefile import POOLINGS
-from sdjax.model import init_params
+from sdjax.model import pooling
+from sdjax.model.language_model import init_params
 
 CHUNK = 16
 TEXTS = [

@@ -7,9 +7,9 @@ import pytest
 import tiny
 
 from sdjax.data.windows import Windows
-from sdjax.devices import split_batch
 from sdjax.evaluate import evaluator
-from sdjax.model import init_params
+from sdjax.model.language_model import init_params
+from sdjax.offload import split_batch
 
 SIZE = 83
 SHARD = np.random.default_rng(0).integers(97, 105, SIZE, dtype=np.uint8)

@@ -22,7 +22,7 @@ import sdjax
 from sdjax import TextFeaturizer
 from sdjax.checkpoint import Loaded
 from sdjax.errors import InputError
-from sdjax.model import init_params
+from sdjax.model.language_model import init_params
 
 TEXTS = ["", "a", "Good &amp; cheap.", "caf\u00e9 \U0001f600", "so <b>good</b>"]
 

@@ -9,9 +9,9 @@ from fixtures_run import assert_refused
 
 from sdjax import headfit
 from sdjax.checkpoint import checkpoint_steps, load_model
-from sdjax.classifier import Classifier
 from sdjax.features import TextFeaturizer
 from sdjax.interrupt import StopSignal
+from sdjax.model.classifier import Classifier
 from sdjax.sweep import Split
 
 FAST = ("--epochs", 2, "--batch-size", 16, "--max-bytes", 16, "--learning-rate", 0.01)

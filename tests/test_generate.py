@@ -10,7 +10,7 @@ from sdjax import generate as module
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.generate import Sampling, generate
-from sdjax.model import init_params
+from sdjax.model.language_model import init_params
 
 
 @pytest.fixture(scope="module")

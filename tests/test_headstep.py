@@ -9,12 +9,13 @@ import optax
 import pytest
 import tiny
 
-from sdjax import recurrence
-from sdjax.cell import RecurrentState
 from sdjax.headstep import Standard, head_loss, head_optimizer, head_step, scores_of
-from sdjax.model import init_params
-from sdjax.precision import loss_scale
-from sdjax.step import AXIS, create_train_state
+from sdjax.model import recurrence
+from sdjax.model.cell import RecurrentState
+from sdjax.model.devices import AXIS
+from sdjax.model.language_model import init_params
+from sdjax.model.precision import loss_scale
+from sdjax.step import create_train_state
 
 ROWS, BYTES, CLASSES = 8, 10, 3
 

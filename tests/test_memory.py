@@ -8,17 +8,16 @@ import jax.numpy as jnp
 import pytest
 
 from sdjax.data.windows import Batch
-from sdjax.devices import parallel_train_step
 from sdjax.memory import StepMemory, step_memory
-from sdjax.model import (
+from sdjax.model.language_model import (
     LanguageModel,
     fold_weight_norm,
     init_params,
     working_copy,
 )
-from sdjax.offload import gradients_on_devices
+from sdjax.model.precision import loss_scale, policy
+from sdjax.offload import gradients_on_devices, parallel_train_step
 from sdjax.optim import optimizer
-from sdjax.precision import loss_scale, policy
 from sdjax.step import create_train_state, update_step
 
 H, E, V = 128, 16, 256

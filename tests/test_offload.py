@@ -16,11 +16,11 @@ from test_train import last_saved, log, signal_at, use_devices
 
 import train
 from sdjax import offload
-from sdjax.devices import parallel_train_step, replicate, spread
 from sdjax.errors import InputError
-from sdjax.model import working_copy
-from sdjax.offload import host_train_step, to_host
-from sdjax.precision import policy
+from sdjax.model.devices import replicate, spread
+from sdjax.model.language_model import working_copy
+from sdjax.model.precision import policy
+from sdjax.offload import host_train_step, parallel_train_step, to_host
 
 ROWS, STEPS, BROKEN = 8, 5, 2
 

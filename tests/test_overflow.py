@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import tiny
 
-import sdjax.devices
 import sdjax.offload
 import train
 from sdjax.checkpoint import checkpoint_steps, load_model
 from sdjax.data.windows import Windows
-from sdjax.devices import split_batch, zero_carry
 from sdjax.errors import InputError
 from sdjax.evaluate import evaluator
 from sdjax.metrics import read_metrics
+from sdjax.model.devices import AXIS, zero_carry
+from sdjax.offload import split_batch
 from sdjax.optim import optimizer, schedule
-from sdjax.step import AXIS, create_train_state, train_step
+from sdjax.step import create_train_state, train_step
 
 STEPS, REPLICAS, ROWS, SIZE = 400, 2, 4, 16
 WITHIN = 0.005  # bits per character
@@ -125,7 +125,7 @@ def break_gradients(monkeypatch, *steps: int):
         broken = jnp.where(now, KINDS.index("gradient"), -1)
         return breakable_step(state, carry, batch, broken)
 
-    monkeypatch.setattr(sdjax.devices, "train_step", step)
+    monkeypatch.setattr(sdjax.offload, "train_step", step)
 
 
 def half_config(corpus, **changes):
@@ -146,7 +146,7 @@ def two_devices(monkeypatch):
     monkeypatch.setattr(
         sdjax.offload,
         "parallel_train_step",
-        partial(sdjax.devices.parallel_train_step, devices),
+        partial(sdjax.offload.parallel_train_step, devices),
     )
 
 

@@ -10,8 +10,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from sdjax import linear, probe
-from sdjax.classifier import Classifier
 from sdjax.featurefile import FeatureSet
+from sdjax.model.classifier import Classifier
 from sdjax.sweep import SweepPoint, best_threshold, choose_strength
 
 UNIT, WIDTH = 11, 24

@@ -12,12 +12,12 @@ from fixtures_run import COUNTS, assert_refused
 import train
 from sdjax import featurefile, steer
 from sdjax.checkpoint import Checkpoints, load_model, model_config
-from sdjax.classifier import Classifier
 from sdjax.data.text import Normalisation
-from sdjax.devices import zero_carry
 from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer
 from sdjax.generate import Sampling, generate
+from sdjax.model.classifier import Classifier
+from sdjax.model.devices import zero_carry
 from sdjax.prepare import synthetic
 
 H, NORMALISATION = tiny.HIDDEN, Normalisation()

@@ -14,10 +14,9 @@ import optax
 import pytest
 import tiny
 
-from sdjax.devices import replicate, spread
 from sdjax.metrics import bits_per_character
+from sdjax.model.devices import AXIS, replicate, spread
 from sdjax.step import (
-    AXIS,
     cross_entropy,
     eval_step,
     train_step,

@@ -12,13 +12,13 @@ import numpy as np
 import pytest
 import tiny
 
-import sdjax.devices
 import sdjax.evaluate
+import sdjax.offload
 import train
 from sdjax.checkpoint import Checkpoints, checkpoint_steps, load_model
-from sdjax.devices import zero_carry
 from sdjax.errors import InputError
 from sdjax.metrics import Progress, read_metrics
+from sdjax.model.devices import zero_carry
 
 ROOT = Path(__file__).parents[1]
 STEPS, DEVICES = 12, 8
@@ -227,7 +227,7 @@ def test_each_step_function_is_traced_once(config, tmp_path, monkeypatch):
 
         monkeypatch.setattr(module, name, counted)
 
-    count(sdjax.devices, "train_step")
+    count(sdjax.offload, "train_step")
     count(sdjax.evaluate, "eval_step")
     train.train(config, tmp_path)
     assert traces == {"train_step": 1, "eval_step": 1}

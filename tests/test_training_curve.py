@@ -8,10 +8,10 @@ import pytest
 
 import train
 from configs import default
-from sdjax import recurrence
 from sdjax.data.read_report import ReadReport
 from sdjax.data.text import Normalisation
 from sdjax.metrics import read_metrics
+from sdjax.model import recurrence
 from sdjax.prepare import pipeline, synthetic
 
 

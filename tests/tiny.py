@@ -9,13 +9,13 @@ import numpy as np
 
 from configs import default
 from sdjax import optim
-from sdjax.cell import RecurrentState
 from sdjax.data.corpus import Corpus
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import counted
 from sdjax.data.windows import Batch
-from sdjax.model import LanguageModel, init_params
-from sdjax.precision import loss_scale
+from sdjax.model.cell import RecurrentState
+from sdjax.model.language_model import LanguageModel, init_params
+from sdjax.model.precision import loss_scale
 from sdjax.prepare import synthetic
 from sdjax.prepare.pipeline import prepare
 from sdjax.step import TrainState, create_train_state

@@ -133,7 +133,7 @@ def _device() -> str:
 
 def _train(arguments):
     from benchmarks import roofline, train
-    from sdjax.precision import policy
+    from sdjax.model.precision import policy
 
     policy(arguments.precision)
     if arguments.figure and arguments.figure.suffix != ".png":

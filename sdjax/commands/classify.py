@@ -59,9 +59,9 @@ def run(arguments) -> None:
 
     from sdjax import explain, scoring
     from sdjax.checkpoint import load_model
-    from sdjax.classifier import Classifier
     from sdjax.data.read_report import ReadReport
     from sdjax.files import row_file, whole_text
+    from sdjax.model.classifier import Classifier
     from sdjax.terminal import wants_colour
 
     classifier = Classifier.load(arguments.classifier)

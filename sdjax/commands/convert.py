@@ -76,7 +76,7 @@ def _read(arguments) -> None:
 def _write(arguments) -> None:
     from sdjax.checkpoint import load_model
     from sdjax.data.text import Normalisation
-    from sdjax.model import fold_weight_norm
+    from sdjax.model.language_model import fold_weight_norm
 
     loaded = load_model(arguments.path)
     model, params = loaded.model, loaded.params

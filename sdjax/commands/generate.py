@@ -55,10 +55,10 @@ def add_arguments(parser) -> None:
 def run(arguments) -> None:
     from sdjax import steer
     from sdjax.checkpoint import load_model
-    from sdjax.classifier import Classifier
     from sdjax.data.text import Normalisation
     from sdjax.files import check_row_path, row_file
     from sdjax.generate import Sampling, generate, unit_text
+    from sdjax.model.classifier import Classifier
     from sdjax.scoring import Scorer
 
     sampling = Sampling(

@@ -6,10 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sdjax.classifier import Classifier
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
-from sdjax.model import LanguageModel
+from sdjax.model.classifier import Classifier
+from sdjax.model.language_model import LanguageModel
 
 
 class Imported(NamedTuple):

@@ -27,7 +27,7 @@ from sdjax.convert.published import flatten
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.files import staged
-from sdjax.model import LanguageModel, layer_name
+from sdjax.model.language_model import LanguageModel, layer_name
 
 BYTES = 256
 # Ours and theirs.

@@ -16,10 +16,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sdjax.classifier import Classifier
 from sdjax.convert.imported import checked
 from sdjax.errors import InputError
-from sdjax.model import LanguageModel
+from sdjax.model.classifier import Classifier
+from sdjax.model.language_model import LanguageModel
 
 _DTYPES = "float32", "float16", "float64"
 _NEUTRAL = "the classifier's neutral class, between two thresholds, is left out"

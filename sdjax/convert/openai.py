@@ -15,7 +15,7 @@ from sdjax.convert.imported import Imported, checked, file_source, without_floor
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.files import staged
-from sdjax.model import LanguageModel
+from sdjax.model.language_model import LanguageModel
 
 COUNT = 15
 MATRICES = ("wx", "wh", "wmx", "wmh")

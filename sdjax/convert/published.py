@@ -21,7 +21,7 @@ from sdjax.convert.imported import Imported, checked, file_source
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.files import staged
-from sdjax.model import LanguageModel, init_params
+from sdjax.model.language_model import LanguageModel, init_params
 
 FORMAT = "sdjax-model-1"
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"

@@ -26,7 +26,7 @@ from sdjax.data import protein
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.files import staged
-from sdjax.model import LanguageModel, layer_name
+from sdjax.model.language_model import LanguageModel, layer_name
 
 SYMBOLS = protein.VOCABULARY_SIZE
 CLASSES = SYMBOLS - 1

@@ -12,7 +12,6 @@ from fixtures_run import assert_refused
 import train
 from sdjax import cli, featurefile
 from sdjax.checkpoint import load_model
-from sdjax.classifier import Classifier
 from sdjax.convert.converted import write_checkpoint
 from sdjax.convert.imported import Imported
 from sdjax.data import protein
@@ -21,7 +20,8 @@ from sdjax.data.text import Normalisation
 from sdjax.errors import InputError, UnreadableText
 from sdjax.features import TextFeaturizer
 from sdjax.generate import Sampling, generate
-from sdjax.model import init_params
+from sdjax.model.classifier import Classifier
+from sdjax.model.language_model import init_params
 
 CODEC = Normalisation(codec="protein")
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"

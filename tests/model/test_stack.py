@@ -10,8 +10,9 @@ import pytest
 import tiny
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sdjax import pooling, recurrence
-from sdjax.cell import (
+from sdjax.errors import InputError
+from sdjax.model import pooling, recurrence
+from sdjax.model.cell import (
     LSTMWeights,
     MLSTMWeights,
     RecurrentState,
@@ -19,8 +20,7 @@ from sdjax.cell import (
     join_layers,
     split_layers,
 )
-from sdjax.errors import InputError
-from sdjax.model import init_params
+from sdjax.model.language_model import init_params
 
 T, B, E, H = 7, 3, 4, 5
 WEIGHTS = {"mlstm": MLSTMWeights, "lstm": LSTMWeights}

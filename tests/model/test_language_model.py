@@ -9,7 +9,7 @@ import pytest
 import tiny
 
 from sdjax.errors import InputError
-from sdjax.model import init_params, weight_norm
+from sdjax.model.language_model import init_params, weight_norm
 
 ROWS = 3
 RECURRENT = {

@@ -6,14 +6,8 @@ import pytest
 import tiny
 
 from sdjax.data.windows import Batch
-from sdjax.devices import (
-    devices_for,
-    replicate,
-    split_batch,
-    split_rows,
-    spread,
-    zero_carry,
-)
+from sdjax.model.devices import devices_for, replicate, split_rows, spread, zero_carry
+from sdjax.offload import split_batch
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from sdjax.cell import (
+from sdjax.model.cell import (
     MLSTMWeights,
     RecurrentState,
     Stack,

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from sdjax.cell import (
+from sdjax.model.cell import (
     RecurrentState,
     Stack,
     batch_major,

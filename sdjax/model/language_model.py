@@ -4,17 +4,17 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from sdjax import pooling, recurrence
-from sdjax.cell import (
+from sdjax.errors import InputError
+from sdjax.model import pooling, recurrence
+from sdjax.model.cell import (
     LSTMWeights,
     MLSTMWeights,
     RecurrentState,
     Weights,
     zero_state,
 )
-from sdjax.errors import InputError
-from sdjax.pooling import Pools
-from sdjax.precision import matmul, policy
+from sdjax.model.pooling import Pools
+from sdjax.model.precision import matmul, policy
 
 CELLS = {"mlstm": MLSTMWeights, "lstm": LSTMWeights}
 
@@ -193,7 +193,6 @@ class LanguageModel(nn.Module):
             raise InputError(f"cell {self.cell!r} does not exist: use {list(CELLS)}")
         if self.num_layers < 1:
             raise InputError(f"num_layers is {self.num_layers}: it must be 1 or above")
-        self.compute_dtype = policy(self.precision).compute_dtype
         # Unit variance, so that the product (x Wmx) * (h Wmh) keeps the size of h.
         self.embedding = nn.Embed(
             self.vocabulary_size,
@@ -285,14 +284,18 @@ class LanguageModel(nn.Module):
         return tuple(getattr(self, layer_name(n))() for n in range(self.num_layers))
 
     @property
+    def compute_dtype(self) -> jnp.dtype:
+        """The dtype of matrix products and of the hidden state."""
+        return policy(self.precision).compute_dtype
+
+    @property
     def state_size(self) -> int:
         """How many units the state has: those of all layers, side by side."""
         return self.num_layers * self.hidden_size
 
     def zero_state(self, batch_size: int) -> RecurrentState:
         """Return the state at the start of a text, for `batch_size` rows."""
-        dtype = policy(self.precision).compute_dtype
-        return zero_state(batch_size, self.state_size, dtype)
+        return zero_state(batch_size, self.state_size, self.compute_dtype)
 
     def _embed(self, tokens: jax.Array) -> jax.Array:
         return self.embedding(tokens.astype(jnp.int32)).astype(self.compute_dtype)

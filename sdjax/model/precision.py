@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 from flax.training.dynamic_scale import DynamicScale
 
-from sdjax.cell import dot
 from sdjax.errors import InputError
+from sdjax.model.cell import dot
 
 
 class Policy(NamedTuple):

@@ -10,8 +10,8 @@ import pytest
 from jax.extend.core import jaxprs_in_params
 from numpy.testing import assert_allclose, assert_array_equal
 
-from sdjax import recurrence
-from sdjax.cell import (
+from sdjax.model import recurrence
+from sdjax.model.cell import (
     LSTMWeights,
     MLSTMWeights,
     RecurrentState,

@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sdjax.classifier import ARRAYS, Classifier
 from sdjax.errors import InputError
+from sdjax.model.classifier import ARRAYS, Classifier
 
 RANDOM = np.random.default_rng(0)
 FEATURES = RANDOM.normal(0, 1, (7, 5)).astype(np.float32)

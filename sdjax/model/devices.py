@@ -1,38 +1,15 @@
 """How rows are spread over the local devices: row d * B + b is row b of device d."""
 
 import math
-from collections.abc import Callable
-from functools import partial
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
-from sdjax.cell import RecurrentState
-from sdjax.data.windows import Batch
-from sdjax.model import LanguageModel
-from sdjax.step import AXIS, train_step
+from sdjax.model.cell import RecurrentState
+from sdjax.model.language_model import LanguageModel
 
-
-def parallel_train_step(
-    devices: list[jax.Device] | None = None,
-    all_reduce_dtype: jnp.dtype = jnp.float32,
-) -> Callable:
-    """Return `train_step` over devices, its state and carry donated.
-
-    Args:
-        devices: of this process; None for all, those of other processes included.
-        all_reduce_dtype: in which their gradients are averaged.
-    """
-    return jax.pmap(
-        partial(train_step, all_reduce_dtype=all_reduce_dtype),
-        axis_name=AXIS,
-        in_axes=(None, 0, 0),
-        out_axes=(None, 0, None),
-        donate_argnums=(0, 1),
-        devices=devices,
-    )
+AXIS = "batch"  # the name of the data-parallel axis
 
 
 def devices_for(batch_size: int) -> list[jax.Device]:
@@ -45,11 +22,6 @@ def split_rows(rows: np.ndarray, devices: int) -> np.ndarray:
     """Give each device its rows: [..., G] -> [D, ..., B]."""
     split = rows.reshape(*rows.shape[:-1], devices, -1)
     return np.ascontiguousarray(np.moveaxis(split, -2, 0))
-
-
-def split_batch(batch: Batch, devices: int) -> Batch:
-    """Give each device its rows of a window."""
-    return Batch(*(split_rows(x, devices) for x in batch))
 
 
 def zero_carry(model: LanguageModel, batch_size: int, devices: int) -> RecurrentState:

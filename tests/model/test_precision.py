@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from sdjax.errors import InputError
-from sdjax.precision import (
+from sdjax.model.precision import (
     POLICIES,
     loss_scale,
     matmul,

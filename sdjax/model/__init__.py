@@ -1,0 +1,1 @@
+"""The multiplicative LSTM: its precision, its loop over time, a classifier on it."""
