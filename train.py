@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from configs.checks import check, check_codec, rows_of_each
 from sdjax import errors, hosts
-from sdjax.checkpoint import check_same_run, model_config
+from sdjax.checkpoints.load import load_initial, model_config
+from sdjax.checkpoints.manager import check_same_run
 from sdjax.data.corpus import Corpus
 from sdjax.data.prefetch import Prefetch
 from sdjax.data.text import VOCABULARY_SIZES
@@ -27,7 +28,6 @@ from sdjax.data.windows import Batch, Windows
 from sdjax.errors import InputError
 from sdjax.evaluate import evaluator
 from sdjax.host_memory import keep_freed_memory
-from sdjax.initial import load_initial
 from sdjax.interrupt import StopSignal
 from sdjax.metrics import Clock, MetricsLog, Progress
 from sdjax.model.devices import spread, zero_carry

@@ -19,8 +19,8 @@ import jax
 import numpy as np
 
 from benchmarks.interleave import interleave, ratio, spread
-from sdjax.convert import unirep
-from sdjax.convert.converted import write_checkpoint
+from sdjax.checkpoints.convert import unirep
+from sdjax.checkpoints.convert.to_checkpoint import write_checkpoint
 from sdjax.features import TextFeaturizer
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"

@@ -8,7 +8,7 @@ from sklearn import clone
 from tqdm import tqdm
 
 from sdjax import featurefile, probe
-from sdjax.checkpoint import Loaded, checkpoint_steps, load_model
+from sdjax.checkpoints.load import Loaded, checkpoint_steps, load_model
 from sdjax.coloured_text import TracedText
 from sdjax.featurefile import FeatureSet
 from sdjax.features import TextFeaturizer, options_of

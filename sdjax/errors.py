@@ -4,7 +4,7 @@ import contextlib
 import errno
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
 
 class InputError(Exception):
@@ -47,6 +47,21 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
         yield
     except OSError as error:
         raise OSError(error.errno, error.strerror or str(error), str(path)) from error
+
+
+def differences(there: Mapping, here: Mapping, prefix: str = "") -> list[str]:
+    """Say of each setting that differs what it is there and here.
+
+    Args:
+        there: the settings of what was found.
+        here: the settings that are asked for; others do not count.
+        prefix: put before each name, such as "model.".
+    """
+    return [
+        f"{prefix}{key} is {there.get(key)!r} there and {value!r} here"
+        for key, value in here.items()
+        if there.get(key) != value
+    ]
 
 
 def run(main: Callable[[], int | None]) -> int:

@@ -9,7 +9,7 @@ from sklearn.base import BaseEstimator, TransformerMixin
 from tqdm import tqdm
 
 from sdjax import featurefile
-from sdjax.checkpoint import Loaded, fingerprint, load_model
+from sdjax.checkpoints.load import Loaded, fingerprint, load_model
 from sdjax.data.text import Normalisation
 from sdjax.encoder import Encoder
 from sdjax.errors import InputError

@@ -16,7 +16,7 @@ import numpy as np
 
 from sdjax import featureforms
 from sdjax.data.sources import Example
-from sdjax.errors import InputError, naming
+from sdjax.errors import InputError, differences, naming
 from sdjax.files import write_whole
 from sdjax.packed import packed
 
@@ -178,15 +178,12 @@ class FeatureWork:
                 f"{self._folder}: damaged ({', '.join(damaged)}); begin again with"
                 " --restart"
             )
-        differences = [
-            f"{key} is {theirs.get(key)!r} there and {self._identity.get(key)!r} here"
-            for key in sorted({*theirs, *self._identity})
-            if theirs.get(key) != self._identity.get(key)
-        ]
-        if differences:
+        keys = sorted({*theirs, *self._identity})
+        found = differences(theirs, {key: self._identity.get(key) for key in keys})
+        if found:
             raise InputError(
                 f"{self._folder} holds part of other features: "
-                f"{'; '.join(differences)}; use its options and input, or begin again"
+                f"{'; '.join(found)}; use its options and input, or begin again"
                 " with --restart"
             )
         self._done = done

@@ -8,7 +8,8 @@ import numpy as np
 import optax
 from sklearn import metrics
 
-from sdjax.checkpoint import Checkpoints, Loaded, checkpoint_steps, model_config
+from sdjax.checkpoints.load import Loaded, checkpoint_steps, model_config
+from sdjax.checkpoints.manager import Checkpoints
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import read_examples
 from sdjax.errors import InputError, naming

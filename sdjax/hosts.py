@@ -15,7 +15,7 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from sdjax.checkpoint import Checkpoints
+from sdjax.checkpoints.manager import Checkpoints
 from sdjax.errors import InputError
 from sdjax.interrupt import StopSignal
 from sdjax.model.devices import AXIS

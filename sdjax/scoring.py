@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sdjax.checkpoint import Loaded
+from sdjax.checkpoints.load import Loaded
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer, options_of

@@ -11,8 +11,9 @@ from foreign import nvidia_arrays, openai_arrays, random_params
 from torch_files import save_stream, state_dict
 
 from sdjax import featurefile
-from sdjax.checkpoint import fingerprint, load_model
-from sdjax.convert import nvidia, openai, published, unirep
+from sdjax.checkpoints import published, weights
+from sdjax.checkpoints.convert import nvidia, openai, unirep
+from sdjax.checkpoints.load import fingerprint, load_model
 from sdjax.data.text import Normalisation
 
 GOOD, BAD = "I love this phone.", "The price was awful."
@@ -38,7 +39,7 @@ def classifier_file(tmp_path_factory):
 @pytest.fixture(scope="module")
 def converted(classifier_file, tmp_path_factory):
     """The checkpoint of it, as the command writes it."""
-    from sdjax.convert.converted import write_checkpoint
+    from sdjax.checkpoints.convert.to_checkpoint import write_checkpoint
 
     out = tmp_path_factory.mktemp("converted") / "run"
     write_checkpoint(nvidia.read(classifier_file), out)
@@ -203,7 +204,7 @@ def test_training_goes_on_from_it(converted, command, tiny_run, tmp_path):
     trained, start = load_model(tmp_path / "run"), load_model(converted)
     assert trained.meta["progress"]["updates"] == 4
     for got, expected in zip(
-        *(sorted(published.flatten(m.params).items()) for m in (trained, start)),
+        *(sorted(weights.flatten(m.params).items()) for m in (trained, start)),
         strict=True,
     ):
         np.testing.assert_allclose(got[1], expected[1], atol=1e-7)

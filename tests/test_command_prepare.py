@@ -61,7 +61,7 @@ def test_prepare_the_built_in_corpus_twice(tmp_path, command):
     assert again.status == 0 and "already prepared" in again.err
     assert "train" in again.out
     refused = command.sdjax(*arguments, "--out", out, "--seed", 1)
-    assert_refused(refused, str(out), "seed is 0, asked for 1")
+    assert_refused(refused, str(out), "seed is 0 there and 1 here")
 
 
 def test_prepare_strips_tags_when_asked(tmp_path, command):

@@ -8,7 +8,7 @@ import pytest
 from fixtures_run import assert_refused
 
 from sdjax import headfit
-from sdjax.checkpoint import checkpoint_steps, load_model
+from sdjax.checkpoints.load import checkpoint_steps, load_model
 from sdjax.features import TextFeaturizer
 from sdjax.interrupt import StopSignal
 from sdjax.model.classifier import Classifier

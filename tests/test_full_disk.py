@@ -9,8 +9,9 @@ import pytest
 import tiny
 from fixtures_run import assert_refused
 
-from sdjax import checkpoint
-from sdjax.checkpoint import Checkpoints, checkpoint_steps, load_model
+from sdjax.checkpoints import manager
+from sdjax.checkpoints.load import checkpoint_steps, load_model
+from sdjax.checkpoints.manager import Checkpoints
 from sdjax.metrics import MetricsLog, read_metrics
 
 
@@ -74,7 +75,7 @@ def test_a_failed_write_is_known_before_the_next_save(tmp_path):
 
 def test_a_checkpoint_that_the_disk_has_no_room_for_is_not_begun(tmp_path, monkeypatch):
     nearly_full = shutil.disk_usage(tmp_path)._replace(free=1000)
-    monkeypatch.setattr(checkpoint.shutil, "disk_usage", lambda _: nearly_full)
+    monkeypatch.setattr(manager.shutil, "disk_usage", lambda _: nearly_full)
     state = tiny.train_state(tiny.model())
     carry = tiny.on_devices(tiny.carry(8), 8)
     with Checkpoints(tmp_path / "checkpoints", keep_last=1) as checkpoints:

@@ -16,7 +16,7 @@ from fixtures_run import ROOT
 
 import train
 from sdjax import hosts
-from sdjax.checkpoint import checkpoint_steps
+from sdjax.checkpoints.load import checkpoint_steps
 from sdjax.errors import InputError
 from sdjax.metrics import read_metrics
 

@@ -10,7 +10,7 @@ import tiny
 
 import sdjax.offload
 import train
-from sdjax.checkpoint import checkpoint_steps, load_model
+from sdjax.checkpoints.load import checkpoint_steps, load_model
 from sdjax.data.windows import Windows
 from sdjax.errors import InputError
 from sdjax.evaluate import evaluator

@@ -11,7 +11,8 @@ from fixtures_run import COUNTS, assert_refused
 
 import train
 from sdjax import featurefile, steer
-from sdjax.checkpoint import Checkpoints, load_model, model_config
+from sdjax.checkpoints.load import load_model, model_config
+from sdjax.checkpoints.manager import Checkpoints
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer

@@ -15,7 +15,8 @@ import tiny
 import sdjax.evaluate
 import sdjax.offload
 import train
-from sdjax.checkpoint import Checkpoints, checkpoint_steps, load_model
+from sdjax.checkpoints.load import checkpoint_steps, load_model
+from sdjax.checkpoints.manager import Checkpoints
 from sdjax.errors import InputError
 from sdjax.metrics import Progress, read_metrics
 from sdjax.model.devices import zero_carry

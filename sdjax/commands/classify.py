@@ -58,7 +58,7 @@ def run(arguments) -> None:
     from tqdm import tqdm
 
     from sdjax import explain, scoring
-    from sdjax.checkpoint import load_model
+    from sdjax.checkpoints.load import load_model
     from sdjax.data.read_report import ReadReport
     from sdjax.files import row_file, whole_text
     from sdjax.model.classifier import Classifier

@@ -5,11 +5,11 @@ from pathlib import Path
 
 from sdjax.errors import InputError
 
-# By name: the module of sdjax.convert.
+# By name: the module of sdjax.checkpoints.
 FORMATS = {
-    "openai": "openai",
-    "nvidia": "nvidia",
-    "unirep": "unirep",
+    "openai": "convert.openai",
+    "nvidia": "convert.nvidia",
+    "unirep": "convert.unirep",
     "safetensors": "published",
 }
 
@@ -56,11 +56,11 @@ def run(arguments) -> None:
 def _format(name: str):
     from importlib import import_module
 
-    return import_module(f"sdjax.convert.{FORMATS[name]}")
+    return import_module(f"sdjax.checkpoints.{FORMATS[name]}")
 
 
 def _read(arguments) -> None:
-    from sdjax.convert.converted import write_checkpoint
+    from sdjax.checkpoints.convert.to_checkpoint import write_checkpoint
 
     imported = _format(arguments.origin).read(arguments.path)
     write_checkpoint(imported, arguments.out)
@@ -74,7 +74,7 @@ def _read(arguments) -> None:
 
 
 def _write(arguments) -> None:
-    from sdjax.checkpoint import load_model
+    from sdjax.checkpoints.load import load_model
     from sdjax.data.text import Normalisation
     from sdjax.model.language_model import fold_weight_norm
 

@@ -26,7 +26,7 @@ def add_arguments(parser) -> None:
 
 def run(arguments) -> None:
     from sdjax import compressors
-    from sdjax.checkpoint import load_model
+    from sdjax.checkpoints.load import load_model
     from sdjax.data.corpus import Corpus
     from sdjax.data.text import Normalisation
     from sdjax.data.windows import Windows

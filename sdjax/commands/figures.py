@@ -42,7 +42,7 @@ def run(arguments) -> None:
 
 def _meta(folder: Path) -> dict | None:
     """What the newest checkpoint says of the run, where there is one to read."""
-    from sdjax.checkpoint import checkpoint_steps, read_meta
+    from sdjax.checkpoints.load import checkpoint_steps, read_meta
 
     for step in checkpoint_steps(folder)[::-1]:
         try:

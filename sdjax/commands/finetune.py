@@ -47,7 +47,7 @@ def add_arguments(parser) -> None:
 
 def run(arguments) -> None:
     from sdjax import finetune, finetuned
-    from sdjax.checkpoint import load_model
+    from sdjax.checkpoints.load import load_model
     from sdjax.data.text import Normalisation
     from sdjax.interrupt import StopSignal
 

@@ -54,7 +54,7 @@ def add_arguments(parser) -> None:
 
 def run(arguments) -> None:
     from sdjax import steer
-    from sdjax.checkpoint import load_model
+    from sdjax.checkpoints.load import load_model
     from sdjax.data.text import Normalisation
     from sdjax.files import check_row_path, row_file
     from sdjax.generate import Sampling, generate, unit_text

@@ -20,7 +20,7 @@ from sdjax.data.corpus import FORMAT_VERSION, MANIFEST, SPLITS, Corpus, read_man
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import Example
 from sdjax.data.text import Normalisation
-from sdjax.errors import InputError
+from sdjax.errors import InputError, differences
 from sdjax.files import write_whole
 from sdjax.prepare.blocks import BLOCK_BYTES, Block, blocks_of
 from sdjax.prepare.plan import DEDUP_RULES, SPLIT_RULES, Plan
@@ -292,14 +292,10 @@ def already_prepared(folder: Path, request: dict) -> bool:
     default = {"split": SPLIT_RULES[0], "dedup": DEDUP_RULES[0]}
     found = default | read_manifest(folder).get("request", {})
     wanted = json.loads(json.dumps(request))
-    differs = [
-        f"{name} is {json.dumps(found.get(name))}, asked for {json.dumps(value)}"
-        for name, value in wanted.items()
-        if found.get(name) != value
-    ]
-    if differs:
+    differ = differences(found, wanted)
+    if differ:
         raise InputError(
-            f"{folder}: already holds another corpus ({'; '.join(differs)}); choose "
+            f"{folder}: already holds another corpus ({'; '.join(differ)}); choose "
             "another output folder or delete this one"
         )
     return True

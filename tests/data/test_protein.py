@@ -11,9 +11,9 @@ from fixtures_run import assert_refused
 
 import train
 from sdjax import cli, featurefile
-from sdjax.checkpoint import load_model
-from sdjax.convert.converted import write_checkpoint
-from sdjax.convert.imported import Imported
+from sdjax.checkpoints.convert.to_checkpoint import write_checkpoint
+from sdjax.checkpoints.load import load_model
+from sdjax.checkpoints.weights import Imported
 from sdjax.data import protein
 from sdjax.data.corpus import Corpus
 from sdjax.data.text import Normalisation

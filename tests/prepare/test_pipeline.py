@@ -141,7 +141,7 @@ def test_a_corpus_from_before_there_were_rules_is_found(tmp_path):
         del manifest["request"][rule]
     (tmp_path / "c/manifest.json").write_text(json.dumps(manifest))
     assert make(tmp_path / "c").fingerprint == corpus.fingerprint
-    with pytest.raises(InputError, match='dedup is "exact", asked for "none"'):
+    with pytest.raises(InputError, match="dedup is 'exact' there and 'none' here"):
         make(tmp_path / "c", dedup="none")
 
 
@@ -227,8 +227,8 @@ def test_another_request_is_refused_by_name_of_what_differs(tmp_path):
     make(tmp_path / "c")
     before = files(tmp_path / "c")
     for options, what in (
-        ({"seed": 1}, "seed is 0, asked for 1"),
-        ({"shards": (2, 1, 1)}, r"shards is \[5, 1, 2\], asked for \[2, 1, 1\]"),
+        ({"seed": 1}, "seed is 0 there and 1 here"),
+        ({"shards": (2, 1, 1)}, r"shards is \[5, 1, 2\] there and \[2, 1, 1\] here"),
         ({"source": {"name": "y"}}, "source"),
         ({"normalisation": Normalisation(True)}, "normalisation"),
     ):

@@ -6,6 +6,7 @@ and where they come from; `README.md` says the same to people.
 """
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import fields
 from pathlib import Path
@@ -16,8 +17,8 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
-from sdjax.convert.card import card
-from sdjax.convert.imported import Imported, checked, file_source
+from sdjax.checkpoints.card import card
+from sdjax.checkpoints.weights import Imported, checked, file_source, flatten, unflatten
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.files import staged
@@ -25,6 +26,7 @@ from sdjax.model.language_model import LanguageModel, init_params
 
 FORMAT = "sdjax-model-1"
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+_NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
 class Published(NamedTuple):
@@ -125,29 +127,6 @@ def _read_arrays(path: Path) -> dict[str, np.ndarray]:
         ) from error
 
 
-def flatten(tree: Mapping, prefix: str = "") -> dict[str, object]:
-    """Name the leaves of nested dictionaries by their paths: `recurrent.wx`."""
-    flat = {}
-    for key, value in tree.items():
-        if isinstance(value, Mapping):
-            flat |= flatten(value, f"{prefix}{key}.")
-        else:
-            flat[f"{prefix}{key}"] = value
-    return flat
-
-
-def unflatten(flat: Mapping[str, object]) -> dict:
-    """Nest what `flatten` named."""
-    tree = {}
-    for name, leaf in flat.items():
-        *path, last = name.split(".")
-        place = tree
-        for key in path:
-            place = place.setdefault(key, {})
-        place[last] = leaf
-    return tree
-
-
 def write(
     model: LanguageModel,
     params: Mapping,
@@ -209,3 +188,36 @@ def _about(meta: Mapping) -> dict:
         "finetuned": True if meta.get("finetuned") else None,
     }
     return {key: value for key, value in known.items() if value is not None} | earlier
+
+
+def is_hub_name(path: Path) -> bool:
+    """Whether a path can only be a name on the hub: `owner/name`, not a place here.
+
+    Where there is a folder `owner`, it is a path that was mistyped.
+    """
+    return bool(_NAME.fullmatch(str(path))) and not path.parent.exists()
+
+
+def fetch(name: str) -> Path:
+    """Return the folder of a published model, downloaded unless it is here already.
+
+    Raises:
+        InputError: huggingface_hub is not installed, there is no network or no such
+            model.
+    """
+    try:
+        from huggingface_hub import snapshot_download
+        from huggingface_hub.errors import EntryNotFoundError
+    except ImportError as error:
+        raise InputError(
+            f"no checkpoint in {name}, there is no such folder; for a model of that"
+            " name on the hub install huggingface_hub (pip install 'sdjax[hub]')"
+        ) from error
+    try:
+        return Path(snapshot_download(name, allow_patterns=[CONFIG, WEIGHTS]))
+    except (OSError, ValueError, EntryNotFoundError) as error:
+        reason = (str(error).splitlines() or [type(error).__name__])[0]
+        raise InputError(
+            f"no checkpoint in {name}, there is no such folder, and the hub gave no"
+            f" model of that name ({reason}); check the path, the name and the network"
+        ) from error

@@ -17,7 +17,7 @@ from typing import BinaryIO, NamedTuple
 
 import numpy as np
 
-from sdjax.convert import unpickle
+from sdjax.checkpoints.convert import unpickle
 from sdjax.errors import InputError
 
 _ZIP = b"PK\x03\x04"

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdjax.convert import unpickle
+from sdjax.checkpoints.convert import unpickle
 from sdjax.errors import InputError
 
 PLACE = Path("weights.pkl")

@@ -20,10 +20,9 @@ from pathlib import Path
 
 import numpy as np
 
-from sdjax.convert import torchfile
-from sdjax.convert.imported import Imported, checked, file_source
-from sdjax.convert.nvidia_classifier import read_classifier
-from sdjax.convert.published import flatten
+from sdjax.checkpoints.convert import torchfile
+from sdjax.checkpoints.convert.nvidia_classifier import read_classifier
+from sdjax.checkpoints.weights import Imported, checked, file_source, flatten
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.files import staged

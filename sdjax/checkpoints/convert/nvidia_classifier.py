@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sdjax.convert.imported import checked
+from sdjax.checkpoints.weights import checked
 from sdjax.errors import InputError
 from sdjax.model.classifier import Classifier
 from sdjax.model.language_model import LanguageModel

@@ -5,9 +5,9 @@ from pathlib import Path
 
 import orbax.checkpoint as ocp
 
-from sdjax import orbax_failures as failures
-from sdjax.checkpoint import FORMAT_VERSION, fingerprint, model_config
-from sdjax.convert.imported import Imported
+from sdjax.checkpoints import orbax_errors as failures
+from sdjax.checkpoints.load import FORMAT_VERSION, fingerprint, model_config
+from sdjax.checkpoints.weights import Imported
 from sdjax.files import staged
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from sdjax.convert.imported import Imported, checked, file_source, without_floor
+from sdjax.checkpoints.weights import Imported, checked, file_source, without_floor
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.files import staged

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from torch_files import Tensor, arguments, save_stream, save_zip, state_dict
 
-from sdjax.convert import torchfile
+from sdjax.checkpoints.convert import torchfile
 from sdjax.errors import InputError
 
 LAYOUTS = pytest.mark.parametrize("save", [save_zip, save_stream])

@@ -7,7 +7,7 @@ import tiny
 from foreign import every_step, nvidia_arrays, random_params, run_nvidia
 from torch_files import arguments, save_stream, save_zip, state_dict
 
-from sdjax.convert import nvidia, torchfile
+from sdjax.checkpoints.convert import nvidia, torchfile
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.model.cell import RecurrentState

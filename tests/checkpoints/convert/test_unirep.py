@@ -9,9 +9,9 @@ import pytest
 import tiny
 from fixtures_run import assert_refused
 
-from sdjax.checkpoint import load_model
-from sdjax.convert import unirep
-from sdjax.convert.converted import write_checkpoint
+from sdjax.checkpoints.convert import unirep
+from sdjax.checkpoints.convert.to_checkpoint import write_checkpoint
+from sdjax.checkpoints.load import load_model
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer

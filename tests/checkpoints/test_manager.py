@@ -9,13 +9,8 @@ import numpy as np
 import pytest
 import tiny
 
-from sdjax.checkpoint import (
-    Checkpoints,
-    check_same_run,
-    checkpoint_steps,
-    load_model,
-    model_config,
-)
+from sdjax.checkpoints.load import checkpoint_steps, load_model, model_config
+from sdjax.checkpoints.manager import Checkpoints, check_same_run
 from sdjax.errors import InputError
 from sdjax.model.cell import RecurrentState
 

@@ -1,6 +1,7 @@
 """What every reader of foreign weights gives, and the checks that they share."""
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -103,3 +104,26 @@ def file_source(name: str, files: list[Path]) -> dict:
         with open(path, "rb") as file:
             digests[path.name] = hashlib.file_digest(file, "sha256").hexdigest()
     return {"format": name, "sha256": digests}
+
+
+def flatten(tree: Mapping, prefix: str = "") -> dict[str, object]:
+    """Name the leaves of nested dictionaries by their paths: `recurrent.wx`."""
+    flat = {}
+    for key, value in tree.items():
+        if isinstance(value, Mapping):
+            flat |= flatten(value, f"{prefix}{key}.")
+        else:
+            flat[f"{prefix}{key}"] = value
+    return flat
+
+
+def unflatten(flat: Mapping[str, object]) -> dict:
+    """Nest what `flatten` named."""
+    tree = {}
+    for name, leaf in flat.items():
+        *path, last = name.split(".")
+        place = tree
+        for key in path:
+            place = place.setdefault(key, {})
+        place[last] = leaf
+    return tree

@@ -12,8 +12,8 @@ from foreign import random_params
 from safetensors.numpy import load_file, save_file
 
 from sdjax import TextFeaturizer
-from sdjax.checkpoint import load_model
-from sdjax.convert import published
+from sdjax.checkpoints import published
+from sdjax.checkpoints.load import load_model
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 

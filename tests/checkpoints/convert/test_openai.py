@@ -5,7 +5,7 @@ import pytest
 import tiny
 from foreign import every_step, openai_arrays, random_params, run_openai
 
-from sdjax.convert import openai
+from sdjax.checkpoints.convert import openai
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.model.cell import RecurrentState

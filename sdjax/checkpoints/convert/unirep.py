@@ -20,8 +20,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sdjax.convert import unpickle
-from sdjax.convert.imported import Imported, checked, file_source, without_floor
+from sdjax.checkpoints.convert import unpickle
+from sdjax.checkpoints.weights import Imported, checked, file_source, without_floor
 from sdjax.data import protein
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError

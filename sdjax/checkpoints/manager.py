@@ -1,40 +1,20 @@
 """Checkpoints by orbax: everything that the next step depends on, and back again."""
 
 import errno
-import hashlib
 import math
 import shutil
 from functools import partial
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
-import numpy as np
 import orbax.checkpoint as ocp
+from flax.training.train_state import TrainState
 from orbax.checkpoint import checkpoint_managers
 
-from sdjax import orbax_failures as failures
-from sdjax.convert import hub, published
-from sdjax.errors import InputError
+from sdjax.checkpoints import orbax_errors as failures
+from sdjax.checkpoints.load import FORMAT_VERSION, model_differences, shape_templates
+from sdjax.errors import InputError, differences
 from sdjax.model.cell import RecurrentState
-from sdjax.model.language_model import LanguageModel, init_params
-from sdjax.step import TrainState
-
-FORMAT_VERSION = 1
-
-
-def model_config(model: LanguageModel) -> dict:
-    """Return what makes one model differ from another, as JSON."""
-    keys = (
-        "cell",
-        "hidden_size",
-        "embedding_size",
-        "vocabulary_size",
-        "use_weight_norm",
-        "precision",
-        "num_layers",
-    )
-    return {key: getattr(model, key) for key in keys}
 
 
 class Checkpoints:
@@ -168,8 +148,8 @@ class Checkpoints:
         params, rest = _split(state)
         rest["carry"] = [x.reshape(-1, x.shape[-1]) for x in carry]
         items = ocp.args.Composite(
-            params=ocp.args.StandardRestore(_shapes(params)),
-            state=ocp.args.StandardRestore(_shapes(rest)),
+            params=ocp.args.StandardRestore(shape_templates(params)),
+            state=ocp.args.StandardRestore(shape_templates(rest)),
         )
         restored = self._read(step, items)
         rest = jax.device_get(restored["state"])
@@ -203,14 +183,6 @@ def _split(state: TrainState) -> tuple[dict, dict]:
     return state.params, rest
 
 
-def _shapes(tree):
-    """Templates that orbax checks, unlike arrays: shape, dtype, one local device."""
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=device), tree
-    )
-
-
 def check_same_run(saved: dict, wanted: dict, place: Path) -> None:
     """Refuse to go on from a checkpoint of another model, corpus or data order.
 
@@ -225,119 +197,12 @@ def check_same_run(saved: dict, wanted: dict, place: Path) -> None:
         InputError: names each key that differs, with both values.
     """
     # Older checkpoints do not say how many layers there are: one.
-    saved = saved | {"model": {"num_layers": 1} | saved["model"]}
-    found = [
-        difference
-        for part in ("model", "corpus", "stream")
-        for difference in differences(saved[part], wanted[part], f"{part}.")
-    ]
+    model = {"num_layers": 1} | saved["model"]
+    found = model_differences(model, wanted["model"], "model.")
+    for part in ("corpus", "stream"):
+        found += differences(saved[part], wanted[part], f"{part}.")
     if found:
         raise InputError(
             f"{place} holds a run of something else: {'; '.join(found)};"
             " use another --workdir, or the settings of that run"
         )
-
-
-def differences(saved: dict, wanted: dict, prefix: str = "") -> list[str]:
-    """Say of each setting that differs what it is there and here; not of precision."""
-    return [
-        f"{prefix}{key} is {saved.get(key)!r} there and {value!r} here"
-        for key, value in wanted.items()
-        if key != "precision" and saved.get(key) != value
-    ]
-
-
-class Loaded(NamedTuple):
-    """A model read from disk: `params` are host arrays, `path` the step's folder."""
-
-    model: LanguageModel
-    params: dict
-    meta: dict
-    path: Path
-
-
-def fingerprint(params: dict) -> str:
-    """Return the SHA-256 of a model's parameters, wherever they are kept."""
-    digest = hashlib.sha256()
-    leaves = jax.tree.leaves_with_path(params)
-    for path, leaf in sorted((jax.tree_util.keystr(p), x) for p, x in leaves):
-        digest.update(f"{path} {leaf.shape} {leaf.dtype}\n".encode())
-        digest.update(np.ascontiguousarray(leaf))
-    return digest.hexdigest()
-
-
-def checkpoint_steps(run: Path) -> list[Path]:
-    """Return the complete checkpoints of a run, oldest first."""
-    steps = (run / "checkpoints").glob("[0-9]*")
-    return sorted((p for p in steps if p.name.isdigit()), key=lambda p: int(p.name))
-
-
-def load_model(path: Path, precision: str | None = None) -> Loaded:
-    """Load the model of a run (its best checkpoint on valid) or of one checkpoint.
-
-    Args:
-        path: a run's folder, or `<run>/checkpoints/<step>`; or a published folder; or,
-            where there is nothing of that name, `owner/name` on the hub.
-        precision: compute in this instead of what the model was trained in.
-
-    Raises:
-        InputError: there is no checkpoint, or not one that this version can read.
-    """
-    if not path.exists() and hub.is_hub_name(path):
-        path = hub.fetch(str(path))
-    if published.is_published(path):
-        return _load_published(path, precision)
-    failures.quiet()
-    steps = checkpoint_steps(path) or [path]
-    metas = [read_meta(step) for step in steps]
-
-    def badness(meta):
-        valid_bpc = meta.get("valid_bpc")
-        # Among unmeasured ones the newest; min() takes the first of equals.
-        measured = valid_bpc is not None and math.isfinite(valid_bpc)
-        return valid_bpc if measured else math.inf
-
-    meta, step = min(
-        zip(reversed(metas), reversed(steps), strict=True), key=lambda m: badness(m[0])
-    )
-    settings = meta["model"] | ({"precision": precision} if precision else {})
-    model = LanguageModel(**settings)
-    template = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
-    with ocp.StandardCheckpointer() as reader:
-        place = (step / "params").absolute()
-        params = failures.read(step, partial(reader.restore, place, _shapes(template)))
-    return Loaded(model, jax.device_get(params), meta, step)
-
-
-def _load_published(folder: Path, precision: str | None) -> Loaded:
-    found = published.open_folder(folder)
-    model = found.model.clone(precision=precision or found.model.precision)
-    meta = {
-        "step": 0,
-        "model": model_config(found.model),
-        "normalisation": found.config["normalisation"],
-        "valid_bpc": found.config["about"].get("valid_bpc"),
-        "source": {"format": "safetensors", "about": found.config["about"]},
-    }
-    return Loaded(model, found.params, meta, folder)
-
-
-def read_meta(step: Path) -> dict:
-    """Read what a checkpoint says of itself and its run, without its parameters.
-
-    Raises:
-        InputError: there is none, it is damaged, or of another format.
-    """
-    if not (step / "meta").is_dir():
-        raise InputError(
-            f"no checkpoint in {step}: give a run's folder (train.py's --workdir),"
-            " <run>/checkpoints/<step> or a published folder"
-        )
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-        meta = failures.read(step, partial(reader.restore, (step / "meta").absolute()))
-    if meta.get("format_version") != FORMAT_VERSION:
-        raise InputError(
-            f"{step} has checkpoint format {meta.get('format_version')}, this version"
-            f" reads {FORMAT_VERSION}: use the version of sdjax that wrote it"
-        )
-    return meta

@@ -1,0 +1,1 @@
+"""Models on disk: a run's own, published ones, and in convert/ other projects'."""
