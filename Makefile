@@ -9,7 +9,8 @@ RUN := runs/quickstart
 # Test files side by side, one per core.
 JOBS ?= logical
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 8 --dist loadfile
-NUMERICS := $(foreach room,recurrence model precision step features,tests/test_$(room).py)
+NUMERICS := $(foreach room,model/test_recurrence model/test_language_model \
+	model/test_precision training/test_step test_features,tests/$(room).py)
 
 .PHONY: demo test check clean
 

@@ -18,7 +18,7 @@ from ml_collections import ConfigDict, config_flags
 from tqdm import tqdm
 
 from configs.checks import check, check_codec, rows_of_each
-from sdjax import errors, hosts
+from sdjax import errors
 from sdjax.checkpoints.load import load_initial, model_config
 from sdjax.checkpoints.manager import check_same_run
 from sdjax.data.corpus import Corpus
@@ -26,17 +26,17 @@ from sdjax.data.prefetch import Prefetch
 from sdjax.data.text import VOCABULARY_SIZES
 from sdjax.data.windows import Batch, Windows
 from sdjax.errors import InputError
-from sdjax.evaluate import evaluator
-from sdjax.host_memory import keep_freed_memory
-from sdjax.interrupt import StopSignal
-from sdjax.metrics import Clock, MetricsLog, Progress
 from sdjax.model.devices import spread, zero_carry
 from sdjax.model.language_model import LanguageModel, init_params
 from sdjax.model.precision import loss_scale, resumed_loss_scale
-from sdjax.offload import placement, split_batch
-from sdjax.optim import optimizer, scaled_learning_rate, schedule
-from sdjax.step import TrainState, create_train_state
-from sdjax.summary import memory_summary, summary
+from sdjax.training import multihost
+from sdjax.training.evaluate import evaluator
+from sdjax.training.metrics import Clock, MetricsLog, Progress
+from sdjax.training.optimizer import optimizer, scaled_learning_rate, schedule
+from sdjax.training.parallel import placement, split_batch
+from sdjax.training.process import StopSignal, keep_freed_memory
+from sdjax.training.step import TrainState, create_train_state
+from sdjax.training.summary import memory_summary, summary
 
 # Steps that the devices may be behind: enough that they never wait for the host, few
 # enough that the bar moves with every step and Ctrl-C is answered within a few.
@@ -121,7 +121,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
     devices = jax.local_device_count()
     in_all = devices * jax.process_count()
     rows_of_each(config, in_all)
-    own_rows = hosts.own_rows(config.global_batch_size)
+    own_rows = multihost.own_rows(config.global_batch_size)
     windows = Windows(
         corpus,
         "train",
@@ -150,8 +150,8 @@ def train(config: ConfigDict, workdir: Path) -> None:
         master_params=config.master_params,
         all_reduce_dtype=config.all_reduce_dtype,
     )
-    hosts.say(about)
-    hosts.from_first(lambda: make_folder(workdir))
+    multihost.say(about)
+    multihost.from_first(lambda: make_folder(workdir))
 
     made_on, place, train_step = placement(
         training.model, config.master_params, config.all_reduce_dtype
@@ -160,7 +160,7 @@ def train(config: ConfigDict, workdir: Path) -> None:
         state = initial_state(config, training)
     carry = zero_carry(training.model, len(own_rows), devices)
     with (
-        hosts.checkpoints(
+        multihost.checkpoints(
             workdir / "checkpoints",
             config.keep_last_checkpoints,
             config.keep_every_steps,
@@ -177,10 +177,10 @@ def train(config: ConfigDict, workdir: Path) -> None:
             state = state.replace(loss_scale=scale)
             progress = Progress(**meta["progress"])
             was = "" if same else f", {meta['model']['precision']} until there"
-            hosts.say(f"resumed from step {latest} of {training.total_steps}{was}")
+            multihost.say(f"resumed from step {latest} of {training.total_steps}{was}")
         elif start := config.initial_checkpoint:
             state = state.replace(params=load_initial(Path(start), training.model))
-            hosts.say(f"starts from the parameters of {start}")
+            multihost.say(f"starts from the parameters of {start}")
 
         # Where the step leaves its outputs, so that it is compiled once.
         state, carry = place(state), spread(carry, jax.local_devices()[:devices])
@@ -189,9 +189,9 @@ def train(config: ConfigDict, workdir: Path) -> None:
             return split_batch(windows[step], devices)
 
         steps = range(progress.step, training.total_steps)
-        requested, stopping = hosts.SharedStop(stop, _IN_FLIGHT), 0
+        requested, stopping = multihost.SharedStop(stop, _IN_FLIGHT), 0
         with (
-            hosts.only_first(lambda: MetricsLog(workdir, progress.step)) as log,
+            multihost.only_first(lambda: MetricsLog(workdir, progress.step)) as log,
             progress_bar(config, training, progress) as bar,
             Prefetch(read, steps) as batches,
         ):
@@ -235,12 +235,12 @@ def train(config: ConfigDict, workdir: Path) -> None:
                     break
         checkpoints.wait()
     if stopping and progress.step < training.total_steps:
-        hosts.say(
+        multihost.say(
             f"stopped at step {progress.step} of {training.total_steps}, saved:"
             " the same command goes on from there"
         )
         sys.exit(128 + stopping)
-    hosts.say(
+    multihost.say(
         f"trained {progress.step} steps; checkpoints are in {workdir / 'checkpoints'}"
     )
 
@@ -297,7 +297,7 @@ def progress_bar(config: ConfigDict, training: Training, progress: Progress) -> 
         unit="ch",
         unit_scale=True,
         smoothing=0.1,
-        disable=not hosts.is_first(),
+        disable=not multihost.is_first(),
     )
 
 
@@ -338,7 +338,7 @@ def main() -> None:
         return print(memory_on(config, _MEMORY_ON.value))
     explicit = _COORDINATOR.value, _NUM_PROCESSES.value, _PROCESS_ID.value
     if _DISTRIBUTED.value:
-        hosts.join(*explicit)
+        multihost.join(*explicit)
     elif explicit != (None, None, None):
         raise InputError("--coordinator and the like go together with --distributed")
     train(config, workdir)

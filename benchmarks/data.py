@@ -8,7 +8,7 @@ from tqdm import tqdm
 from benchmarks.interleave import spread
 from sdjax.data.corpus import Corpus
 from sdjax.data.windows import Windows
-from sdjax.offload import split_batch
+from sdjax.training.parallel import split_batch
 
 
 class Row(NamedTuple):

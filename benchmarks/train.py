@@ -12,14 +12,15 @@ import numpy as np
 from benchmarks.interleave import interleave, ratio, spread
 from sdjax.data.windows import Batch
 from sdjax.model import recurrence
-from sdjax.model.cell import dot, flops_per_character
+from sdjax.model.cell import dot
 from sdjax.model.devices import replicate, zero_carry
 from sdjax.model.devices import spread as spread_rows
 from sdjax.model.language_model import LanguageModel, init_params
 from sdjax.model.precision import loss_scale, policy
-from sdjax.offload import parallel_train_step, split_batch
-from sdjax.optim import optimizer
-from sdjax.step import create_train_state
+from sdjax.training.cost import flops_per_character
+from sdjax.training.optimizer import optimizer
+from sdjax.training.parallel import parallel_train_step, split_batch
+from sdjax.training.step import create_train_state
 
 EMBEDDING, VOCABULARY = 64, 256
 SQUARE = 4096  # the product that a machine's rate is measured with

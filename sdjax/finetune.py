@@ -21,15 +21,15 @@ from sdjax.errors import InputError
 from sdjax.features import TextFeaturizer
 from sdjax.headfit import first_head, log_loss, with_thresholds
 from sdjax.headstep import Standard, head_optimizer, head_step
-from sdjax.metrics import bits_per_character
 from sdjax.model.cell import RecurrentState
 from sdjax.model.classifier import Classifier
 from sdjax.model.devices import AXIS, devices_for, replicate, split_rows, zero_carry
 from sdjax.model.precision import loss_scale
-from sdjax.step import TrainState, create_train_state
 from sdjax.sweep import Split
 from sdjax.targets import Targets
 from sdjax.textbatches import TextBatch, batches_per_epoch, text_batches
+from sdjax.training.metrics import bits_per_character
+from sdjax.training.step import TrainState, create_train_state
 
 _CHUNK = 256  # bytes read at once of what comes before the last `max_bytes`
 

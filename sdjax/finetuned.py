@@ -20,10 +20,10 @@ from sdjax.linear import LinearFit
 from sdjax.model.classifier import Classifier
 from sdjax.model.devices import zero_carry
 from sdjax.model.precision import loss_scale
-from sdjax.step import create_train_state
 from sdjax.sweep import Split
 from sdjax.targets import Targets, read_targets
 from sdjax.topunit import class_differences, describe_unit
+from sdjax.training.step import create_train_state
 
 
 def read_splits(

@@ -10,8 +10,8 @@ import optax
 from sdjax.model.cell import RecurrentState
 from sdjax.model.devices import AXIS
 from sdjax.model.language_model import fold_weight_norm
-from sdjax.optim import schedule
-from sdjax.step import TrainState, cross_entropy
+from sdjax.training.optimizer import schedule
+from sdjax.training.step import TrainState, cross_entropy
 
 
 class Standard(NamedTuple):

@@ -10,8 +10,8 @@ from fixtures_run import assert_refused, in_a_process
 from sdjax import files
 from sdjax.data import corpus
 from sdjax.data.corpus import Corpus
-from sdjax.evaluate import evaluator
-from sdjax.metrics import read_metrics
+from sdjax.training.evaluate import evaluator
+from sdjax.training.metrics import read_metrics
 
 NO_SPACE = OSError(28, "No space left on device")
 
@@ -127,7 +127,7 @@ def test_evaluate_with_fewer_rows_and_another_precision(command, tiny_run, monke
         used.append((model.precision, rows))
         return evaluator(model, windows, rows)
 
-    monkeypatch.setattr("sdjax.evaluate.evaluator", noted)
+    monkeypatch.setattr("sdjax.training.evaluate.evaluator", noted)
     half = bits(evaluate(command, tiny_run, "--batch-size", 8, "--precision", "bf16"))
     assert half == pytest.approx(usual, abs=0.02)
     assert used == [("bf16", 8)]

@@ -10,8 +10,8 @@ from fixtures_run import assert_refused
 from sdjax import featurefile, report
 from sdjax.data import corpus
 from sdjax.featurefile import FeatureSet
-from sdjax.metrics import read_metrics
 from sdjax.model.classifier import Classifier
+from sdjax.training.metrics import read_metrics
 
 
 def raise_no_space(*args, **kwargs):

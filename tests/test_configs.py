@@ -18,7 +18,7 @@ from sdjax.model.cell import RecurrentState
 from sdjax.model.devices import AXIS
 from sdjax.model.language_model import init_params
 from sdjax.model.precision import loss_scale
-from sdjax.step import train_step
+from sdjax.training.step import train_step
 
 ROOT = Path(__file__).parents[1]
 NAMES = sorted({p.stem for p in (ROOT / "configs").glob("[a-z]*.py")} - {"checks"})

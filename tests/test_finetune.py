@@ -10,9 +10,9 @@ from fixtures_run import assert_refused
 from sdjax import headfit
 from sdjax.checkpoints.load import checkpoint_steps, load_model
 from sdjax.features import TextFeaturizer
-from sdjax.interrupt import StopSignal
 from sdjax.model.classifier import Classifier
 from sdjax.sweep import Split
+from sdjax.training.process import StopSignal
 
 FAST = ("--epochs", 2, "--batch-size", 16, "--max-bytes", 16, "--learning-rate", 0.01)
 
@@ -87,7 +87,7 @@ def test_stopped_it_leaves_the_best_so_far(tiny_run, command, tmp_path, monkeypa
 
         requested = 2
 
-    monkeypatch.setattr("sdjax.interrupt.StopSignal", Stops)
+    monkeypatch.setattr("sdjax.training.process.StopSignal", Stops)
     done = command.sdjax(*arguments(tiny_run, tmp_path / "out", *FAST))
     assert done.status == 130 and "epoch 0, the best on valid" in done.out
     (checkpoint,) = checkpoint_steps(tmp_path / "out")

@@ -12,7 +12,7 @@ from fixtures_run import assert_refused
 from sdjax.checkpoints import manager
 from sdjax.checkpoints.load import checkpoint_steps, load_model
 from sdjax.checkpoints.manager import Checkpoints
-from sdjax.metrics import MetricsLog, read_metrics
+from sdjax.training.metrics import MetricsLog, read_metrics
 
 
 @contextlib.contextmanager

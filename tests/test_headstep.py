@@ -15,7 +15,7 @@ from sdjax.model.cell import RecurrentState
 from sdjax.model.devices import AXIS
 from sdjax.model.language_model import init_params
 from sdjax.model.precision import loss_scale
-from sdjax.step import create_train_state
+from sdjax.training.step import create_train_state
 
 ROWS, BYTES, CLASSES = 8, 10, 3
 

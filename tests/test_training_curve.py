@@ -10,9 +10,9 @@ import train
 from configs import default
 from sdjax.data.read_report import ReadReport
 from sdjax.data.text import Normalisation
-from sdjax.metrics import read_metrics
 from sdjax.model import recurrence
 from sdjax.prepare import pipeline, synthetic
+from sdjax.training.metrics import read_metrics
 
 
 @pytest.fixture

@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import numpy as np
 
 from configs import default
-from sdjax import optim
 from sdjax.data.corpus import Corpus
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import counted
@@ -18,7 +17,8 @@ from sdjax.model.language_model import LanguageModel, init_params
 from sdjax.model.precision import loss_scale
 from sdjax.prepare import synthetic
 from sdjax.prepare.pipeline import prepare
-from sdjax.step import TrainState, create_train_state
+from sdjax.training import optimizer
+from sdjax.training.step import TrainState, create_train_state
 
 HIDDEN, EMBEDDING = 8, 4
 LEARNING_RATE = 1e-2
@@ -35,8 +35,8 @@ def train_state(
     clip_norm: float = 1.0,
     **scale: float,
 ) -> TrainState:
-    tx = optim.optimizer(
-        optim.schedule(LEARNING_RATE, 0, 1000),
+    tx = optimizer.optimizer(
+        optimizer.schedule(LEARNING_RATE, 0, 1000),
         clip_norm=clip_norm,
         b1=0.9,
         b2=0.999,

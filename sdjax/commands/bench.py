@@ -106,7 +106,7 @@ def run(arguments) -> None:
         if getattr(arguments, name, 1) <= 0:
             raise InputError(f"--{name.replace('_', '-')} must be above 0")
     sys.path.insert(0, str(ROOT))
-    from sdjax.host_memory import keep_freed_memory
+    from sdjax.training.process import keep_freed_memory
 
     keep_freed_memory()  # as train.py does
     rows, device = arguments.measure(arguments)

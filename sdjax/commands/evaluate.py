@@ -25,12 +25,11 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> None:
-    from sdjax import compressors
     from sdjax.checkpoints.load import load_model
     from sdjax.data.corpus import Corpus
     from sdjax.data.text import Normalisation
     from sdjax.data.windows import Windows
-    from sdjax.evaluate import evaluator
+    from sdjax.training.evaluate import bits_by_compressor, evaluator
 
     if arguments.batch_size is not None and arguments.batch_size < 1:
         raise InputError(f"--batch-size {arguments.batch_size} must be at least 1")
@@ -65,5 +64,5 @@ def run(arguments) -> None:
     if arguments.compressors:
         shards = range(len(corpus.shards[arguments.split]))
         data = b"".join(corpus.read(arguments.split, i).tobytes() for i in shards)
-        for name, bits in compressors.bits_per_character(data).items():
+        for name, bits in bits_by_compressor(data).items():
             print(f"{name:<20} {bits:.4f}")

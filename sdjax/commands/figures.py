@@ -19,7 +19,7 @@ def add_arguments(parser) -> None:
 def run(arguments) -> None:
     from sdjax import comparison
     from sdjax.errors import naming
-    from sdjax.metrics import read_metrics
+    from sdjax.training.metrics import read_metrics
 
     if arguments.out.suffix != ".png":
         raise InputError(f"--out {arguments.out} must end in .png")

@@ -49,7 +49,7 @@ def run(arguments) -> None:
     from sdjax import finetune, finetuned
     from sdjax.checkpoints.load import load_model
     from sdjax.data.text import Normalisation
-    from sdjax.interrupt import StopSignal
+    from sdjax.training.process import StopSignal
 
     settings = finetune.Settings(
         epochs=arguments.epochs,

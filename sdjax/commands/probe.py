@@ -87,7 +87,7 @@ def _of_the_model(splits, result, absent: dict, over_training: bool) -> dict:
     """What takes the checkpoint; without one, `absent` says why it is not there."""
     from sdjax import analysis, probe
     from sdjax.checkpoints.load import load_model
-    from sdjax.metrics import read_metrics
+    from sdjax.training.metrics import read_metrics
 
     checkpoint = Path(splits["test"].metadata.get("checkpoint", ""))
     try:

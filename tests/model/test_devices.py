@@ -7,7 +7,7 @@ import tiny
 
 from sdjax.data.windows import Batch
 from sdjax.model.devices import devices_for, replicate, split_rows, spread, zero_carry
-from sdjax.offload import split_batch
+from sdjax.training.parallel import split_batch
 
 
 @pytest.mark.parametrize(

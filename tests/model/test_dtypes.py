@@ -16,7 +16,7 @@ from jax.extend import core
 
 from sdjax.model.devices import AXIS
 from sdjax.model.precision import POLICIES, policy
-from sdjax.step import eval_step, train_step
+from sdjax.training.step import eval_step, train_step
 
 REPLICAS, ROWS = 2, 4
 HALF = {jnp.dtype(jnp.bfloat16), jnp.dtype(jnp.float16)}

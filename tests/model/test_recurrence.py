@@ -11,12 +11,8 @@ from jax.extend.core import jaxprs_in_params
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sdjax.model import recurrence
-from sdjax.model.cell import (
-    LSTMWeights,
-    MLSTMWeights,
-    RecurrentState,
-    flops_per_character,
-)
+from sdjax.model.cell import LSTMWeights, MLSTMWeights, RecurrentState
+from sdjax.training.cost import flops_per_character
 
 T, B, E, H = 7, 3, 4, 5
 WEIGHTS = {"mlstm": MLSTMWeights, "lstm": LSTMWeights}

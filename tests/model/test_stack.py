@@ -16,11 +16,11 @@ from sdjax.model.cell import (
     LSTMWeights,
     MLSTMWeights,
     RecurrentState,
-    flops_per_character,
     join_layers,
     split_layers,
 )
 from sdjax.model.language_model import init_params
+from sdjax.training.cost import flops_per_character
 
 T, B, E, H = 7, 3, 4, 5
 WEIGHTS = {"mlstm": MLSTMWeights, "lstm": LSTMWeights}

@@ -7,7 +7,12 @@ from types import SimpleNamespace
 import pytest
 
 from sdjax.errors import InputError
-from sdjax.metrics import MetricsLog, Progress, bits_per_character, read_metrics
+from sdjax.training.metrics import (
+    MetricsLog,
+    Progress,
+    bits_per_character,
+    read_metrics,
+)
 
 
 def step_metrics(nats, predicted, **values):

@@ -12,7 +12,7 @@ from flax.training.dynamic_scale import DynamicScale
 from sdjax.model.devices import AXIS
 from sdjax.model.language_model import fold_weight_norm
 from sdjax.model.precision import policy
-from sdjax.step import (
+from sdjax.training.step import (
     cross_entropy,
     gradient_step,
     next_loss_scale,

@@ -17,8 +17,8 @@ from fixtures_run import ROOT
 
 from sdjax.data.corpus import Corpus
 from sdjax.errors import InputError
-from sdjax.metrics import read_metrics
 from sdjax.prepare import synthetic
+from sdjax.training.metrics import read_metrics
 
 pytestmark = pytest.mark.slow
 KILLS = 20

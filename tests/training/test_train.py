@@ -1,7 +1,6 @@
 """Training runs: the same on any number of devices, and across any interruption."""
 
 import json
-import os
 import signal
 import subprocess
 import sys
@@ -11,17 +10,16 @@ import jax
 import numpy as np
 import pytest
 import tiny
+from fixtures_training import last_saved, log, signal_at, use_devices
 
-import sdjax.evaluate
-import sdjax.offload
+import sdjax.training.evaluate
+import sdjax.training.parallel
 import train
 from sdjax.checkpoints.load import checkpoint_steps, load_model
-from sdjax.checkpoints.manager import Checkpoints
 from sdjax.errors import InputError
-from sdjax.metrics import Progress, read_metrics
-from sdjax.model.devices import zero_carry
+from sdjax.training.metrics import read_metrics
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 STEPS, DEVICES = 12, 8
 
 
@@ -44,22 +42,6 @@ def undisturbed(config, tmp_path_factory):
     return workdir
 
 
-def log(workdir) -> list[dict]:
-    """Return the metrics log without the one key that depends on the clock."""
-    records = read_metrics(workdir / "metrics.jsonl")
-    return [{k: v for k, v in r.items() if k != "chars_per_second"} for r in records]
-
-
-def last_saved(config, workdir):
-    """Return the newest checkpoint whole: step, train state, carry."""
-    training = train.build_training(config, 1000)
-    state = train.initial_state(config, training)
-    carry = zero_carry(training.model, config.global_batch_size, 1)
-    with Checkpoints(workdir / "checkpoints", keep_last=9) as checkpoints:
-        step = checkpoints.latest
-        return step, *checkpoints.restore(step, state, carry)
-
-
 def assert_same_run(config, workdir, other):
     """Bit for bit: the log, and all of the last checkpoint."""
     assert log(workdir) == log(other)
@@ -68,22 +50,6 @@ def assert_same_run(config, workdir, other):
     assert step == other_step == STEPS
     tiny.assert_trees_equal(jax.tree.leaves(state), jax.tree.leaves(other_state))
     tiny.assert_trees_equal(carry, other_carry)
-
-
-def use_devices(monkeypatch, count: int):
-    monkeypatch.setattr(jax, "local_device_count", lambda: count)
-
-
-def signal_at(monkeypatch, step: int, number=signal.SIGTERM):
-    """Send this process a signal when the run counts `step`, from outside its code."""
-    add = Progress.add
-
-    def add_and_signal(progress, metrics):
-        add(progress, metrics)
-        if progress.step == step:
-            os.kill(os.getpid(), number)
-
-    monkeypatch.setattr(Progress, "add", add_and_signal)
 
 
 def command(config_file: str, workdir, *changes: str) -> list[str]:
@@ -153,7 +119,7 @@ def test_a_run_that_was_killed_goes_on_bit_for_bit(config, undisturbed, tmp_path
 import os, signal, sys, time
 from pathlib import Path
 import train
-from sdjax.metrics import Progress
+from sdjax.training.metrics import Progress
 add = Progress.add
 
 def add_and_die(progress, metrics):
@@ -228,8 +194,8 @@ def test_each_step_function_is_traced_once(config, tmp_path, monkeypatch):
 
         monkeypatch.setattr(module, name, counted)
 
-    count(sdjax.offload, "train_step")
-    count(sdjax.evaluate, "eval_step")
+    count(sdjax.training.parallel, "train_step")
+    count(sdjax.training.evaluate, "eval_step")
     train.train(config, tmp_path)
     assert traces == {"train_step": 1, "eval_step": 1}
 

@@ -17,10 +17,10 @@ from jax.experimental import multihost_utils
 
 from sdjax.checkpoints.manager import Checkpoints
 from sdjax.errors import InputError
-from sdjax.interrupt import StopSignal
+from sdjax.model.cell import RecurrentState
 from sdjax.model.devices import AXIS
-from sdjax.model.recurrence import RecurrentState
-from sdjax.step import TrainState
+from sdjax.training.process import StopSignal
+from sdjax.training.step import TrainState
 
 
 def join(

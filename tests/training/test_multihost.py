@@ -15,10 +15,10 @@ import tiny
 from fixtures_run import ROOT
 
 import train
-from sdjax import hosts
 from sdjax.checkpoints.load import checkpoint_steps
 from sdjax.errors import InputError
-from sdjax.metrics import read_metrics
+from sdjax.training import multihost
+from sdjax.training.metrics import read_metrics
 
 STEPS = 12
 
@@ -27,7 +27,7 @@ MEMBER = """
 import os, signal, sys
 import train
 from sdjax import errors
-from sdjax.metrics import Progress
+from sdjax.training.metrics import Progress
 
 number, step = int(sys.argv.pop(1)), int(sys.argv.pop(1))
 add = Progress.add
@@ -161,7 +161,7 @@ def test_what_the_first_process_refuses_all_refuse(config, tmp_path):
 
 def test_a_cluster_that_is_not_there():
     with pytest.raises(InputError, match="--coordinator HOST:PORT"):
-        hosts.join()
+        multihost.join()
 
 
 def test_the_coordinator_needs_the_flag(tmp_path):
@@ -177,6 +177,6 @@ def test_the_coordinator_needs_the_flag(tmp_path):
 
 
 def test_one_process_has_all_rows():
-    assert hosts.own_rows(12) == range(12)
-    assert hosts.is_first() and hosts.from_first(lambda: {"a": 1}) == {"a": 1}
+    assert multihost.own_rows(12) == range(12)
+    assert multihost.is_first() and multihost.from_first(lambda: {"a": 1}) == {"a": 1}
     assert signal.SIGTERM == 15

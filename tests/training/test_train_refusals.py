@@ -11,7 +11,7 @@ import tiny
 import train
 from sdjax.errors import InputError
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")

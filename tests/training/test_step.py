@@ -14,9 +14,9 @@ import optax
 import pytest
 import tiny
 
-from sdjax.metrics import bits_per_character
 from sdjax.model.devices import AXIS, replicate, spread
-from sdjax.step import (
+from sdjax.training.metrics import bits_per_character
+from sdjax.training.step import (
     cross_entropy,
     eval_step,
     train_step,

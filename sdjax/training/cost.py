@@ -80,3 +80,24 @@ def step_memory(
         host=(12 + gradient + 16) * parameters if on_host else 0,
         copied=(item + gradient) * parameters if on_host else 0,
     )
+
+
+def flops_per_character(
+    cell: str,
+    hidden_size: int,
+    embedding_size: int,
+    vocabulary_size: int,
+    num_layers: int = 1,
+) -> int:
+    """Count the floating-point operations of training on one character.
+
+    Matrix products of the recurrence, the input side and the output layer: forward once
+    and backward twice.
+
+    Args:
+        cell: "mlstm" or "lstm".
+    """
+    columns = {"lstm": 4 * hidden_size, "mlstm": 5 * hidden_size}[cell]
+    first, above = hidden_size + embedding_size, 2 * hidden_size
+    rows = first + (num_layers - 1) * above
+    return 3 * 2 * (rows * columns + hidden_size * vocabulary_size)

@@ -12,15 +12,15 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from test_train import last_saved, log, signal_at, use_devices
+from fixtures_training import last_saved, log, signal_at, use_devices
 
 import train
-from sdjax import offload
 from sdjax.errors import InputError
 from sdjax.model.devices import replicate, spread
 from sdjax.model.language_model import working_copy
 from sdjax.model.precision import policy
-from sdjax.offload import host_train_step, parallel_train_step, to_host
+from sdjax.training import parallel
+from sdjax.training.parallel import host_train_step, parallel_train_step, to_host
 
 ROWS, STEPS, BROKEN = 8, 5, 2
 
@@ -152,6 +152,6 @@ def test_a_machine_without_the_cpu_backend_is_told_how_to_have_it(monkeypatch):
     def no_cpu(backend):
         raise RuntimeError(f"Unknown backend {backend}")
 
-    monkeypatch.setattr(offload.jax, "local_devices", no_cpu)
+    monkeypatch.setattr(parallel.jax, "local_devices", no_cpu)
     with pytest.raises(InputError, match="JAX_PLATFORMS .* add ,cpu"):
         to_host(np.zeros(1))

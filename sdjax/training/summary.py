@@ -5,9 +5,8 @@ import math
 import jax
 
 from sdjax.data.windows import Windows
-from sdjax.memory import StepMemory, step_memory
-from sdjax.model.cell import flops_per_character
 from sdjax.model.language_model import LanguageModel, init_params
+from sdjax.training.cost import StepMemory, flops_per_character, step_memory
 
 
 def summary(

@@ -5,7 +5,7 @@ import numpy as np
 import optax
 import pytest
 
-from sdjax.optim import optimizer, scaled_learning_rate, schedule
+from sdjax.training.optimizer import optimizer, scaled_learning_rate, schedule
 
 
 @pytest.mark.parametrize(

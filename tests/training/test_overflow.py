@@ -8,17 +8,17 @@ import numpy as np
 import pytest
 import tiny
 
-import sdjax.offload
+import sdjax.training.parallel
 import train
 from sdjax.checkpoints.load import checkpoint_steps, load_model
 from sdjax.data.windows import Windows
 from sdjax.errors import InputError
-from sdjax.evaluate import evaluator
-from sdjax.metrics import read_metrics
 from sdjax.model.devices import AXIS, zero_carry
-from sdjax.offload import split_batch
-from sdjax.optim import optimizer, schedule
-from sdjax.step import create_train_state, train_step
+from sdjax.training.evaluate import evaluator
+from sdjax.training.metrics import read_metrics
+from sdjax.training.optimizer import optimizer, schedule
+from sdjax.training.parallel import split_batch
+from sdjax.training.step import create_train_state, train_step
 
 STEPS, REPLICAS, ROWS, SIZE = 400, 2, 4, 16
 WITHIN = 0.005  # bits per character
@@ -125,7 +125,7 @@ def break_gradients(monkeypatch, *steps: int):
         broken = jnp.where(now, KINDS.index("gradient"), -1)
         return breakable_step(state, carry, batch, broken)
 
-    monkeypatch.setattr(sdjax.offload, "train_step", step)
+    monkeypatch.setattr(sdjax.training.parallel, "train_step", step)
 
 
 def half_config(corpus, **changes):
@@ -144,9 +144,9 @@ def two_devices(monkeypatch):
     monkeypatch.setattr(jax, "local_device_count", lambda: REPLICAS)
     monkeypatch.setattr(jax, "devices", lambda *_: devices)
     monkeypatch.setattr(
-        sdjax.offload,
+        sdjax.training.parallel,
         "parallel_train_step",
-        partial(sdjax.offload.parallel_train_step, devices),
+        partial(sdjax.training.parallel.parallel_train_step, devices),
     )
 
 

@@ -7,9 +7,9 @@ import pytest
 import tiny
 
 from sdjax.data.windows import Windows
-from sdjax.evaluate import evaluator
 from sdjax.model.language_model import init_params
-from sdjax.offload import split_batch
+from sdjax.training.evaluate import evaluator
+from sdjax.training.parallel import split_batch
 
 SIZE = 83
 SHARD = np.random.default_rng(0).integers(97, 105, SIZE, dtype=np.uint8)
@@ -59,7 +59,7 @@ def test_evaluating_does_not_depend_on_the_number_of_devices(
 
 
 def test_evaluating_twice_gives_the_same_and_traces_once(model, params, monkeypatch):
-    import sdjax.evaluate as module
+    import sdjax.training.evaluate as module
 
     traces, step = [], module.eval_step
 

@@ -1,5 +1,8 @@
 """Bits per character of a model on a split, over every byte, with state carried."""
 
+import bz2
+import gzip
+import lzma
 import math
 from collections.abc import Callable
 from functools import partial
@@ -9,11 +12,11 @@ from tqdm import tqdm
 
 from sdjax.data.prefetch import Prefetch
 from sdjax.data.windows import Batch, Windows
-from sdjax.metrics import bits_per_character
 from sdjax.model.devices import AXIS, devices_for, replicate, zero_carry
 from sdjax.model.language_model import LanguageModel, working_copy
-from sdjax.offload import split_batch
-from sdjax.step import eval_step
+from sdjax.training.metrics import bits_per_character
+from sdjax.training.parallel import split_batch
+from sdjax.training.step import eval_step
 
 _IN_FLIGHT = 64  # windows dispatched ahead of the one waited for
 
@@ -80,3 +83,15 @@ def evaluator(
         return bits_per_character(math.fsum(map(float, nats)), int(sum(predicted)))
 
     return evaluate
+
+
+def bits_by_compressor(data: bytes) -> dict[str, float]:
+    """Compress at the highest level; return bits per byte by compressor."""
+    if not data:
+        raise ValueError("there are no bytes to compress")
+    compressed = {
+        "gzip -9": gzip.compress(data, 9),
+        "bzip2 -9": bz2.compress(data, 9),
+        "xz -9": lzma.compress(data, preset=9),
+    }
+    return {name: 8 * len(out) / len(data) for name, out in compressed.items()}

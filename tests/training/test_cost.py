@@ -8,7 +8,6 @@ import jax.numpy as jnp
 import pytest
 
 from sdjax.data.windows import Batch
-from sdjax.memory import StepMemory, step_memory
 from sdjax.model.language_model import (
     LanguageModel,
     fold_weight_norm,
@@ -16,9 +15,10 @@ from sdjax.model.language_model import (
     working_copy,
 )
 from sdjax.model.precision import loss_scale, policy
-from sdjax.offload import gradients_on_devices, parallel_train_step
-from sdjax.optim import optimizer
-from sdjax.step import create_train_state, update_step
+from sdjax.training.cost import StepMemory, step_memory
+from sdjax.training.optimizer import optimizer
+from sdjax.training.parallel import gradients_on_devices, parallel_train_step
+from sdjax.training.step import create_train_state, update_step
 
 H, E, V = 128, 16, 256
 

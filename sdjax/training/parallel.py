@@ -18,7 +18,13 @@ from sdjax.errors import InputError
 from sdjax.model.cell import RecurrentState
 from sdjax.model.devices import AXIS, replicate, split_rows
 from sdjax.model.language_model import LanguageModel, working_copy
-from sdjax.step import StepMetrics, TrainState, gradient_step, train_step, update_step
+from sdjax.training.step import (
+    StepMetrics,
+    TrainState,
+    gradient_step,
+    train_step,
+    update_step,
+)
 
 
 def parallel_train_step(
