@@ -10,7 +10,7 @@ RUN := runs/quickstart
 JOBS ?= logical
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 8 --dist loadfile
 NUMERICS := $(foreach room,model/test_recurrence model/test_language_model \
-	model/test_precision training/test_step test_features,tests/$(room).py)
+	model/test_precision training/test_step features/test_featurizer,tests/$(room).py)
 
 .PHONY: demo test check clean
 

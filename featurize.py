@@ -13,15 +13,16 @@ import argparse
 import sys
 from pathlib import Path
 
-from sdjax import bulk, errors, featurefile, featureforms
+from sdjax import errors
 from sdjax.arguments import ArgumentParser, add_normalise
 from sdjax.data import sources
 from sdjax.data.corpus import Corpus
 from sdjax.data.read_report import ReadReport
 from sdjax.data.text import CLEANINGS
 from sdjax.errors import InputError
-from sdjax.features import TextFeaturizer
-from sdjax.featurework import FeatureWork
+from sdjax.features import bulk, columns, storage
+from sdjax.features.featurizer import TextFeaturizer
+from sdjax.features.partial import FeatureWork
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -41,20 +42,20 @@ def parse_arguments() -> argparse.Namespace:
     add("--id-key", metavar="KEY", help="column or key of an id to keep")
     add("--split", help="of a corpus folder: train, valid or test")
     add("--output", type=Path, required=True, metavar="FILE")
-    add("--state", default="cell", choices=featurefile.STATES)
+    add("--state", default="cell", choices=columns.STATES)
     add(
         "--pooling",
         nargs="+",
         default=["last"],
-        choices=featurefile.POOLING_NAMES,
+        choices=columns.POOLING_NAMES,
         metavar="KIND",
-        help=f"{', '.join(featurefile.POOLINGS)}; several are put side by side, each of"
+        help=f"{', '.join(columns.POOLINGS)}; several are put side by side, each of"
         " --state or of its own: hidden:mean",
     )
     add(
         "--layers",
         default="last",
-        choices=featurefile.LAYERS,
+        choices=columns.LAYERS,
         help="of a stack of layers: the last one's state, or all side by side",
     )
     add("--batch-size", type=int, default=64, help="texts at once, over all devices")
@@ -97,7 +98,7 @@ def open_input(arguments: argparse.Namespace, report: ReadReport):
 def main() -> None:
     arguments = parse_arguments()
     output, report = arguments.output, ReadReport()
-    featureforms.check_suffix(output)
+    storage.check_suffix(output)
     examples, described = open_input(arguments, report)
     with errors.naming(output):  # before minutes of work
         output.parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ import numpy as np
 from benchmarks.interleave import interleave, ratio, spread
 from benchmarks.train import EMBEDDING, VOCABULARY
 from sdjax.data.text import Normalisation
-from sdjax.encoder import Encoder
+from sdjax.features.encoder import Encoder
 from sdjax.model.language_model import LanguageModel, init_params
 
 

@@ -21,7 +21,7 @@ import numpy as np
 from benchmarks.interleave import interleave, ratio, spread
 from sdjax.checkpoints.convert import unirep
 from sdjax.checkpoints.convert.to_checkpoint import write_checkpoint
-from sdjax.features import TextFeaturizer
+from sdjax.features.featurizer import TextFeaturizer
 
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
 READ = ["hidden:mean", "hidden:last", "cell:last"]

@@ -6,7 +6,7 @@ __all__ = ["TextFeaturizer"]
 def __getattr__(name: str):
     # On first use: importing sdjax must not import jax.
     if name == "TextFeaturizer":
-        from sdjax.features import TextFeaturizer
+        from sdjax.features.featurizer import TextFeaturizer
 
         return TextFeaturizer
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

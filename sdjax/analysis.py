@@ -7,11 +7,12 @@ from pathlib import Path
 from sklearn import clone
 from tqdm import tqdm
 
-from sdjax import featurefile, probe
+from sdjax import probe
 from sdjax.checkpoints.load import Loaded, checkpoint_steps, load_model
 from sdjax.coloured_text import TracedText
-from sdjax.featurefile import FeatureSet
-from sdjax.features import TextFeaturizer, options_of
+from sdjax.features import columns
+from sdjax.features.featurizer import TextFeaturizer, options_of
+from sdjax.features.file import FeatureSet
 from sdjax.targets import Targets, squeezed
 
 
@@ -73,8 +74,8 @@ def trace_examples(
         positions = targets.positions(squeezed(feature_set))
         names = {row: targets.names(positions[row]) for row in rows}
     kind, unit = divmod(unit, featurizer.units)
-    named = featurefile.pooling_kinds(featurizer.pooling)[kind]
-    state, _ = featurefile.state_and_pooling(named, featurizer.state)
+    named = columns.pooling_kinds(featurizer.pooling)[kind]
+    state, _ = columns.state_and_pooling(named, featurizer.state)
     if state != featurizer.state:
         featurizer = clone(featurizer).set_params(state=state)
     normalisation = featurizer.normalisation

@@ -15,8 +15,8 @@ from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
+from sdjax.features.trace import STOPS, TracedText, characters
 from sdjax.look import INK, SIDES, write_png
-from sdjax.tracing import STOPS, TracedText, characters
 
 SENTIMENT = LinearSegmentedColormap.from_list("sentiment", STOPS)
 WIDTH = 8.0  # inches

@@ -7,9 +7,9 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sdjax.features.trace import STOPS, Scale, TracedText, characters, colours
 from sdjax.model.classifier import Classifier
 from sdjax.terminal import on_background, printable
-from sdjax.tracing import STOPS, Scale, TracedText, characters, colours
 
 _LEVELS = 16  # colours on each side of white
 _POINTS = 600  # of a curve at most

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from sdjax.checkpoints.load import Loaded
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
-from sdjax.features import TextFeaturizer
+from sdjax.features.featurizer import TextFeaturizer
 from sdjax.headfit import first_head, log_loss, with_thresholds
 from sdjax.headstep import Standard, head_optimizer, head_step
 from sdjax.model.cell import RecurrentState

@@ -13,8 +13,8 @@ from sdjax.checkpoints.manager import Checkpoints
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import read_examples
 from sdjax.errors import InputError, naming
-from sdjax.featurefile import FeatureSet
-from sdjax.features import TextFeaturizer
+from sdjax.features.featurizer import TextFeaturizer
+from sdjax.features.file import FeatureSet
 from sdjax.finetune import Labelled, Settings, Tuned
 from sdjax.linear import LinearFit
 from sdjax.model.classifier import Classifier

@@ -9,7 +9,7 @@ from sdjax import look, spans, tables
 from sdjax.bagofwords import BagOfWords
 from sdjax.coloured_text import TracedText
 from sdjax.efficiency import Efficiency
-from sdjax.featurefile import FeatureSet
+from sdjax.features.file import FeatureSet
 from sdjax.probe import ProbeResult
 from sdjax.sweep import SPLITS
 

@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, replace
 import numpy as np
 from joblib import Parallel, delayed
 
-from sdjax.featurefile import FeatureSet
+from sdjax.features.file import FeatureSet
 from sdjax.linear import LinearFit, fit_few, fit_l1
 from sdjax.model.classifier import Classifier
 from sdjax.sweep import (

@@ -12,7 +12,7 @@ from sdjax.bagofwords import BagOfWords
 from sdjax.coloured_text import TracedText, coloured_texts
 from sdjax.efficiency import Efficiency
 from sdjax.errors import InputError, naming
-from sdjax.featurefile import FeatureSet
+from sdjax.features.file import FeatureSet
 from sdjax.files import move_files
 from sdjax.page import HOW_TO_READ
 from sdjax.probe import ProbeResult

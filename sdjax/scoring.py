@@ -9,10 +9,10 @@ import numpy as np
 from sdjax.checkpoints.load import Loaded
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
-from sdjax.features import TextFeaturizer, options_of
+from sdjax.features.featurizer import TextFeaturizer, options_of
+from sdjax.features.trace import Scale, TracedText
 from sdjax.model.classifier import Classifier
 from sdjax.terminal import printable
-from sdjax.tracing import Scale, TracedText
 
 
 class Score(NamedTuple):

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from sdjax.errors import InputError
-from sdjax.featurefile import layers_within
+from sdjax.features.columns import layers_within
 from sdjax.generate import Unit, unit_text
 from sdjax.model.classifier import Classifier
 from sdjax.scoring import Score, sides, top_unit

@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 
 from sdjax.bagofwords import BagOfWords
 from sdjax.efficiency import Efficiency
-from sdjax.featurefile import FeatureSet
+from sdjax.features.file import FeatureSet
 from sdjax.probe import ProbeResult
 from sdjax.sweep import SPLITS
 

@@ -7,7 +7,7 @@ import numpy as np
 from sklearn import metrics
 
 from sdjax.errors import InputError
-from sdjax.featurefile import FeatureSet
+from sdjax.features.file import FeatureSet
 
 MAX_CLASSES = 100
 _LEAST = 2  # texts of a class in the split that is fitted

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sdjax.featurefile import layers_within, unit_label
+from sdjax.features.columns import layers_within, unit_label
 from sdjax.linear import LinearFit, fit_few
 from sdjax.targets import Targets
 

@@ -6,14 +6,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdjax import analysis, featurefile, probe
-from sdjax.features import TextFeaturizer
+from sdjax import analysis, probe
+from sdjax.features import file as feature_file
+from sdjax.features.featurizer import TextFeaturizer
 from sdjax.targets import read_targets
 
 
 @pytest.fixture(scope="module")
 def splits(tiny_run):
-    return {s: featurefile.load(path) for s, path in tiny_run.features.items()}
+    return {s: feature_file.load(path) for s, path in tiny_run.features.items()}
 
 
 def test_the_run_of_a_checkpoint(tiny_run, splits):

@@ -11,7 +11,7 @@ import pytest
 import tiny
 from fixtures_run import assert_refused
 
-from sdjax.features import TextFeaturizer
+from sdjax.features.featurizer import TextFeaturizer
 from sdjax.model.classifier import Classifier
 
 GOOD, BAD = "I love this phone. It is great.", "The price was awful."

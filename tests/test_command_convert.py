@@ -10,11 +10,11 @@ from fixtures_run import assert_refused, featurize_arguments
 from foreign import nvidia_arrays, openai_arrays, random_params
 from torch_files import save_stream, state_dict
 
-from sdjax import featurefile
 from sdjax.checkpoints import published, weights
 from sdjax.checkpoints.convert import nvidia, openai, unirep
 from sdjax.checkpoints.load import fingerprint, load_model
 from sdjax.data.text import Normalisation
+from sdjax.features import file as feature_file
 
 GOOD, BAD = "I love this phone.", "The price was awful."
 
@@ -166,7 +166,7 @@ def test_featurize_and_probe(converted, command, tiny_run, tmp_path, form):
         features[split] = tmp_path / f"{split}.npz"
         arguments = featurize_arguments(run, texts, features[split])
         assert command.featurize(*arguments).status == 0
-    saved = featurefile.load(features["test"])
+    saved = feature_file.load(features["test"])
     assert saved.features.shape == (30, 8) and np.std(saved.features) > 0
     paths = [x for split, path in features.items() for x in (f"--{split}", path)]
     done = command.sdjax(

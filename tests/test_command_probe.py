@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from fixtures_run import assert_refused
 
-from sdjax import featurefile, report
+from sdjax import report
 from sdjax.data import corpus
-from sdjax.featurefile import FeatureSet
+from sdjax.features import file as feature_file
+from sdjax.features.file import FeatureSet
 from sdjax.model.classifier import Classifier
 from sdjax.training.metrics import read_metrics
 
@@ -44,7 +45,7 @@ def splits(tmp_path):
     paths = {}
     for seed, name in enumerate(corpus.SPLITS):
         paths[name] = tmp_path / f"{name}.npz"
-        featurefile.save(paths[name], planted(40, metadata, seed))
+        feature_file.save(paths[name], planted(40, metadata, seed))
     return paths
 
 
@@ -55,9 +56,9 @@ def probe(command, paths, out, *options):
 
 
 def change(path, **changes) -> None:
-    made = featurefile.load(path)
+    made = feature_file.load(path)
     fields = {k: getattr(made, k) for k in made.__dataclass_fields__}
-    featurefile.save(path, FeatureSet(**(fields | changes)))
+    feature_file.save(path, FeatureSet(**(fields | changes)))
 
 
 def test_probe_end_to_end(command, tiny_run, tmp_path):
@@ -82,7 +83,7 @@ def test_probe_end_to_end(command, tiny_run, tmp_path):
     assert set(curves) == {"all units", "top unit", "bag of words"}
     assert [point["texts"] for point in curves["all units"]] == [10, 30, 60]
     classifier = Classifier.load(tmp_path / "report" / "classifier")
-    test = featurefile.load(tiny_run.features["test"])
+    test = feature_file.load(tiny_run.features["test"])
     right = classifier.predict(test.features) == test.labels
     assert right.mean() == data["probe"]["scores"]["test"]["accuracy"]
     checkpoint = classifier.metadata["checkpoint"]
@@ -110,7 +111,7 @@ def test_probe_leaves_out_what_is_not_asked_for(command, splits, tmp_path):
 def test_probe_of_one_checkpoint_reads_no_text_again(
     command, tiny_run, tmp_path, monkeypatch
 ):
-    from sdjax.features import TextFeaturizer
+    from sdjax.features.featurizer import TextFeaturizer
 
     def refuse(*arguments):
         raise AssertionError("texts were read again")
@@ -136,7 +137,7 @@ def test_probe_of_features_without_texts(command, splits, tmp_path):
 @pytest.mark.parametrize("multilabel", [False, True])
 def test_probe_of_several_classes(command, splits, tmp_path, multilabel):
     for path in splits.values():
-        made = featurefile.load(path)
+        made = feature_file.load(path)
         labels = np.arange(40) % 3
         made.features[:, :3] += 2 * np.eye(3)[labels]
         if multilabel:
@@ -163,7 +164,7 @@ def test_probe_bad_options(command, splits, tmp_path, options, words):
 
 
 def test_probe_bad_labels(command, splits, tmp_path):
-    labels = featurefile.load(splits["train"]).labels
+    labels = feature_file.load(splits["train"]).labels
     half = np.where(np.arange(40) < 3, np.nan, labels)
     for changed, words in (
         (None, ["no labels", "--label-key"]),
@@ -211,7 +212,7 @@ def test_probe_with_a_damaged_checkpoint(command, tiny_run, tmp_path):
     for seed, name in enumerate(corpus.SPLITS):
         paths[name] = tmp_path / f"{name}.npz"
         metadata = {"checkpoint": str(step), "step": 4}
-        featurefile.save(paths[name], planted(40, metadata, seed))
+        feature_file.save(paths[name], planted(40, metadata, seed))
     done = probe(command, paths, tmp_path / "report")
     assert done.status == 0, done.err
     assert "it is damaged" in (tmp_path / "report" / "report.html").read_text()

@@ -9,7 +9,7 @@ from fixtures_run import assert_refused
 
 from sdjax import headfit
 from sdjax.checkpoints.load import checkpoint_steps, load_model
-from sdjax.features import TextFeaturizer
+from sdjax.features.featurizer import TextFeaturizer
 from sdjax.model.classifier import Classifier
 from sdjax.sweep import Split
 from sdjax.training.process import StopSignal

@@ -10,7 +10,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, matthews_corrcoef
 
 from sdjax import linear, probe
-from sdjax.featurefile import FeatureSet
+from sdjax.features.file import FeatureSet
 from sdjax.model.classifier import Classifier
 from sdjax.sweep import SweepPoint, best_threshold, choose_strength
 

@@ -12,7 +12,7 @@ from matplotlib.image import imread
 from sdjax import bagofwords, efficiency, figures, look, page, probe, report, spans
 from sdjax.coloured_text import TracedText
 from sdjax.errors import InputError
-from sdjax.featurefile import FeatureSet
+from sdjax.features.file import FeatureSet
 
 UNIT = 5
 RECORDS = [

@@ -7,7 +7,7 @@ import pytest
 
 from sdjax import probe, targets
 from sdjax.errors import InputError
-from sdjax.featurefile import FeatureSet
+from sdjax.features.file import FeatureSet
 
 METADATA = {"checkpoint": "runs/x", "step": 7, "state": "cell"}
 

@@ -42,14 +42,15 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> None:
-    from sdjax import bagofwords, efficiency, featurefile, page, probe, report
+    from sdjax import bagofwords, efficiency, page, probe, report
+    from sdjax.features import file as feature_file
 
     if arguments.draws < 0:
         raise InputError(f"--draws {arguments.draws} must be at least 0")
     if arguments.workers == 0:
         raise InputError("--workers 0: give a number, or -1 for one per core")
     paths = {"train": arguments.train, "valid": arguments.valid, "test": arguments.test}
-    splits = {name: featurefile.load(path) for name, path in paths.items()}
+    splits = {name: feature_file.load(path) for name, path in paths.items()}
     targets, data = probe.prepare_splits(*splits.values())
     report.make_folder(arguments.out)  # before minutes of work
     result = probe.run_probe(*splits.values(), n_jobs=arguments.workers)

@@ -10,7 +10,7 @@ import tiny
 from fixtures_run import assert_refused
 
 import train
-from sdjax import cli, featurefile
+from sdjax import cli
 from sdjax.checkpoints.convert.to_checkpoint import write_checkpoint
 from sdjax.checkpoints.load import load_model
 from sdjax.checkpoints.weights import Imported
@@ -18,7 +18,8 @@ from sdjax.data import protein
 from sdjax.data.corpus import Corpus
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError, UnreadableText
-from sdjax.features import TextFeaturizer
+from sdjax.features import file as feature_file
+from sdjax.features.featurizer import TextFeaturizer
 from sdjax.generate import Sampling, generate
 from sdjax.model.classifier import Classifier
 from sdjax.model.language_model import init_params
@@ -121,7 +122,7 @@ def test_rows_that_are_no_proteins_are_counted_and_left_out(run, command, tmp_pa
     done = command.featurize(*arguments, "--output", output, "--max-bad-fraction", 0.5)
     assert done.status == 0, done.err
     assert "2 letter of no amino acid (first: row 1)" in done.err
-    made = featurefile.load(output)
+    made = feature_file.load(output)
     assert list(made.texts) == ["MSK", "MKV", "MLL"]
     assert made.metadata["skipped"] == {"letter of no amino acid": 2}
     assert_refused(

@@ -10,12 +10,13 @@ import tiny
 from fixtures_run import COUNTS, assert_refused
 
 import train
-from sdjax import featurefile, steer
+from sdjax import steer
 from sdjax.checkpoints.load import load_model, model_config
 from sdjax.checkpoints.manager import Checkpoints
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
-from sdjax.features import TextFeaturizer
+from sdjax.features import file as feature_file
+from sdjax.features.featurizer import TextFeaturizer
 from sdjax.generate import Sampling, generate
 from sdjax.model.classifier import Classifier
 from sdjax.model.devices import zero_carry
@@ -133,7 +134,7 @@ def test_features_of_all_layers_to_a_probe_and_to_a_held_unit(run, command, tmp_
             *("--text-key", "sentence", "--label-key", "label", "--layers", "all"),
         )
         assert done.status == 0, done.err
-    assert featurefile.load(files["train"]).features.shape[1] == 2 * H
+    assert feature_file.load(files["train"]).features.shape[1] == 2 * H
     arguments = [x for split, path in files.items() for x in (f"--{split}", path)]
     probed = command.sdjax("probe", *arguments, "--out", tmp_path / "probe")
     assert probed.status == 0, probed.err

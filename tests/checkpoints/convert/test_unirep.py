@@ -14,7 +14,7 @@ from sdjax.checkpoints.convert.to_checkpoint import write_checkpoint
 from sdjax.checkpoints.load import load_model
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
-from sdjax.features import TextFeaturizer
+from sdjax.features.featurizer import TextFeaturizer
 
 H, E = 6, 10
 AA = {"-": 0, "M": 1, "R": 2, "H": 3, "K": 4, "D": 5, "E": 6, "S": 7, "T": 8, "N": 9}

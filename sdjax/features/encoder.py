@@ -6,7 +6,7 @@ from functools import cache, partial
 import jax
 import numpy as np
 
-from sdjax import featurefile
+from sdjax.features import columns
 from sdjax.model import pooling
 from sdjax.model.devices import AXIS, replicate, split_rows, spread, zero_carry
 from sdjax.model.language_model import LanguageModel
@@ -82,7 +82,7 @@ class Encoder:
         chunk_size: int = 512,
     ):
         self._model, self._of, self._layers = model, of, layers
-        self._kinds = [featurefile.state_and_pooling(kind, of) for kind in kinds]
+        self._kinds = [columns.state_and_pooling(kind, of) for kind in kinds]
         self._devices = jax.local_devices()[: jax.local_device_count()]
         block = _ROW_BLOCK * len(self._devices)
         self._rows = -(-batch_size // block) * block

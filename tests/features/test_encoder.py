@@ -8,8 +8,8 @@ import pytest
 import tiny
 
 from sdjax.data.text import Normalisation
-from sdjax.encoder import Encoder
-from sdjax.featurefile import POOLINGS
+from sdjax.features.columns import POOLINGS
+from sdjax.features.encoder import Encoder
 from sdjax.model import pooling
 from sdjax.model.language_model import init_params
 

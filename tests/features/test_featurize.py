@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from fixtures_run import COUNTS, assert_refused
 
-from sdjax import bulk, featurefile
 from sdjax.data.corpus import Corpus
-from sdjax.features import TextFeaturizer
+from sdjax.features import bulk
+from sdjax.features import file as feature_file
+from sdjax.features.featurizer import TextFeaturizer
 
 
 @pytest.fixture
@@ -33,7 +34,7 @@ def nothing_written(tmp_path) -> bool:
 
 
 def test_a_features_file_has_everything_in_the_order_of_the_input(tiny_run):
-    made = featurefile.load(tiny_run.features["valid"])
+    made = feature_file.load(tiny_run.features["valid"])
     lines = tiny_run.texts["valid"].read_text().splitlines()[1:]
     assert len(made) == len(lines) == COUNTS["valid"]
     assert [f"{int(label)}" for label in made.labels] == [line[0] for line in lines]
@@ -44,7 +45,7 @@ def test_a_features_file_has_everything_in_the_order_of_the_input(tiny_run):
 
 
 def test_the_metadata_says_where_features_come_from(tiny_run):
-    made = featurefile.load(tiny_run.features["test"]).metadata
+    made = feature_file.load(tiny_run.features["test"]).metadata
     steps = {str(p) for p in (tiny_run.workdir / "checkpoints").iterdir()}
     assert made["checkpoint"] in steps
     assert made["checkpoint"].endswith(f"/{made['step']}")
@@ -65,7 +66,7 @@ def test_json_lines_without_labels(featurize, tmp_path):
     lines = "".join(json.dumps({"text": t, "n": 1}) + "\n" for t in ("a", "b\nc"))
     done = featurize(lines, name="in.jsonl")
     assert done.status == 0 and "2 texts x 8 features" in done.out
-    made = featurefile.load(tmp_path / "out.npz")
+    made = feature_file.load(tmp_path / "out.npz")
     assert made.labels is None and made.texts == ["a", "b\nc"]
 
 
@@ -75,7 +76,7 @@ def test_a_split_of_a_corpus_with_its_labels(tiny_run, tmp_path, command):
     arguments += ["--output", output, "--batch-size", 16]
     done = command.featurize(*arguments, "--split", "valid")
     assert done.status == 0, done.err
-    made = featurefile.load(output)
+    made = feature_file.load(output)
     examples = list(Corpus.open(tiny_run.corpus).examples("valid"))
     assert made.texts == [e.text for e in examples]
     assert made.labels.tolist() == [e.label for e in examples]
@@ -86,9 +87,9 @@ def test_a_split_of_a_corpus_with_its_labels(tiny_run, tmp_path, command):
 
 def test_another_precision(featurize, tmp_path):
     assert featurize("text\nsome words\n").status == 0
-    full = featurefile.load(tmp_path / "out.npz")
+    full = feature_file.load(tmp_path / "out.npz")
     assert featurize(None, "--precision", "bf16").status == 0
-    half = featurefile.load(tmp_path / "out.npz")
+    half = feature_file.load(tmp_path / "out.npz")
     assert half.metadata["precision"] == "bf16"
     assert not np.array_equal(half.features, full.features)
     np.testing.assert_allclose(half.features, full.features, atol=2e-2)
@@ -98,7 +99,7 @@ def test_another_precision(featurize, tmp_path):
 def test_one_checkpoint_of_a_run(featurize, tiny_run, tmp_path):
     step = tiny_run.workdir / "checkpoints" / "4"
     assert featurize("text\na\n", checkpoint=step).status == 0
-    assert featurefile.load(tmp_path / "out.npz").metadata["step"] == 4
+    assert feature_file.load(tmp_path / "out.npz").metadata["step"] == 4
 
 
 def test_bad_rows_are_counted_and_the_first_is_named(featurize, tmp_path):
@@ -109,7 +110,7 @@ def test_bad_rows_are_counted_and_the_first_is_named(featurize, tmp_path):
     assert "read 298; skipped 2" in done.err
     assert f"1 non-UTF-8 bytes (first: {tmp_path / 'in.jsonl'}:8)" in done.err
     assert f"1 malformed JSON (first: {tmp_path / 'in.jsonl'}:10)" in done.err
-    made = featurefile.load(tmp_path / "out.npz")
+    made = feature_file.load(tmp_path / "out.npz")
     assert len(made) == 296 and 7 not in made.ids and made.ids[-1] == 297
     assert made.metadata["skipped"] == {"non-UTF-8 bytes": 1, "malformed JSON": 1}
 
@@ -130,7 +131,7 @@ def test_ids_several_labels_and_pooled_hidden_states(
     options += ["--state", "hidden", "--pooling", "mean", "last"]
     done = featurize(MANY, *options)
     assert done.status == 0 and "50 texts x 16 features" in done.out, done.err
-    made = featurefile.load(output)
+    made = feature_file.load(output)
     assert list(made.given_ids) == [f"r{i}" for i in range(50)]
     assert made.labels.tolist() == [[i % 2, i % 3] for i in range(50)]
     assert made.metadata["label_keys"] == ["good", "long"]
@@ -171,9 +172,9 @@ def test_a_stopped_run_goes_on_and_gives_the_same(featurize, stopped, tmp_path):
     done = featurize(MANY, "--id-key", "id", "--batch-size", 64)
     assert done.status == 0 and "24 of the texts are done" in done.err
     assert "read 50; skipped 0" in done.err and not stopped.exists()
-    resumed = featurefile.load(tmp_path / "out.npz")
+    resumed = feature_file.load(tmp_path / "out.npz")
     assert featurize(MANY, "--id-key", "id").status == 0
-    whole = featurefile.load(tmp_path / "out.npz")
+    whole = feature_file.load(tmp_path / "out.npz")
     np.testing.assert_array_equal(resumed.features, whole.features)
     assert resumed.texts == whole.texts and resumed.ids.tolist() == list(range(50))
     assert resumed.given_ids == whole.given_ids
@@ -197,7 +198,7 @@ def test_a_stopped_run_does_not_go_on_as_something_else(
     refused = featurize(content, *options)
     assert_refused(refused, "out.npz.partial holds part of", *words, "--restart")
     assert featurize(content, *options, "--restart").status == 0
-    assert len(featurefile.load(tmp_path / "out.npz")) == 50
+    assert len(feature_file.load(tmp_path / "out.npz")) == 50
     assert not stopped.exists()
 
 
@@ -215,7 +216,7 @@ def test_rows_that_cannot_be_used_do_not_stop_the_others(featurize, tmp_path):
     done = featurize(content, "--label-key", "y")
     assert_refused(done, "60.0%", "2 label missing", "1 empty text", ":3")
     assert f"{tmp_path / 'out.npz'}: 2 texts x 8 features" in done.out
-    made = featurefile.load(tmp_path / "out.npz")
+    made = feature_file.load(tmp_path / "out.npz")
     assert made.texts == ["a", "d"] and made.ids.tolist() == [0, 4]
     allowed = featurize(content, "--label-key", "y", "--max-bad-fraction", 0.6)
     assert allowed.status == 0
@@ -293,4 +294,4 @@ def test_a_full_disk_leaves_the_older_file(featurize, tmp_path, monkeypatch):
     names = ["in.csv", "out.npz", "out.npz.partial"]
     assert sorted(p.name for p in tmp_path.iterdir()) == names
     assert "1 of the texts are done" in featurize("text\nb\n").err
-    assert featurefile.load(tmp_path / "out.npz").texts == ["b"]
+    assert feature_file.load(tmp_path / "out.npz").texts == ["b"]

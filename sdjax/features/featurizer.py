@@ -8,11 +8,11 @@ import numpy as np
 from sklearn.base import BaseEstimator, TransformerMixin
 from tqdm import tqdm
 
-from sdjax import featurefile
 from sdjax.checkpoints.load import Loaded, fingerprint, load_model
 from sdjax.data.text import Normalisation
-from sdjax.encoder import Encoder
 from sdjax.errors import InputError
+from sdjax.features.columns import LAYERS, STATES, feature_names, pooling_kinds
+from sdjax.features.encoder import Encoder
 from sdjax.model.language_model import LanguageModel
 
 
@@ -107,7 +107,7 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
             checkpoint, step, params_sha256, units, state, pooling, precision,
             normalisation; of a stack of layers also num_layers and layers.
         """
-        kinds = list(featurefile.pooling_kinds(self.pooling))
+        kinds = list(pooling_kinds(self.pooling))
         origin, count = self._ready()._origin, self.model.num_layers
         stacked = {"num_layers": count, "layers": self.layers} if count > 1 else {}
         return {
@@ -178,7 +178,7 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
         With all layers of a stack, "cell_last_0:2388" is unit 2388 of layer 0.
         """
         layers = self.model.num_layers if self.layers == "all" else 1
-        names = featurefile.feature_names(self.state, self.pooling, self.units, layers)
+        names = feature_names(self.state, self.pooling, self.units, layers)
         return np.array(names, object)
 
     def __sklearn_tags__(self):
@@ -210,18 +210,14 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
                 f"checkpoint {self.checkpoint!r} is not a path; give a run's folder or"
                 " <run>/checkpoints/<step>"
             )
-        if self.state not in featurefile.STATES:
-            raise InputError(
-                f"state {self.state!r} does not exist: use {list(featurefile.STATES)}"
-            )
-        if self.layers not in featurefile.LAYERS:
-            raise InputError(
-                f"layers {self.layers!r} do not exist: use {list(featurefile.LAYERS)}"
-            )
+        if self.state not in STATES:
+            raise InputError(f"state {self.state!r} does not exist: use {list(STATES)}")
+        if self.layers not in LAYERS:
+            raise InputError(f"layers {self.layers!r} do not exist: use {list(LAYERS)}")
         size = self.batch_size
         if not isinstance(size, int | np.integer) or isinstance(size, bool) or size < 1:
             raise InputError(f"batch_size {size!r} must be an integer of at least 1")
-        kinds = featurefile.pooling_kinds(self.pooling)
+        kinds = pooling_kinds(self.pooling)
         read = self.state, self.layers, kinds, int(size), self.normalise
         return str(self.checkpoint), *read, self.precision
 

@@ -6,9 +6,11 @@ import zipfile
 import numpy as np
 import pytest
 
-from sdjax import featurefile, featureparquet
 from sdjax.errors import InputError
-from sdjax.featurefile import FeatureSet
+from sdjax.features import columns
+from sdjax.features import file as feature_file
+from sdjax.features import parquet as parquet_form
+from sdjax.features.file import FeatureSet
 
 TEXTS = ["plain", "", "caf\u00e9 \u6620\u753b \U0001f600", "two\nlines", "lone \ud800"]
 
@@ -46,8 +48,8 @@ def form(request) -> str:
 def test_round_trip(tmp_path, form, changes):
     given = feature_set(**changes)
     path = tmp_path / "new" / f"a.{form}"
-    featurefile.save(path, given)
-    read = featurefile.load(path)
+    feature_file.save(path, given)
+    read = feature_file.load(path)
     np.testing.assert_array_equal(read.features, given.features)
     np.testing.assert_array_equal(read.ids, given.ids)
     assert read.features.dtype == np.float32 and read.ids.dtype == np.int64
@@ -64,16 +66,16 @@ def test_round_trip(tmp_path, form, changes):
 
 def test_an_older_file_is_replaced_whole(tmp_path, form):
     path = tmp_path / f"a.{form}"
-    featurefile.save(path, feature_set(given_ids=list("abcde")))
-    featurefile.save(path, feature_set(labels=None, texts=list("vwxyz")))
-    read = featurefile.load(path)
+    feature_file.save(path, feature_set(given_ids=list("abcde")))
+    feature_file.save(path, feature_set(labels=None, texts=list("vwxyz")))
+    read = feature_file.load(path)
     assert read.labels is None and read.given_ids is None
     assert list(read.texts) == list("vwxyz")
 
 
 def test_npy_is_mapped_into_memory_and_not_read(tmp_path):
-    featurefile.save(tmp_path / "a.npy", feature_set())
-    read = featurefile.load(tmp_path / "a.npy")
+    feature_file.save(tmp_path / "a.npy", feature_set())
+    read = feature_file.load(tmp_path / "a.npy")
     assert isinstance(read.features, np.memmap) and isinstance(read.ids, np.memmap)
     assert read.texts[1:3] == TEXTS[1:3] and read.texts[-1] == TEXTS[-1]
     with pytest.raises(IndexError):
@@ -82,12 +84,12 @@ def test_npy_is_mapped_into_memory_and_not_read(tmp_path):
 
 
 def test_parquet_is_what_others_read(tmp_path):
-    parquet = pytest.importorskip("pyarrow.parquet")
+    library = pytest.importorskip("pyarrow.parquet")
     labels = np.arange(10, dtype=np.float32).reshape(5, 2)
     metadata = {"label_keys": ["joy", "anger"]}
     given = feature_set(labels=labels, metadata=metadata, given_ids=list("abcde"))
-    featurefile.save(tmp_path / "a.parquet", given)
-    table = parquet.read_table(tmp_path / "a.parquet")
+    feature_file.save(tmp_path / "a.parquet", given)
+    table = library.read_table(tmp_path / "a.parquet")
     assert table.column_names == [
         *("id", "given_id", "text", "label_joy", "label_anger", "features")
     ]
@@ -98,40 +100,40 @@ def test_parquet_is_what_others_read(tmp_path):
 
 @pytest.mark.parametrize("limits", [(2, 2**20), (100, 12), (100, 1)])
 def test_parquet_in_many_row_groups(tmp_path, monkeypatch, limits):
-    parquet = pytest.importorskip("pyarrow.parquet")
+    library = pytest.importorskip("pyarrow.parquet")
     rows, size = limits
-    monkeypatch.setattr(featureparquet, "_GROUP_ROWS", rows)
-    monkeypatch.setattr(featureparquet, "_GROUP_BYTES", size)
+    monkeypatch.setattr(parquet_form, "_GROUP_ROWS", rows)
+    monkeypatch.setattr(parquet_form, "_GROUP_BYTES", size)
     path, given = tmp_path / "a.parquet", feature_set(given_ids=list("abcde"))
-    featurefile.save(path, given)
-    with parquet.ParquetFile(path) as file:
+    feature_file.save(path, given)
+    with library.ParquetFile(path) as file:
         assert file.num_row_groups >= 3
-    read = featurefile.load(path)
+    read = feature_file.load(path)
     np.testing.assert_array_equal(read.features, given.features)
     assert read.texts[:4] == TEXTS[:4] and read.given_ids == given.given_ids
 
 
 def test_feature_names_and_poolings():
-    assert featurefile.feature_names("cell", "last", 2) == [
+    assert columns.feature_names("cell", "last", 2) == [
         "cell_last_0",
         "cell_last_1",
     ]
-    names = featurefile.feature_names("hidden", ["max", "mean"], 1)
+    names = columns.feature_names("hidden", ["max", "mean"], 1)
     assert names == ["hidden_max_0", "hidden_mean_0"]
-    assert featurefile.pooling_kinds(("min", "last")) == ("min", "last")
+    assert columns.pooling_kinds(("min", "last")) == ("min", "last")
     mixed = ["hidden:mean", "last"]
-    assert featurefile.pooling_kinds(mixed) == tuple(mixed)
-    names = featurefile.feature_names("cell", mixed, 4, num_layers=2)
+    assert columns.pooling_kinds(mixed) == tuple(mixed)
+    names = columns.feature_names("cell", mixed, 4, num_layers=2)
     assert names[:3] == ["hidden_mean_0:0", "hidden_mean_0:1", "hidden_mean_1:0"]
     assert names[-1] == "cell_last_1:1"
     for wrong in ("sum", ["last", "sum"], [], ["last", "last"], None, 3, {"last"}):
         with pytest.raises(InputError, match="pooling .* does not exist"):
-            featurefile.pooling_kinds(wrong)
+            columns.pooling_kinds(wrong)
 
 
 def test_failed_write_keeps_the_older_file_and_leaves_no_other(tmp_path, monkeypatch):
     path = tmp_path / "a.npz"
-    featurefile.save(path, feature_set())
+    feature_file.save(path, feature_set())
 
     def full_disk(archive, *names):
         archive.writestr("half", b"half")
@@ -139,85 +141,85 @@ def test_failed_write_keeps_the_older_file_and_leaves_no_other(tmp_path, monkeyp
 
     monkeypatch.setattr(zipfile.ZipFile, "write", full_disk)
     with pytest.raises(OSError, match="No space left"):
-        featurefile.save(path, feature_set(labels=None))
+        feature_file.save(path, feature_set(labels=None))
     assert [entry.name for entry in tmp_path.iterdir()] == ["a.npz"]
-    assert featurefile.load(path).labels is not None
+    assert feature_file.load(path).labels is not None
 
 
 def test_save_refuses_what_load_would(tmp_path):
     bad = feature_set()
     bad.features[2, 1] = np.nan
     with pytest.raises(InputError, match="row 2 are not finite"):
-        featurefile.save(tmp_path / "a.npz", bad)
+        feature_file.save(tmp_path / "a.npz", bad)
     with pytest.raises(InputError, match="2 ids for 5 rows"):
-        featurefile.save(tmp_path / "a.npz", feature_set(ids=np.arange(2)))
+        feature_file.save(tmp_path / "a.npz", feature_set(ids=np.arange(2)))
     with pytest.raises(InputError, match="1 given ids for 5 rows"):
-        featurefile.save(tmp_path / "a.npz", feature_set(given_ids=["a"]))
+        feature_file.save(tmp_path / "a.npz", feature_set(given_ids=["a"]))
     with pytest.raises(InputError, match=r"shape \(5,\)"):
-        featurefile.save(tmp_path / "a.npz", feature_set(features=np.zeros(5)))
+        feature_file.save(tmp_path / "a.npz", feature_set(features=np.zeros(5)))
     with pytest.raises(InputError, match="a.csv must end in .npz, .npy, .parquet"):
-        featurefile.save(tmp_path / "a.csv", feature_set())
+        feature_file.save(tmp_path / "a.csv", feature_set())
     assert not list(tmp_path.iterdir())
 
 
 def test_load_refuses_other_files(tmp_path):
     with pytest.raises(InputError, match="no such features file"):
-        featurefile.load(tmp_path / "none.npz")
+        feature_file.load(tmp_path / "none.npz")
     path = tmp_path / "a.npz"
     path.write_text("sentence,label\n")
     with pytest.raises(InputError, match="not a features file"):
-        featurefile.load(path)
+        feature_file.load(path)
     np.save(tmp_path / "b.npy", np.zeros(3))
     with pytest.raises(InputError, match="not a features file"):
-        featurefile.load(tmp_path / "b.npy")
+        feature_file.load(tmp_path / "b.npy")
     np.savez(path, features=np.zeros((2, 2)), ids=np.arange(2))
     with pytest.raises(InputError, match="no text_bytes, text_offsets, metadata"):
-        featurefile.load(path)
+        feature_file.load(path)
 
 
 @pytest.mark.parametrize("name", ["a.npy", "a.ids.npy", "a.json"])
 def test_load_refuses_what_is_not_all_there(tmp_path, name):
-    featurefile.save(tmp_path / "a.npy", feature_set())
+    feature_file.save(tmp_path / "a.npy", feature_set())
     whole = (tmp_path / name).read_bytes()
     (tmp_path / name).write_bytes(whole[:-1])
     with pytest.raises(InputError, match="a.npy: not a features file"):
-        featurefile.load(tmp_path / "a.npy")
+        feature_file.load(tmp_path / "a.npy")
     (tmp_path / name).unlink()
     with pytest.raises(InputError, match="a.npy: no"):
-        featurefile.load(tmp_path / "a.npy")
+        feature_file.load(tmp_path / "a.npy")
 
 
 def test_load_refuses_damaged_parquet(tmp_path):
     pyarrow = pytest.importorskip("pyarrow")
     path = tmp_path / "a.parquet"
-    featurefile.save(path, feature_set())
+    feature_file.save(path, feature_set())
     whole = path.read_bytes()
     for damaged in (whole[: len(whole) // 2], b"", b"PAR1" + whole[9:]):
         path.write_bytes(damaged)
         with pytest.raises(InputError, match="a.parquet: not a features file"):
-            featurefile.load(path)
+            feature_file.load(path)
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a"]}), path)
     with pytest.raises(InputError, match="a.parquet: not a features file: no features"):
-        featurefile.load(path)
+        feature_file.load(path)
 
 
 def test_without_pyarrow_parquet_is_refused(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "pyarrow", None)
     with pytest.raises(InputError, match=r"pip install 'sdjax\[parquet\]'"):
-        featurefile.save(tmp_path / "a.parquet", feature_set())
+        feature_file.save(tmp_path / "a.parquet", feature_set())
 
 
 def test_load_refuses_damaged_files(tmp_path):
     path = tmp_path / "a.npz"
-    featurefile.save(path, feature_set())
+    feature_file.save(path, feature_set())
     whole = path.read_bytes()
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError, match="cut short"):
-        featurefile.load(path)
+        feature_file.load(path)
     start = whole.index(feature_set().features.tobytes())
     path.write_bytes(whole[:start] + b"\0\0\0\0" + whole[start + 4 :])
     with pytest.raises(InputError, match="a.npz: not a features file, or cut short"):
-        featurefile.load(path)
+        feature_file.load(path)
 
 
 @pytest.mark.parametrize(
@@ -233,7 +235,7 @@ def test_load_refuses_damaged_files(tmp_path):
 )
 def test_load_refuses_arrays_that_do_not_fit(tmp_path, change, message):
     path = tmp_path / "a.npz"
-    featurefile.save(path, feature_set())
+    feature_file.save(path, feature_set())
     with np.load(path) as archive:
         arrays = dict(archive)
     for name, value in change.items():
@@ -241,11 +243,11 @@ def test_load_refuses_arrays_that_do_not_fit(tmp_path, change, message):
         arrays[name] = np.frombuffer(value, np.uint8) if is_text else np.array(value)
     np.savez(path, **arrays)
     with pytest.raises(InputError, match=message):
-        featurefile.load(path)
+        feature_file.load(path)
 
 
 def test_load_runs_no_pickle(tmp_path):
     path = tmp_path / "a.npz"
     np.savez(path, features=np.array([{"a": 1}], dtype=object))
     with pytest.raises(InputError, match="not a features file"):
-        featurefile.load(path)
+        feature_file.load(path)

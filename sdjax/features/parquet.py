@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from sdjax.errors import InputError
-from sdjax.packed import Strings, packed
+from sdjax.features.strings import Strings, packed
 
 # In one row group.
 _GROUP_ROWS = 2**16

@@ -14,11 +14,11 @@ from pathlib import Path
 
 import numpy as np
 
-from sdjax import featureforms
 from sdjax.data.sources import Example
 from sdjax.errors import InputError, differences, naming
+from sdjax.features import storage
+from sdjax.features.strings import packed
 from sdjax.files import write_whole
-from sdjax.packed import packed
 
 _HEADER_BYTES = 128  # what NumPy makes of any of our shapes
 
@@ -130,7 +130,7 @@ class FeatureWork:
                 with open(self._file(name), "r+b") as file:
                     file.truncate(self._done["sizes"][name])
                     file.write(_header(dtype, shape))
-            featureforms.install(self._folder, names, self._output, metadata)
+            storage.install(self._folder, names, self._output, metadata)
             shutil.rmtree(self._folder)
 
     def _file(self, name: str) -> Path:

@@ -9,8 +9,8 @@ from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import Example
 from sdjax.data.text import Normalisation
 from sdjax.errors import UnreadableText
-from sdjax.features import TextFeaturizer
-from sdjax.featurework import FeatureWork
+from sdjax.features.featurizer import TextFeaturizer
+from sdjax.features.partial import FeatureWork
 
 # What a block may hold: enough texts to sort by length, few enough to lose in a crash.
 BLOCK_TEXTS = 2**16

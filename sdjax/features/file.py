@@ -2,21 +2,15 @@
 
 import os
 import tempfile
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from sdjax import featureforms
 from sdjax.errors import InputError, naming
-from sdjax.packed import Strings, packed
-
-STATES = ("cell", "hidden")
-POOLINGS = ("last", "mean", "max", "min")
-# As they may be asked for: of the state that is asked for besides, or of their own.
-POOLING_NAMES = (*POOLINGS, *(f"{s}:{kind}" for s in STATES for kind in POOLINGS))
-LAYERS = ("last", "all")
+from sdjax.features import storage
+from sdjax.features.strings import Strings, packed
 
 
 @dataclass(frozen=True)
@@ -48,62 +42,6 @@ class FeatureSet:
         return len(self.features)
 
 
-def pooling_kinds(pooling: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the poolings that a name, or a list of names, stands for.
-
-    A name may say of which state: "hidden:mean".
-
-    Raises:
-        InputError: there is no such pooling, one is named twice, or none is.
-    """
-    kinds = (pooling,) if isinstance(pooling, str) else pooling
-    known = isinstance(kinds, list | tuple) and all(k in POOLING_NAMES for k in kinds)
-    if not known or not kinds or len(set(kinds)) < len(kinds):
-        raise InputError(
-            f"pooling {pooling!r} does not exist: use one of {list(POOLINGS)}, or a"
-            " list of different ones, such as hidden:mean and cell:last"
-        )
-    return tuple(kinds)
-
-
-def state_and_pooling(kind: str, state: str) -> tuple[str, str]:
-    """Split one of `pooling_kinds`; `state` is that of those which do not say."""
-    own, _, name = kind.rpartition(":")
-    return own or state, name
-
-
-def feature_names(
-    state: str, pooling: str | Sequence[str], units: int, num_layers: int = 1
-) -> list[str]:
-    """Return the name of every feature: state, pooling, unit, as "cell_last_2388".
-
-    Args:
-        units: that the state has.
-        num_layers: that they are of, side by side: `unit_label`.
-    """
-    labels = [unit_label(unit, units, num_layers) for unit in range(units)]
-    kinds = (state_and_pooling(kind, state) for kind in pooling_kinds(pooling))
-    return [f"{of}_{kind}_{label}" for of, kind in kinds for label in labels]
-
-
-def unit_label(unit: int, units: int, num_layers: int = 1) -> str:
-    """Say which unit it is: "2388", or "0:2388" of layer 0 where there are several.
-
-    Args:
-        unit: its index among `units`.
-        num_layers: that the units are of, layer 0 first.
-    """
-    if num_layers == 1:
-        return str(unit)
-    layer, within = divmod(unit, units // num_layers)
-    return f"{layer}:{within}"
-
-
-def layers_within(metadata: Mapping) -> int:
-    """Return how many layers' states features hold side by side."""
-    return metadata["num_layers"] if metadata.get("layers") == "all" else 1
-
-
 def save(path: str | os.PathLike, feature_set: FeatureSet) -> None:
     """Write a features file; an interrupted write leaves no file that opens.
 
@@ -118,7 +56,7 @@ def save(path: str | os.PathLike, feature_set: FeatureSet) -> None:
         OSError: names `path`; it could not be written.
     """
     path = Path(path)
-    featureforms.check_suffix(path)
+    storage.check_suffix(path)
     _check(path, feature_set)
     columns = {
         "features": np.asarray(feature_set.features, np.float32),
@@ -136,7 +74,7 @@ def save(path: str | os.PathLike, feature_set: FeatureSet) -> None:
             folder = Path(t)
             for name, values in columns.items():
                 np.save(folder / f"{name}.npy", values, allow_pickle=False)
-            featureforms.install(folder, columns, path, feature_set.metadata)
+            storage.install(folder, columns, path, feature_set.metadata)
 
 
 def load(path: str | os.PathLike) -> FeatureSet:
@@ -149,7 +87,7 @@ def load(path: str | os.PathLike) -> FeatureSet:
     path = Path(path)
     if not path.is_file():
         raise InputError(f"{path}: no such features file; write it with featurize.py")
-    columns, metadata = featureforms.read(path)
+    columns, metadata = storage.read(path)
     texts = Strings(columns["text_bytes"], columns["text_offsets"])
     given = None
     if "given_bytes" in columns:

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
-from sdjax import featureparquet
 from sdjax.errors import InputError
+from sdjax.features import parquet
 from sdjax.files import move_files, replacing, write_whole
 
 FORMAT = "sdjax-features-1"
@@ -41,7 +41,7 @@ def check_suffix(path: Path) -> None:
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path} must end in {', '.join(SUFFIXES)}")
     if path.suffix == ".parquet":
-        featureparquet.pyarrow()
+        parquet.pyarrow()
 
 
 def as_bytes(metadata: dict) -> bytes:
@@ -71,7 +71,7 @@ def install(folder: Path, columns: Collection[str], path: Path, metadata: dict) 
                     data = np.frombuffer(as_bytes(metadata), np.uint8)
                     np.lib.format.write_array(file, data)
         else:
-            featureparquet.write(folder, temporary, names, as_bytes(metadata))
+            parquet.write(folder, temporary, names, as_bytes(metadata))
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
@@ -80,7 +80,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     Raises:
         InputError: it is no features file, or it is cut short or damaged.
     """
-    readers = {".npy": _read_npy, ".parquet": featureparquet.read}
+    readers = {".npy": _read_npy, ".parquet": parquet.read}
     try:
         columns, metadata = readers.get(path.suffix, _read_npz)(path)
     except _UNREADABLE as error:

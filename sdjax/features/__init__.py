@@ -1,0 +1,1 @@
+"""Texts become states of a model, in memory or in a file."""
