@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.interleave import ratio, spread
-from sdjax.sweep import STRENGTHS, Split, fit_strengths
+from sdjax.probe.sweep import STRENGTHS, Split, fit_strengths
 
 
 class Row(NamedTuple):

@@ -7,13 +7,13 @@ from pathlib import Path
 from sklearn import clone
 from tqdm import tqdm
 
-from sdjax import probe
 from sdjax.checkpoints.load import Loaded, checkpoint_steps, load_model
 from sdjax.coloured_text import TracedText
 from sdjax.features import columns
 from sdjax.features.featurizer import TextFeaturizer, options_of
 from sdjax.features.file import FeatureSet
-from sdjax.targets import Targets, squeezed
+from sdjax.probe import l1_probe
+from sdjax.probe.targets import Targets, squeezed
 
 
 def run_of(checkpoint: Path) -> Path:
@@ -48,7 +48,7 @@ def probe_over_training(
                 replace(split, features=featurizer.transform(split.texts))
                 for split in splits
             ]
-        points.append((int(checkpoint.name), probe.accuracy_at(*splits, strength)))
+        points.append((int(checkpoint.name), l1_probe.accuracy_at(*splits, strength)))
     return points
 
 

@@ -25,8 +25,8 @@ from sdjax.model.cell import RecurrentState
 from sdjax.model.classifier import Classifier
 from sdjax.model.devices import AXIS, devices_for, replicate, split_rows, zero_carry
 from sdjax.model.precision import loss_scale
-from sdjax.sweep import Split
-from sdjax.targets import Targets
+from sdjax.probe.sweep import Split
+from sdjax.probe.targets import Targets
 from sdjax.textbatches import TextBatch, batches_per_epoch, text_batches
 from sdjax.training.metrics import bits_per_character
 from sdjax.training.step import TrainState, create_train_state

@@ -16,13 +16,13 @@ from sdjax.errors import InputError, naming
 from sdjax.features.featurizer import TextFeaturizer
 from sdjax.features.file import FeatureSet
 from sdjax.finetune import Labelled, Settings, Tuned
-from sdjax.linear import LinearFit
 from sdjax.model.classifier import Classifier
 from sdjax.model.devices import zero_carry
 from sdjax.model.precision import loss_scale
-from sdjax.sweep import Split
-from sdjax.targets import Targets, read_targets
-from sdjax.topunit import class_differences, describe_unit
+from sdjax.probe.logistic import LinearFit
+from sdjax.probe.sweep import Split
+from sdjax.probe.targets import Targets, read_targets
+from sdjax.probe.unit import class_differences, describe_unit
 from sdjax.training.step import create_train_state
 
 

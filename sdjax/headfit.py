@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.linear_model import LogisticRegression
 
 from sdjax.model.classifier import Classifier
-from sdjax.sweep import Split, tuned
+from sdjax.probe.sweep import Split, tuned
 
 _STRENGTHS = (1e-4, 1e-3, 1e-2, 1e-1, 1.0)  # inverse L2 penalties
 

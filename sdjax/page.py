@@ -6,12 +6,12 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
 from sdjax import look, spans, tables
-from sdjax.bagofwords import BagOfWords
 from sdjax.coloured_text import TracedText
-from sdjax.efficiency import Efficiency
 from sdjax.features.file import FeatureSet
-from sdjax.probe import ProbeResult
-from sdjax.sweep import SPLITS
+from sdjax.probe.bag_of_words import BagOfWords
+from sdjax.probe.l1_probe import ProbeResult
+from sdjax.probe.label_efficiency import Efficiency
+from sdjax.probe.sweep import SPLITS
 
 HOW_TO_READ = {
     "unit_histogram": "The unit's value after the last character of each test text. "

@@ -8,15 +8,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sdjax import figures, page
-from sdjax.bagofwords import BagOfWords
 from sdjax.coloured_text import TracedText, coloured_texts
-from sdjax.efficiency import Efficiency
 from sdjax.errors import InputError, naming
 from sdjax.features.file import FeatureSet
 from sdjax.files import move_files
 from sdjax.page import HOW_TO_READ
-from sdjax.probe import ProbeResult
-from sdjax.targets import squeezed
+from sdjax.probe.bag_of_words import BagOfWords
+from sdjax.probe.l1_probe import ProbeResult
+from sdjax.probe.label_efficiency import Efficiency
+from sdjax.probe.targets import squeezed
 
 FORMAT = "sdjax-report-2"
 PAGE, DATA, CLASSIFIER = "report.html", "report.json", "classifier"

@@ -3,11 +3,11 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from sdjax.bagofwords import BagOfWords
-from sdjax.efficiency import Efficiency
 from sdjax.features.file import FeatureSet
-from sdjax.probe import ProbeResult
-from sdjax.sweep import SPLITS
+from sdjax.probe.bag_of_words import BagOfWords
+from sdjax.probe.l1_probe import ProbeResult
+from sdjax.probe.label_efficiency import Efficiency
+from sdjax.probe.sweep import SPLITS
 
 CRITERIA = {"accuracy": "accuracy", "f1_macro": "macro F1"}
 _SIGNS = {1: "+", -1: "\u2212"}

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdjax import analysis, probe
+from sdjax import analysis
 from sdjax.features import file as feature_file
 from sdjax.features.featurizer import TextFeaturizer
-from sdjax.targets import read_targets
+from sdjax.probe import l1_probe
+from sdjax.probe.targets import read_targets
 
 
 @pytest.fixture(scope="module")
@@ -33,8 +34,10 @@ def test_every_checkpoint_is_probed_oldest_first(tiny_run, splits):
     at_step = [
         replace(s, features=featurizer.transform(s.texts)) for s in (train, test)
     ]
-    assert accuracy == probe.accuracy_at(*at_step, 1.0)
-    assert dict(points)[train.metadata["step"]] == probe.accuracy_at(train, test, 1.0)
+    assert accuracy == l1_probe.accuracy_at(*at_step, 1.0)
+    assert dict(points)[train.metadata["step"]] == l1_probe.accuracy_at(
+        train, test, 1.0
+    )
 
 
 def test_a_run_without_checkpoints_has_no_points(tmp_path, splits):

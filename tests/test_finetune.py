@@ -11,7 +11,7 @@ from sdjax import headfit
 from sdjax.checkpoints.load import checkpoint_steps, load_model
 from sdjax.features.featurizer import TextFeaturizer
 from sdjax.model.classifier import Classifier
-from sdjax.sweep import Split
+from sdjax.probe.sweep import Split
 from sdjax.training.process import StopSignal
 
 FAST = ("--epochs", 2, "--batch-size", 16, "--max-bytes", 16, "--learning-rate", 0.01)

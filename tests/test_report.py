@@ -9,10 +9,11 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from sdjax import bagofwords, efficiency, figures, look, page, probe, report, spans
+from sdjax import figures, look, page, report, spans
 from sdjax.coloured_text import TracedText
 from sdjax.errors import InputError
 from sdjax.features.file import FeatureSet
+from sdjax.probe import bag_of_words, l1_probe, label_efficiency
 
 UNIT = 5
 RECORDS = [
@@ -50,16 +51,16 @@ def splits():
 
 @pytest.fixture(scope="module")
 def result(splits):
-    return probe.run_probe(*splits.values(), strengths=[0.01, 0.1], n_jobs=1)
+    return l1_probe.run_probe(*splits.values(), strengths=[0.01, 0.1], n_jobs=1)
 
 
 @pytest.fixture(scope="module")
 def baselines(splits, result):
-    targets, data = probe.prepare_splits(*splits.values())
-    counts = bagofwords.count_words({n: s.texts for n, s in splits.items()})
+    targets, data = l1_probe.prepare_splits(*splits.values())
+    counts = bag_of_words.count_words({n: s.texts for n, s in splits.items()})
     return {
-        "words": bagofwords.bag_of_words(targets, data, counts),
-        "efficiency": efficiency.data_efficiency(
+        "words": bag_of_words.bag_of_words(targets, data, counts),
+        "efficiency": label_efficiency.data_efficiency(
             targets, data, UNIT, 0.9, draws=2, n_jobs=1
         ),
     }
@@ -188,7 +189,7 @@ def test_every_accuracy_is_in_the_table(written, result, baselines):
         words,
         *(p.accuracy for p in result.top_k),
     ):
-        assert [f"{values[split]:.1%}" for split in probe.SPLITS] in rows
+        assert [f"{values[split]:.1%}" for split in l1_probe.SPLITS] in rows
 
 
 def test_json(written, result, splits):
@@ -244,7 +245,7 @@ def test_folder_that_is_a_file(tmp_path, result, splits):
 
 
 def test_cautions(tmp_path, splits):
-    zero = probe.run_probe(*splits.values(), strengths=[1e-6], n_jobs=1)
+    zero = l1_probe.run_probe(*splits.values(), strengths=[1e-6], n_jobs=1)
     assert "Every L1 weight is zero" in words_of(
         report.write_report(tmp_path, zero, splits)
     )

@@ -42,8 +42,9 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> None:
-    from sdjax import bagofwords, efficiency, page, probe, report
+    from sdjax import page, report
     from sdjax.features import file as feature_file
+    from sdjax.probe import bag_of_words, l1_probe, label_efficiency
 
     if arguments.draws < 0:
         raise InputError(f"--draws {arguments.draws} must be at least 0")
@@ -51,21 +52,21 @@ def run(arguments) -> None:
         raise InputError("--workers 0: give a number, or -1 for one per core")
     paths = {"train": arguments.train, "valid": arguments.valid, "test": arguments.test}
     splits = {name: feature_file.load(path) for name, path in paths.items()}
-    targets, data = probe.prepare_splits(*splits.values())
+    targets, data = l1_probe.prepare_splits(*splits.values())
     report.make_folder(arguments.out)  # before minutes of work
-    result = probe.run_probe(*splits.values(), n_jobs=arguments.workers)
+    result = l1_probe.run_probe(*splits.values(), n_jobs=arguments.workers)
     given = {"absent": {}}
 
     counts = None
     if not arguments.no_bag_of_words:
         if all(any(split.texts) for split in splits.values()):
             texts = {name: split.texts for name, split in splits.items()}
-            counts = bagofwords.count_words(texts)
-            given["words"] = bagofwords.bag_of_words(targets, data, counts)
+            counts = bag_of_words.count_words(texts)
+            given["words"] = bag_of_words.bag_of_words(targets, data, counts)
         else:
             given["absent"]["bag_of_words"] = "the features files have no texts"
     if arguments.draws:
-        given["efficiency"] = efficiency.data_efficiency(
+        given["efficiency"] = label_efficiency.data_efficiency(
             targets,
             data,
             result.top_unit.index,
@@ -86,8 +87,9 @@ def run(arguments) -> None:
 
 def _of_the_model(splits, result, absent: dict, over_training: bool) -> dict:
     """What takes the checkpoint; without one, `absent` says why it is not there."""
-    from sdjax import analysis, probe
+    from sdjax import analysis
     from sdjax.checkpoints.load import load_model
+    from sdjax.probe import l1_probe
     from sdjax.training.metrics import read_metrics
 
     checkpoint = Path(splits["test"].metadata.get("checkpoint", ""))
@@ -99,7 +101,7 @@ def _of_the_model(splits, result, absent: dict, over_training: bool) -> dict:
         return {}
     featurizer = analysis.featurizer_like(splits["test"], loaded)
     top, run = result.top_unit, analysis.run_of(checkpoint)
-    extremes = probe.extreme_examples(splits["test"], top.index, top.sign)
+    extremes = l1_probe.extreme_examples(splits["test"], top.index, top.sign)
     points = ()
     if over_training:
         points = analysis.probe_over_training(

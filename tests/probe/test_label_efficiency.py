@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 
-from sdjax import bagofwords, efficiency
-from sdjax.linear import fit_few, fit_l1
-from sdjax.sweep import Split
-from sdjax.targets import Targets
+from sdjax.probe import bag_of_words, label_efficiency
+from sdjax.probe.logistic import fit_few, fit_l1
+from sdjax.probe.sweep import Split
+from sdjax.probe.targets import Targets
 
 TWO = Targets("binary", ("negative", "positive"), np.array([0.0, 1.0]))
 THREE = Targets("multiclass", ("a", "b", "c"), np.array([0.0, 1.0, 2.0]))
@@ -27,15 +27,15 @@ def data(targets: Targets = TWO) -> dict[str, Split]:
 
 
 def test_sizes():
-    assert efficiency.sizes_up_to(7) == [7]
-    assert efficiency.sizes_up_to(1000) == [10, 30, 100, 300, 1000]
-    assert efficiency.sizes_up_to(1200) == [10, 30, 100, 300, 1000, 1200]
+    assert label_efficiency.sizes_up_to(7) == [7]
+    assert label_efficiency.sizes_up_to(1000) == [10, 30, 100, 300, 1000]
+    assert label_efficiency.sizes_up_to(1200) == [10, 30, 100, 300, 1000, 1200]
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.9, 0.1), (0.6, 0.3, 0.1)])
 def test_any_beginning_of_a_draw_has_the_classes_in_their_proportions(shares):
     positions = np.repeat(np.arange(len(shares)), [round(200 * s) for s in shares])
-    order = efficiency.stratified_order(positions, np.random.default_rng(0))
+    order = label_efficiency.stratified_order(positions, np.random.default_rng(0))
     assert sorted(order) == list(range(len(positions)))
     assert set(positions[order[: len(shares)]]) == set(range(len(shares)))
     for size in (10, 30, 100):
@@ -46,7 +46,7 @@ def test_any_beginning_of_a_draw_has_the_classes_in_their_proportions(shares):
 def test_draws_differ_and_come_from_the_seed():
     positions = np.arange(50) % 2
     first, again, other = (
-        efficiency.stratified_order(positions, np.random.default_rng(seed))
+        label_efficiency.stratified_order(positions, np.random.default_rng(seed))
         for seed in (0, 0, 1)
     )
     np.testing.assert_array_equal(first, again)
@@ -55,14 +55,14 @@ def test_draws_differ_and_come_from_the_seed():
 
 def test_several_labels_at_once_are_drawn_by_their_combination():
     positions = np.array([[0, 1], [1, 1], [0, 0]] * 20)
-    order = efficiency.stratified_order(positions, np.random.default_rng(0))
+    order = label_efficiency.stratified_order(positions, np.random.default_rng(0))
     assert len(np.unique(positions[order[:3]], axis=0)) == 3
 
 
 @pytest.mark.parametrize("targets", [TWO, THREE])
 def test_each_point_is_the_accuracy_of_its_draws(targets):
     given = data(targets)
-    found = efficiency.data_efficiency(
+    found = label_efficiency.data_efficiency(
         targets, given, 1, 0.75, draws=3, seed=4, n_jobs=1
     )
     points = found.curves["top unit"]
@@ -70,7 +70,7 @@ def test_each_point_is_the_accuracy_of_its_draws(targets):
     test = given["test"]
     for draw in range(3):
         random = np.random.default_rng([4, draw])
-        rows = efficiency.stratified_order(given["train"].positions, random)[:30]
+        rows = label_efficiency.stratified_order(given["train"].positions, random)[:30]
         values = given["train"].features[rows][:, [1]]
         fits = [fit_few(values, y) for y in given["train"].columns[rows].T]
         scores = [test.features[:, [1]] @ f.weights + f.intercept for f in fits]
@@ -83,11 +83,13 @@ def test_each_point_is_the_accuracy_of_its_draws(targets):
 
 def test_result_does_not_depend_on_the_number_of_processes():
     given = data()
-    counts = bagofwords.count_words(
+    counts = bag_of_words.count_words(
         {n: ["a b", "c"] * (len(s.positions) // 2) for n, s in given.items()}
     )
     one, two = (
-        efficiency.data_efficiency(TWO, given, 1, 0.9, counts=counts, draws=2, n_jobs=n)
+        label_efficiency.data_efficiency(
+            TWO, given, 1, 0.9, counts=counts, draws=2, n_jobs=n
+        )
         for n in (1, 2)
     )
     assert one == two and set(one.curves) == {"all units", "top unit", "bag of words"}

@@ -5,9 +5,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from sdjax import probe, targets
 from sdjax.errors import InputError
 from sdjax.features.file import FeatureSet
+from sdjax.probe import l1_probe, targets
 
 METADATA = {"checkpoint": "runs/x", "step": 7, "state": "cell"}
 
@@ -105,7 +105,7 @@ def test_features_that_do_not_belong_together():
 
     def refused(message, valid, train=train):
         with pytest.raises(InputError, match=message):
-            probe.run_probe(train, valid, test, n_jobs=1)
+            l1_probe.run_probe(train, valid, test, n_jobs=1)
 
     valid = given(labels, 1)
     narrow = replace(valid, features=valid.features[:, :3])
@@ -121,7 +121,7 @@ def test_features_that_do_not_belong_together():
     constant = replace(train, features=np.ones_like(train.features))
     refused("train: the features are the same for every text", valid, constant)
     with pytest.raises(InputError, match="test: features have step 1, train has 7"):
-        probe.accuracy_at(train, given(labels, 2, step=1), 1.0)
+        l1_probe.accuracy_at(train, given(labels, 2, step=1), 1.0)
 
 
 def test_a_checkpoint_that_moved_is_known_by_its_parameters():

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 import numpy as np
 
 from sdjax.features.columns import layers_within, unit_label
-from sdjax.linear import LinearFit, fit_few
-from sdjax.targets import Targets
+from sdjax.probe.logistic import LinearFit, fit_few
+from sdjax.probe.targets import Targets
 
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 

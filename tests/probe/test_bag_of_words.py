@@ -5,9 +5,9 @@ import pytest
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
-from sdjax import bagofwords
-from sdjax.sweep import Split
-from sdjax.targets import Targets
+from sdjax.probe import bag_of_words
+from sdjax.probe.sweep import Split
+from sdjax.probe.targets import Targets
 
 TWO = Targets("binary", ("negative", "positive"), np.array([0.0, 1.0]))
 GOOD, BAD = ("what a good film", "good, good!"), ("not a good film", "bad film")
@@ -33,10 +33,10 @@ def data(*counts: int):
 
 def test_words_and_pairs_of_words():
     splits, texts = data(20, 8, 8)
-    counts = bagofwords.count_words(texts)
-    found = bagofwords.bag_of_words(TWO, splits, counts)
+    counts = bag_of_words.count_words(texts)
+    found = bag_of_words.bag_of_words(TWO, splits, counts)
     assert found.scores["test"]["accuracy"] == 1.0  # "not a" tells what "good" does not
-    assert found.strength == min(bagofwords.STRENGTHS)  # of equal ones
+    assert found.strength == min(bag_of_words.STRENGTHS)  # of equal ones
     assert found.words == counts["train"].shape[1]
 
 
@@ -54,18 +54,18 @@ def test_it_is_what_scikit_learn_does_with_the_texts_of_these_rows():
         LogisticRegression(solver="liblinear", C=c, random_state=0)
         .fit(words, labels)
         .score(vectorizer.transform(texts["test"]), splits["test"].positions)
-        for c in bagofwords.STRENGTHS
+        for c in bag_of_words.STRENGTHS
     ]
-    counts = bagofwords.count_words(texts)
-    found = bagofwords.fit_words(TWO, splits, counts, rows)
+    counts = bag_of_words.count_words(texts)
+    found = bag_of_words.fit_words(TWO, splits, counts, rows)
     assert [scores["test"]["accuracy"] for scores in found] == expected
 
 
 @pytest.mark.parametrize("text", ["", "  \n "])
 def test_texts_without_a_word(text):
     splits, texts = data(8, 4, 4)
-    counts = bagofwords.count_words({n: [text] * len(t) for n, t in texts.items()})
-    found = bagofwords.bag_of_words(TWO, splits, counts)
+    counts = bag_of_words.count_words({n: [text] * len(t) for n, t in texts.items()})
+    found = bag_of_words.bag_of_words(TWO, splits, counts)
     assert found.scores["test"]["accuracy"] == 0.5
 
 
@@ -74,7 +74,7 @@ def test_several_labels_at_once():
     labels = np.array([[i % 2, i // 2 % 2] for i in range(24)])
     texts = [f"{'a' if a else 'x'} and {'b' if b else 'y'}" for a, b in labels]
     splits = {n: Split(np.zeros((24, 0)), labels, labels) for n in ("train", "valid")}
-    counts = bagofwords.count_words({name: texts for name in splits})
-    found = bagofwords.bag_of_words(many, splits, counts)
+    counts = bag_of_words.count_words({name: texts for name in splits})
+    found = bag_of_words.bag_of_words(many, splits, counts)
     assert found.scores["valid"]["accuracy"] == 1.0
     assert found.scores["valid"]["f1"] == {"a": 1.0, "b": 1.0}

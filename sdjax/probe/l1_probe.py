@@ -7,9 +7,9 @@ import numpy as np
 from joblib import Parallel, delayed
 
 from sdjax.features.file import FeatureSet
-from sdjax.linear import LinearFit, fit_few, fit_l1
 from sdjax.model.classifier import Classifier
-from sdjax.sweep import (
+from sdjax.probe.logistic import LinearFit, fit_few, fit_l1
+from sdjax.probe.sweep import (
     SPLITS,
     STRENGTHS,
     Split,
@@ -19,8 +19,8 @@ from sdjax.sweep import (
     sweep_strengths,
     tuned,
 )
-from sdjax.targets import Targets, read_targets, squeezed
-from sdjax.topunit import TopUnit, class_differences, describe_unit
+from sdjax.probe.targets import Targets, read_targets, squeezed
+from sdjax.probe.unit import TopUnit, class_differences, describe_unit
 
 _DROPPED = (1, 4, 16, 64)  # units left out by the ablation; each takes a whole fit
 

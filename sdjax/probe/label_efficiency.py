@@ -7,10 +7,10 @@ import numpy as np
 from joblib import Parallel, delayed
 from scipy.sparse import csr_matrix
 
-from sdjax import bagofwords
-from sdjax.linear import fit_few, fit_l1
-from sdjax.sweep import STRENGTHS, Split, classifier_of
-from sdjax.targets import Targets
+from sdjax.probe import bag_of_words
+from sdjax.probe.logistic import fit_few, fit_l1
+from sdjax.probe.sweep import STRENGTHS, Split, classifier_of
+from sdjax.probe.targets import Targets
 
 # A tenth of the work of the sweep's own settings. On SST (512 units, 3,000 texts) the
 # looser tolerance alone is five times faster and moves test accuracy by 0.1 to 0.4
@@ -157,7 +157,7 @@ def _one_unit(targets: Targets, data: Mapping, rows: np.ndarray) -> list:
 
 
 def _words(targets: Targets, data: Mapping, counts: Mapping, rows: np.ndarray) -> list:
-    found = bagofwords.fit_words(targets, data, counts, rows)
+    found = bag_of_words.fit_words(targets, data, counts, rows)
     return [(s["valid"][targets.criterion], s["test"]["accuracy"]) for s in found]
 
 

@@ -9,10 +9,10 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import f1_score, matthews_corrcoef
 
-from sdjax import linear, probe
 from sdjax.features.file import FeatureSet
 from sdjax.model.classifier import Classifier
-from sdjax.sweep import SweepPoint, best_threshold, choose_strength
+from sdjax.probe import l1_probe, logistic
+from sdjax.probe.sweep import SweepPoint, best_threshold, choose_strength
 
 UNIT, WIDTH = 11, 24
 METADATA = {"checkpoint": "runs/x", "step": 7, "state": "cell"}
@@ -41,7 +41,7 @@ def splits(sign: int = 1) -> list[FeatureSet]:
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_finds_the_planted_unit_with_its_sign(sign):
-    result = probe.run_probe(*splits(sign), n_jobs=1)
+    result = l1_probe.run_probe(*splits(sign), n_jobs=1)
     top = result.top_unit
     assert top.index == result.order[0] == UNIT
     assert top.sign == sign == np.sign(top.l1_weight) == np.sign(top.weight)
@@ -50,14 +50,14 @@ def test_finds_the_planted_unit_with_its_sign(sign):
     assert result.class_units == (top,) and top.target == "positive"
     lower, upper = ("negative", "positive")[::sign]
     assert top.quantiles[lower]["0.50"] < 0 < 1 < top.quantiles[upper]["0.50"]
-    for split in probe.SPLITS:
+    for split in l1_probe.SPLITS:
         assert result.accuracy[split] > 0.85 > 0.6 > result.majority[split]
         assert top.accuracy[split] > 0.8
 
 
 def test_every_accuracy_is_that_of_its_definition():
     train, valid, test = splits(-1)
-    result = probe.run_probe(train, valid, test, n_jobs=1)
+    result = l1_probe.run_probe(train, valid, test, n_jobs=1)
     said = result.top_unit.sign * (test.features[:, UNIT] - result.top_unit.threshold)
     assert result.top_unit.accuracy["test"] == np.mean((said > 0) == test.labels)
     (weights,), (intercept,) = result.classifier.coef, result.classifier.intercept
@@ -75,18 +75,18 @@ def test_every_accuracy_is_that_of_its_definition():
 def test_sweep_chooses_what_brute_force_would():
     train, valid, test = splits()
     scores, weights = [], []
-    for strength in probe.STRENGTHS:
+    for strength in l1_probe.STRENGTHS:
         model = LogisticRegression(
             l1_ratio=1, solver="liblinear", C=strength, random_state=0, max_iter=1000
         ).fit(train.features, train.labels)
         scores.append(model.score(valid.features, valid.labels))
         weights.append(model.coef_[0])
     best = int(np.argmax(scores))  # the first of equal ones has the smallest strength
-    result = probe.run_probe(train, valid, test, n_jobs=1)
+    result = l1_probe.run_probe(train, valid, test, n_jobs=1)
     assert [point.valid_score for point in result.sweep] == scores
-    assert result.strength == probe.STRENGTHS[best] == result.sweep[best].strength
+    assert result.strength == l1_probe.STRENGTHS[best] == result.sweep[best].strength
     np.testing.assert_array_equal(result.classifier.coef[0], weights[best])
-    assert probe.accuracy_at(train, test, result.strength) == result.accuracy["test"]
+    assert l1_probe.accuracy_at(train, test, result.strength) == result.accuracy["test"]
 
 
 def test_ties_go_to_the_smaller_strength():
@@ -99,23 +99,23 @@ def test_ties_go_to_the_smaller_strength():
 
 
 def test_result_does_not_depend_on_the_number_of_processes():
-    one = probe.run_probe(*splits(), strengths=probe.STRENGTHS[::2], n_jobs=1)
-    two = probe.run_probe(*splits(), strengths=probe.STRENGTHS[::2], n_jobs=2)
+    one = l1_probe.run_probe(*splits(), strengths=l1_probe.STRENGTHS[::2], n_jobs=1)
+    two = l1_probe.run_probe(*splits(), strengths=l1_probe.STRENGTHS[::2], n_jobs=2)
     np.testing.assert_array_equal(one.classifier.coef, two.classifier.coef)
     assert one.as_json() == two.as_json()
 
 
 def test_only_train_is_fitted():
     train, valid, test = splits()
-    given = probe.run_probe(train, valid, test, strengths=[0.25], n_jobs=1)
+    given = l1_probe.run_probe(train, valid, test, strengths=[0.25], n_jobs=1)
     others = (planted(80, 8), planted(90, 9, sign=-1))
-    changed = probe.run_probe(train, *others, strengths=[0.25], n_jobs=1)
+    changed = l1_probe.run_probe(train, *others, strengths=[0.25], n_jobs=1)
     np.testing.assert_array_equal(given.classifier.coef, changed.classifier.coef)
     assert given.top_unit.threshold == changed.top_unit.threshold
 
 
 def test_all_zero_weights_rank_by_class_means():
-    result = probe.run_probe(*splits(-1), strengths=[1e-6], n_jobs=1)
+    result = l1_probe.run_probe(*splits(-1), strengths=[1e-6], n_jobs=1)
     assert result.nonzero == 0
     assert result.top_unit.index == UNIT and result.top_unit.sign == -1
     assert result.top_unit.l1_weight == 0
@@ -126,24 +126,24 @@ def test_all_zero_weights_rank_by_class_means():
 def test_rank_units_breaks_ties_by_class_means():
     features = np.array([[0, 0, 1, 0], [0, 3, 0, 0]], np.float32)
     effects, columns = np.array([[0, 0, 0, -2.0]]), np.array([[0], [1]])
-    order = probe.rank_units(effects, features, columns)
+    order = l1_probe.rank_units(effects, features, columns)
     assert order.tolist() == [3, 1, 2, 0]
 
 
 def test_few_units_are_fitted_alike_at_any_scale():
     data = planted(300, 0)
-    small = linear.fit_few(data.features[:, [UNIT, 3]] * 1e-3, data.labels)
-    large = linear.fit_few(data.features[:, [UNIT, 3]] * 1e3, data.labels)
+    small = logistic.fit_few(data.features[:, [UNIT, 3]] * 1e-3, data.labels)
+    large = logistic.fit_few(data.features[:, [UNIT, 3]] * 1e3, data.labels)
     np.testing.assert_allclose(small.weights, large.weights * 1e6, rtol=1e-3)
     assert small.intercept == pytest.approx(large.intercept, rel=1e-3)
 
 
 def test_a_fit_that_stops_early_says_so_without_a_warning(monkeypatch):
-    monkeypatch.setattr(linear, "_MAX_ITERATIONS", 1)
+    monkeypatch.setattr(logistic, "_MAX_ITERATIONS", 1)
     data = planted(300, 0)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert not linear.fit_l1(data.features, data.labels, 1.0).converged
+        assert not logistic.fit_l1(data.features, data.labels, 1.0).converged
 
 
 def test_a_unit_that_hardly_varies_is_not_the_top_one_for_its_large_weight():
@@ -152,7 +152,7 @@ def test_a_unit_that_hardly_varies_is_not_the_top_one_for_its_large_weight():
         split.features[:, 7] = 1e-3 * (
             split.labels + np.random.default_rng(3).normal(0, 0.5, len(split))
         )
-    result = probe.run_probe(*data, strengths=[1e5], n_jobs=1)
+    result = l1_probe.run_probe(*data, strengths=[1e5], n_jobs=1)
     assert np.argmax(np.abs(result.classifier.coef)) == 7
     assert result.top_unit.index == UNIT
     sides = [data[0].features[data[0].labels == label] for label in (0, 1)]
@@ -170,7 +170,7 @@ def test_a_unit_that_swings_widely_on_both_sides_is_not_the_top_one():
             noise[split.labels == label] -= noise[split.labels == label].mean()
         split.features[:, 7] = noise
         split.features[:, UNIT] += noise
-    result = probe.run_probe(*data, strengths=[1.0], n_jobs=1)
+    result = l1_probe.run_probe(*data, strengths=[1.0], n_jobs=1)
     spread = np.abs(result.classifier.coef[0]) * data[0].features.std(axis=0)
     assert np.argmax(spread) in (7, UNIT) and spread[7] > 0.5 * spread[UNIT]
     effects = np.abs(result.effects[0])
@@ -179,7 +179,7 @@ def test_a_unit_that_swings_widely_on_both_sides_is_not_the_top_one():
 
 def test_the_ablation_fits_all_but_the_strongest_again():
     train, valid, test = splits()
-    result = probe.run_probe(train, valid, test, strengths=[0.25], n_jobs=1)
+    result = l1_probe.run_probe(train, valid, test, strengths=[0.25], n_jobs=1)
     assert [p.k for p in result.without_top_k] == [
         k for k in (1, 4, 16) if k <= result.nonzero
     ]
@@ -190,14 +190,14 @@ def test_the_ablation_fits_all_but_the_strongest_again():
             replace(split, features=split.features[:, kept])
             for split in (train, valid, test)
         ]
-        again = probe.run_probe(*without, strengths=[0.25], n_jobs=1)
+        again = l1_probe.run_probe(*without, strengths=[0.25], n_jobs=1)
         assert point.accuracy == again.accuracy
     assert result.without_top_k[0].accuracy["test"] < 0.75 < result.accuracy["test"]
 
 
 def test_the_classifier_is_what_was_measured(tmp_path):
     train, valid, test = splits(-1)
-    result = probe.run_probe(train, valid, test, n_jobs=1)
+    result = l1_probe.run_probe(train, valid, test, n_jobs=1)
     result.classifier.save(tmp_path / "c")
     read = Classifier.load(tmp_path / "c")
     right = read.predict(test.features) == test.labels
@@ -229,7 +229,7 @@ def several(count: int, seed: int, multilabel: bool) -> FeatureSet:
 
 def test_several_classes():
     data = [several(n, seed, False) for seed, n in enumerate((300, 90, 120))]
-    result = probe.run_probe(*data, n_jobs=1)
+    result = l1_probe.run_probe(*data, n_jobs=1)
     assert result.targets.task == "multiclass"
     assert result.classifier.classes == ("1", "2", "5")
     predicted = result.classifier.predict(data[2].features)
@@ -258,7 +258,7 @@ def test_several_classes():
 def test_several_labels_at_once():
     data = [several(n, seed, True) for seed, n in enumerate((300, 90, 120))]
     data = [replace(s, metadata={"label_keys": ["a", "b", "c"]}) for s in data]
-    result = probe.run_probe(*data, n_jobs=1)
+    result = l1_probe.run_probe(*data, n_jobs=1)
     assert result.targets.task == "multilabel"
     assert result.classifier.classes == ("a", "b", "c")
     assert result.counts["train"]["c"] == data[0].labels[:, 2].sum()
@@ -287,28 +287,28 @@ def test_the_threshold_of_best_f1_is_what_brute_force_finds():
 def test_a_unit_of_several_poolings_is_named_by_both():
     metadata = {**METADATA, "units": WIDTH // 2, "pooling": ["last", "mean"]}
     data = [replace(split, metadata=metadata) for split in splits()]
-    result = probe.run_probe(*data, strengths=[0.25], n_jobs=1)
+    result = l1_probe.run_probe(*data, strengths=[0.25], n_jobs=1)
     assert (result.top_unit.index, result.top_unit.name) == (UNIT, "11 (last)")
     moved = [replace(s, features=np.roll(s.features, 4, axis=1)) for s in data]
-    top = probe.run_probe(*moved, strengths=[0.25], n_jobs=1).top_unit
+    top = l1_probe.run_probe(*moved, strengths=[0.25], n_jobs=1).top_unit
     assert (top.index, top.name) == (UNIT + 4, "3 (mean)")
 
 
 def test_result_is_json():
-    result = probe.run_probe(*splits(), n_jobs=1)
+    result = l1_probe.run_probe(*splits(), n_jobs=1)
     data = json.loads(json.dumps(result.as_json()))
     assert data["top_unit"]["index"] == UNIT
     assert data["units"] == WIDTH
     assert len(data["nonzero_weights"]) == data["nonzero"] == result.nonzero
     assert data["nonzero_weights"][0]["unit"] == UNIT
-    assert [point["strength"] for point in data["sweep"]] == list(probe.STRENGTHS)
+    assert [point["strength"] for point in data["sweep"]] == list(l1_probe.STRENGTHS)
 
 
 @pytest.mark.parametrize("sign", [1, -1])
 def test_extreme_examples(sign):
     values = np.array([0.3, -2, 5, 1, -1, 4, 0], np.float32)
     data = replace(planted(7, 0), features=sign * np.tile(values[:, None], (1, 3)))
-    assert probe.extreme_examples(data, 2, sign, count=2) == ([2, 5], [1, 4])
-    positive, negative = probe.extreme_examples(data, 2, sign, count=9)
+    assert l1_probe.extreme_examples(data, 2, sign, count=2) == ([2, 5], [1, 4])
+    positive, negative = l1_probe.extreme_examples(data, 2, sign, count=9)
     assert len(positive) == len(negative) == 3
     assert not set(positive) & set(negative)

@@ -7,9 +7,9 @@ import numpy as np
 from scipy.sparse import csr_matrix
 from sklearn.feature_extraction.text import CountVectorizer, TfidfTransformer
 
-from sdjax.linear import LinearFit, fit_l2
-from sdjax.sweep import Split
-from sdjax.targets import Targets
+from sdjax.probe.logistic import LinearFit, fit_l2
+from sdjax.probe.sweep import Split
+from sdjax.probe.targets import Targets
 
 STRENGTHS = (0.25, 1.0, 4.0, 16.0, 64.0)
 # A mark counts as a word: "!" says something, and few texts are without any.

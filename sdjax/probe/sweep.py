@@ -7,9 +7,9 @@ import numpy as np
 from joblib import Parallel, delayed
 from sklearn.metrics import precision_recall_curve
 
-from sdjax.linear import LinearFit, fit_l1
 from sdjax.model.classifier import Classifier
-from sdjax.targets import Targets
+from sdjax.probe.logistic import LinearFit, fit_l1
+from sdjax.probe.targets import Targets
 
 STRENGTHS = tuple(2.0**exponent for exponent in range(-8, 1))
 SPLITS = ("train", "valid", "test")

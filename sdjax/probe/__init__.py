@@ -1,0 +1,1 @@
+"""Features become an L1 classifier, the unit, the baselines."""
