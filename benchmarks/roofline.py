@@ -6,7 +6,7 @@ import numpy as np
 from matplotlib.ticker import EngFormatter, NullLocator
 
 from benchmarks.train import Row
-from sdjax.look import GREY, INK, write_png
+from sdjax.report.style import GREY, INK, write_png
 
 _COLOURS = ("#3d6f4e", "#2b7a9e", "#c8553d", "#8a6d3b", "#6b4e8a")
 _MARKERS = {"sdjax": "o", "plain scan, autodiff": "v", "PyTorch mLSTM loop": "s"}

@@ -10,8 +10,9 @@ from sdjax.checkpoints.load import Loaded
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.features.featurizer import TextFeaturizer, options_of
-from sdjax.features.trace import Scale, TracedText
+from sdjax.features.trace import TracedText
 from sdjax.model.classifier import Classifier
+from sdjax.report.coloured_text import Scale
 from sdjax.terminal import printable
 
 

@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 from fixtures_run import assert_refused
 
-from sdjax import report
 from sdjax.data import corpus
 from sdjax.features import file as feature_file
 from sdjax.features.file import FeatureSet
 from sdjax.model.classifier import Classifier
+from sdjax.report import write as write_module
 from sdjax.training.metrics import read_metrics
 
 
@@ -196,7 +196,7 @@ def test_probe_where_nothing_can_be_written(
     assert_refused(refused, str(below_a_file), "another path", status=1)
     assert_refused(probe(command, splits, tmp_path / "file"), "is a file")
     out = tmp_path / "report"
-    monkeypatch.setattr(report, "_draw", raise_no_space)
+    monkeypatch.setattr(write_module, "_draw", raise_no_space)
     refused = probe(command, splits, out)
     assert_refused(refused, f"{out}: No space", "free some space", status=1)
     assert not list(out.iterdir())

@@ -57,11 +57,12 @@ def run(arguments) -> None:
 
     from tqdm import tqdm
 
-    from sdjax import explain, scoring
+    from sdjax import scoring
     from sdjax.checkpoints.load import load_model
     from sdjax.data.read_report import ReadReport
     from sdjax.files import row_file, whole_text
     from sdjax.model.classifier import Classifier
+    from sdjax.report import coloured_text
     from sdjax.terminal import wants_colour
 
     classifier = Classifier.load(arguments.classifier)
@@ -89,7 +90,7 @@ def run(arguments) -> None:
                 for score in scores:
                     print(f"\n{scoring.verdict(scorer.unit, score)}")
                     traced = scorer.trace(score.text)
-                    print(explain.in_terminal(traced, scorer.scale, colour))
+                    print(coloured_text.in_terminal(traced, scorer.scale, colour))
             else:
                 print(scoring.table(classifier, scores))
             on_page += scores[: _ON_A_PAGE - len(on_page)]
@@ -97,11 +98,13 @@ def run(arguments) -> None:
             raise InputError(f"no usable text: {report.summary()}")
     if arguments.html:
         explained = [
-            explain.Explained(scorer.trace(s.text), scoring.verdict(scorer.unit, s))
+            coloured_text.Explained(
+                scorer.trace(s.text), scoring.verdict(scorer.unit, s)
+            )
             for s in tqdm(on_page, "trace", disable=None, leave=False)
         ]
         with whole_text(arguments.html) as file:
-            file.write(explain.page(classifier, explained))
+            file.write(coloured_text.page(classifier, explained))
         print(f"{arguments.html}: {len(on_page):,} of {report.kept:,} texts")
     if output:
         print(f"{arguments.output}: {report.kept:,} texts")

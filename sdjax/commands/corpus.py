@@ -36,8 +36,9 @@ def run(arguments) -> None:
     if arguments.verify:
         print("every file has its checksum")
     if arguments.figure is not None:
-        from sdjax import errors, lengthfigure
+        from sdjax import errors
+        from sdjax.report import lengths
 
         with errors.naming(arguments.figure):
-            lengthfigure.draw_lengths(counted, arguments.figure)
+            lengths.draw_lengths(counted, arguments.figure)
         print(f"figure: {arguments.figure}")

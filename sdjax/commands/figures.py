@@ -17,8 +17,8 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> None:
-    from sdjax import comparison
     from sdjax.errors import naming
+    from sdjax.report import comparison
     from sdjax.training.metrics import read_metrics
 
     if arguments.out.suffix != ".png":

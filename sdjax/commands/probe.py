@@ -42,9 +42,10 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> None:
-    from sdjax import page, report
     from sdjax.features import file as feature_file
     from sdjax.probe import bag_of_words, l1_probe, label_efficiency
+    from sdjax.report import page
+    from sdjax.report.write import make_folder, write_report
 
     if arguments.draws < 0:
         raise InputError(f"--draws {arguments.draws} must be at least 0")
@@ -53,7 +54,7 @@ def run(arguments) -> None:
     paths = {"train": arguments.train, "valid": arguments.valid, "test": arguments.test}
     splits = {name: feature_file.load(path) for name, path in paths.items()}
     targets, data = l1_probe.prepare_splits(*splits.values())
-    report.make_folder(arguments.out)  # before minutes of work
+    make_folder(arguments.out)  # before minutes of work
     result = l1_probe.run_probe(*splits.values(), n_jobs=arguments.workers)
     given = {"absent": {}}
 
@@ -78,7 +79,7 @@ def run(arguments) -> None:
         )
     over_training = not arguments.one_checkpoint
     given |= _of_the_model(splits, result, given["absent"], over_training)
-    written = report.write_report(arguments.out, result, splits, **given)
+    written = write_report(arguments.out, result, splits, **given)
     words = given.get("words")
     for line in page.headline(result, given.get("bits_per_character"), words):
         print(line)
@@ -87,9 +88,9 @@ def run(arguments) -> None:
 
 def _of_the_model(splits, result, absent: dict, over_training: bool) -> dict:
     """What takes the checkpoint; without one, `absent` says why it is not there."""
-    from sdjax import analysis
     from sdjax.checkpoints.load import load_model
     from sdjax.probe import l1_probe
+    from sdjax.report import from_model
     from sdjax.training.metrics import read_metrics
 
     checkpoint = Path(splits["test"].metadata.get("checkpoint", ""))
@@ -99,19 +100,19 @@ def _of_the_model(splits, result, absent: dict, over_training: bool) -> dict:
         reason = f"the checkpoint of the features is not there ({error})"
         absent.update(dict.fromkeys(_NEED_CHECKPOINT, reason))
         return {}
-    featurizer = analysis.featurizer_like(splits["test"], loaded)
-    top, run = result.top_unit, analysis.run_of(checkpoint)
+    featurizer = from_model.featurizer_like(splits["test"], loaded)
+    top, run = result.top_unit, from_model.run_of(checkpoint)
     extremes = l1_probe.extreme_examples(splits["test"], top.index, top.sign)
     points = ()
     if over_training:
-        points = analysis.probe_over_training(
+        points = from_model.probe_over_training(
             run, splits["train"], splits["test"], result.strength
         )
     else:
         absent["probe_points"] = "left out (--one-checkpoint)"
     return {
         "traced": tuple(
-            analysis.trace_examples(
+            from_model.trace_examples(
                 featurizer, splits["test"], rows, top.index, result.targets
             )
             for rows in extremes

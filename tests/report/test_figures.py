@@ -5,15 +5,15 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from sdjax import figures, look
+from sdjax.report import figures, style
 
 RANDOM = np.random.default_rng(0)
-FULL = round(look.WIDTH * look.DPI)
+FULL = round(style.WIDTH * style.DPI)
 
 
 def assert_drawn(path, height_inches):
     image = imread(path)
-    assert image.shape[:2] == (round(height_inches * look.DPI), FULL)
+    assert image.shape[:2] == (round(height_inches * style.DPI), FULL)
     assert image[..., :3].std() > 0.02  # not a blank page
     svg = path.with_suffix(".svg").read_text()
     assert svg.rstrip().endswith("</svg>") and svg.count("<path") > 5
@@ -95,10 +95,10 @@ def test_an_svg_is_the_same_for_the_same_data_and_takes_the_colours_of_a_page(tm
         figures.unit_weights(np.arange(3.0), 2, tmp_path / name / "a.png")
         made.append((tmp_path / name / "a.svg").read_text())
     assert made[0] == made[1]
-    inline = look.inline(made[0], "a &amp; b")
+    inline = style.inline(made[0], "a &amp; b")
     assert inline.startswith('<svg role="img" aria-label="a &amp; b"')
     assert "var(--positive)" in inline and "var(--ink)" in inline
-    assert not any(colour in inline for colour in look.ROLES.values())
+    assert not any(colour in inline for colour in style.ROLES.values())
     assert "<metadata" not in inline
 
 

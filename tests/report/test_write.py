@@ -9,11 +9,13 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from sdjax import figures, look, page, report, spans
-from sdjax.coloured_text import TracedText
 from sdjax.errors import InputError
 from sdjax.features.file import FeatureSet
+from sdjax.features.trace import TracedText
 from sdjax.probe import bag_of_words, l1_probe, label_efficiency
+from sdjax.report import coloured_text, figures, page, style
+from sdjax.report.coloured_text import Scale
+from sdjax.report.write import write_report
 
 UNIT = 5
 RECORDS = [
@@ -67,7 +69,7 @@ def baselines(splits, result):
 
 
 def whole(folder, result, splits, **baselines):
-    return report.write_report(
+    return write_report(
         folder,
         result,
         splits,
@@ -123,7 +125,7 @@ def test_whole_report(written, result):
     assert len(figure_names) == sum(tag == "svg" for tag, _ in parsed.seen) == 5
     for name in (*figure_names, "coloured_texts"):
         image = imread(folder / f"{name}.png")
-        assert image.shape[1] >= round(look.WIDTH * look.DPI) and image.std() > 0.02
+        assert image.shape[1] >= round(style.WIDTH * style.DPI) and image.std() > 0.02
     shown = words_of(written)
     assert "2.345" in shown and f"{result.top_unit.accuracy['test']:.1%}" in shown
     assert f"Larger values of unit {UNIT} mean negative" in shown
@@ -152,19 +154,19 @@ def test_the_page_needs_nothing_else(written):
 def test_every_character_of_a_text_is_a_span_with_its_value(written):
     (block, *others) = re.findall(r'<p class="text">(.*?)</p>', written.read_text())
     assert len(others) == 1
-    spans = re.findall(
+    found = re.findall(
         r'<span(?: class="([pn]\d+)")? title="(.\d\.\d\d)">(.+?)</span>', block
     )
-    assert unescape("".join(c for _, _, c in spans)) == TEXT[2:]
-    assert spans[-1][1] == "\u22122.00"  # the last value; larger ones mean negative
-    assert spans[-1][0].startswith("p")
+    assert unescape("".join(c for _, _, c in found)) == TEXT[2:]
+    assert found[-1][1] == "\u22122.00"  # the last value; larger ones mean negative
+    assert found[-1][0].startswith("p")
     assert "<b>" not in block and "&lt;" in block
 
 
 def test_characters_that_would_hide_or_turn_text_are_boxes():
     text = "a\u202eb\x07\n\u200dc"
     values = np.zeros(len(text.encode()), np.float32)
-    shown = spans.coloured(TracedText(text, values), 0.0, 1, 1.0)
+    shown = coloured_text.spans(TracedText(text, values), Scale(0.0, 1.0, 1))
     assert re.findall(r">([^<]+)</span>", shown) == [
         "a",
         "\u25a1",
@@ -174,9 +176,14 @@ def test_characters_that_would_hide_or_turn_text_are_boxes():
         "\u200d",
         "c",
     ]
-    long = TracedText("x" * (spans.MOST + 5), np.zeros(spans.MOST + 5))
-    assert spans.coloured(long, 0.0, 1, 1.0).endswith("\u2026 (5 more characters)")
-    assert spans.reach([], 0.0) == spans.reach([long], 0.0) == 1.0
+    long = TracedText("x" * 12, np.zeros(12))
+    cut = coloured_text.spans(long, Scale(0.0, 1.0, 1), most=7)
+    assert cut.endswith("\u2026 (5 more characters)") and cut.count("<span") == 7
+
+
+def test_a_unit_that_tells_nothing_apart_has_a_scale_too():
+    same = {"threshold": 0.0, "sign": 1, "quantiles": {"bad": {"0.50": 0.0}}}
+    assert Scale.of(same) == Scale(0.0, 1.0, 1)
 
 
 def test_every_accuracy_is_in_the_table(written, result, baselines):
@@ -209,7 +216,7 @@ def test_an_older_report_is_replaced_and_other_files_stay(tmp_path, result, spli
     (tmp_path / "notes.txt").write_text("mine")
     reasons = {"training_curve": "runs/x has no metrics.jsonl"}
     (tmp_path / "report.md").write_text("of an earlier version")
-    path = report.write_report(tmp_path, result, splits, absent=reasons)
+    path = write_report(tmp_path, result, splits, absent=reasons)
     assert not (tmp_path / "report.md").exists()
     assert not (tmp_path / "training_curve.png").exists()
     assert not (tmp_path / "coloured_texts.png").exists()
@@ -246,9 +253,7 @@ def test_folder_that_is_a_file(tmp_path, result, splits):
 
 def test_cautions(tmp_path, splits):
     zero = l1_probe.run_probe(*splits.values(), strengths=[1e-6], n_jobs=1)
-    assert "Every L1 weight is zero" in words_of(
-        report.write_report(tmp_path, zero, splits)
-    )
+    assert "Every L1 weight is zero" in words_of(write_report(tmp_path, zero, splits))
     assert zero.top_unit.index == UNIT
 
 

@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from sdjax import analysis
 from sdjax.features import file as feature_file
 from sdjax.features.featurizer import TextFeaturizer
 from sdjax.probe import l1_probe
 from sdjax.probe.targets import read_targets
+from sdjax.report import from_model
 
 
 @pytest.fixture(scope="module")
@@ -20,12 +20,12 @@ def splits(tiny_run):
 
 def test_the_run_of_a_checkpoint(tiny_run, splits):
     checkpoint = Path(splits["test"].metadata["checkpoint"])
-    assert analysis.run_of(checkpoint) == tiny_run.workdir
+    assert from_model.run_of(checkpoint) == tiny_run.workdir
 
 
 def test_every_checkpoint_is_probed_oldest_first(tiny_run, splits):
     train, test = splits["train"], splits["test"]
-    points = analysis.probe_over_training(tiny_run.workdir, train, test, 1.0)
+    points = from_model.probe_over_training(tiny_run.workdir, train, test, 1.0)
     assert [step for step, _ in points] == [4, 8, 12]
     step, accuracy = points[0]
     featurizer = TextFeaturizer.from_pretrained(
@@ -41,7 +41,7 @@ def test_every_checkpoint_is_probed_oldest_first(tiny_run, splits):
 
 
 def test_a_run_without_checkpoints_has_no_points(tmp_path, splits):
-    points = analysis.probe_over_training(
+    points = from_model.probe_over_training(
         tmp_path, splits["train"], splits["test"], 1.0
     )
     assert points == []
@@ -51,7 +51,7 @@ def test_traced_examples_hold_a_value_for_each_byte(tiny_run, splits):
     test, unit = splits["test"], 5
     featurizer = TextFeaturizer.from_pretrained(tiny_run.workdir)
     targets = read_targets({"test": test})
-    traced = analysis.trace_examples(featurizer, test, [7, 2], unit, targets)
+    traced = from_model.trace_examples(featurizer, test, [7, 2], unit, targets)
     for example, row in zip(traced, [7, 2], strict=True):
         framed = featurizer.normalisation.encode(test.texts[row])
         assert example.text.encode() == framed
@@ -65,5 +65,5 @@ def test_traced_examples_hold_a_value_for_each_byte(tiny_run, splits):
 def test_texts_without_labels_are_traced_too(tiny_run, splits):
     featurizer = TextFeaturizer.from_pretrained(tiny_run.workdir)
     unlabelled = replace(splits["test"], labels=None)
-    (example,) = analysis.trace_examples(featurizer, unlabelled, [0], 0)
+    (example,) = from_model.trace_examples(featurizer, unlabelled, [0], 0)
     assert example.label is None

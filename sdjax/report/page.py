@@ -1,17 +1,19 @@
 """The words of the report: what a probe found, as one page of HTML."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from sdjax import look, spans, tables
-from sdjax.coloured_text import TracedText
 from sdjax.features.file import FeatureSet
+from sdjax.features.trace import TracedText
 from sdjax.probe.bag_of_words import BagOfWords
 from sdjax.probe.l1_probe import ProbeResult
 from sdjax.probe.label_efficiency import Efficiency
 from sdjax.probe.sweep import SPLITS
+from sdjax.report import style, tables
+from sdjax.report.coloured_text import MOST, Scale, palette, spans
+from sdjax.report.html import render
 
 HOW_TO_READ = {
     "unit_histogram": "The unit's value after the last character of each test text. "
@@ -94,14 +96,9 @@ def compose(
     """
     top = result.top_unit
     sides = tuple(top.quantiles)
-    far = spans.reach([text for _, text in traced], top.threshold)
-    environment = Environment(
-        loader=PackageLoader("sdjax"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-    )
-    return environment.get_template("report.html").render(
+    scale = Scale.of(asdict(top))
+    return render(
+        "report.html",
         title=f"Unit {top.name} and what the model knows",
         subtitle=_subtitle(result, splits),
         cards=_cards(result, bits_per_character, words),
@@ -111,15 +108,13 @@ def compose(
         unit_words=_unit_words(result),
         sides=sides,
         quantiles=tables.quantiles(result),
+        palette=palette(),
         texts=[
-            {
-                "heading": heading,
-                "spans": spans.coloured(text, top.threshold, top.sign, far),
-            }
+            {"heading": heading, "spans": spans(text, scale, MOST)}
             for heading, text in traced
         ],
         figures={
-            name: Markup(look.inline(svg, escape(HOW_TO_READ[name])))
+            name: Markup(style.inline(svg, escape(HOW_TO_READ[name])))
             for name, svg in figures.items()
         },
         how_to_read=HOW_TO_READ,

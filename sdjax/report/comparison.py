@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
 from sdjax.errors import InputError
-from sdjax.look import (
+from sdjax.report.style import (
     ACCENT,
     INK,
     NEGATIVE,

@@ -13,7 +13,7 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
-from sdjax.look import (
+from sdjax.report.style import (
     ACCENT,
     GREY,
     INK,

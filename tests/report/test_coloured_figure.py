@@ -4,18 +4,12 @@ import numpy as np
 import pytest
 from matplotlib.image import imread
 
-from sdjax import look
-from sdjax.coloured_text import (
-    COLUMNS,
-    LINES,
-    WIDTH,
-    TracedText,
-    characters,
-    coloured_texts,
-    wrap,
-)
+from sdjax.features.trace import TracedText, characters
+from sdjax.report import style
+from sdjax.report.coloured_figure import COLUMNS, LINES, WIDTH, coloured_texts, wrap
+from sdjax.report.coloured_text import Scale
 
-FULL = int(WIDTH * look.DPI)
+FULL = int(WIDTH * style.DPI)
 
 
 def traced(text: str, label="positive") -> TracedText:
@@ -40,12 +34,14 @@ def test_coloured_texts(tmp_path, sign):
         "\n  ",
     ]
     examples = [(f"text {i}", traced(text)) for i, text in enumerate(texts)]
-    coloured_texts(examples, 5, 0.1, sign, tmp_path / "a.png")
+    coloured_texts(examples, 5, Scale(0.1, 1.0, sign), tmp_path / "a.png")
     assert_drawn(tmp_path / "a.png")
 
 
 def test_coloured_texts_without_a_character(tmp_path):
-    coloured_texts([("empty", traced("\n  "))], 5, 0.1, 1, tmp_path / "a.png")
+    coloured_texts(
+        [("empty", traced("\n  "))], 5, Scale(0.1, 1.0, 1), tmp_path / "a.png"
+    )
     assert_drawn(tmp_path / "a.png")
 
 
@@ -54,8 +50,8 @@ def test_background_is_the_class_that_the_value_means(tmp_path):
     blank = TracedText("." + " " * 60, np.full(61, 1.0, np.float32))
     for sign, strongest in ((1, 2), (-1, 0)):
         path = tmp_path / "a.png"
-        coloured_texts([("", blank)], 5, 0.0, sign, path)
-        row = round((0.45 + 2.0 * 0.205) * look.DPI)
+        coloured_texts([("", blank)], 5, Scale(0.0, 1.0, sign), path)
+        row = round((0.45 + 2.0 * 0.205) * style.DPI)
         pixel = imread(path)[row, FULL // 3, :3]
         assert np.argmax(pixel) == strongest and np.ptp(pixel) > 0.2
 

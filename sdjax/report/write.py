@@ -5,18 +5,21 @@ import json
 import os
 import tempfile
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
-from sdjax import figures, page
-from sdjax.coloured_text import TracedText, coloured_texts
 from sdjax.errors import InputError, naming
 from sdjax.features.file import FeatureSet
+from sdjax.features.trace import TracedText
 from sdjax.files import move_files
-from sdjax.page import HOW_TO_READ
 from sdjax.probe.bag_of_words import BagOfWords
 from sdjax.probe.l1_probe import ProbeResult
 from sdjax.probe.label_efficiency import Efficiency
 from sdjax.probe.targets import squeezed
+from sdjax.report import figures, page
+from sdjax.report.coloured_figure import coloured_texts
+from sdjax.report.coloured_text import Scale
+from sdjax.report.page import HOW_TO_READ
 
 FORMAT = "sdjax-report-2"
 PAGE, DATA, CLASSIFIER = "report.html", "report.json", "classifier"
@@ -200,9 +203,8 @@ def _draw(
             majority=result.majority["test"],
         )
     if headed:
-        coloured_texts(
-            headed, top.name, top.threshold, top.sign, paths["coloured_texts"], sides
-        )
+        scale = Scale.of(asdict(top))
+        coloured_texts(headed, top.name, scale, paths["coloured_texts"], sides)
 
 
 def _headed(

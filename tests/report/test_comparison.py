@@ -7,8 +7,8 @@ import pytest
 from fixtures_run import assert_refused
 from matplotlib.image import imread
 
-from sdjax import comparison, look
 from sdjax.errors import InputError
+from sdjax.report import comparison, style
 
 META = {
     "model": {"cell": "mlstm", "hidden_size": 4096, "precision": "bf16"},
@@ -64,7 +64,7 @@ def test_figure(tmp_path, count):
     ]
     comparison.compare(runs, tmp_path / "a.png")
     image = imread(tmp_path / "a.png")
-    assert image.shape[1] == round(look.WIDTH * look.DPI) and image.std() > 0.02
+    assert image.shape[1] == round(style.WIDTH * style.DPI) and image.std() > 0.02
     assert "</svg>" in (tmp_path / "a.svg").read_text()
 
 

@@ -15,8 +15,9 @@ from matplotlib.path import Path
 from matplotlib.textpath import TextPath
 from matplotlib.transforms import Affine2D
 
-from sdjax.features.trace import STOPS, TracedText, characters
-from sdjax.look import INK, SIDES, write_png
+from sdjax.features.trace import TracedText, characters
+from sdjax.report.coloured_text import MISSING, STOPS, Scale
+from sdjax.report.style import INK, SIDES, write_png
 
 SENTIMENT = LinearSegmentedColormap.from_list("sentiment", STOPS)
 WIDTH = 8.0  # inches
@@ -24,14 +25,13 @@ COLUMNS = 92  # characters in a line of coloured text
 LINES = 5  # of one text; what is longer is cut
 _MARGIN, _LINE_HEIGHT = 0.12, 0.205  # inches, of the coloured texts
 _ADVANCE = 0.602  # em, the width of every character of DejaVu Sans Mono
-ELLIPSIS, MISSING = "\u2026", "\u25a1"
+ELLIPSIS = "\u2026"
 
 
 def coloured_texts(
     examples: Sequence[tuple[str, TracedText]],
     unit: int | str,
-    threshold: float,
-    sign: int,
+    scale: Scale,
     path: FilePath,
     sides: tuple[str, str] = ("negative", "positive"),
 ) -> None:
@@ -43,17 +43,13 @@ def coloured_texts(
     Args:
         examples: (heading, traced text), in the order in which to draw them.
         unit: index or name of the unit.
-        threshold: of its own logistic regression; the scale is symmetric about it.
-        sign: +1 when larger values mean positive, else -1.
+        scale: how its values become colours, as on the page.
         path: of the PNG.
         sides: what the unit tells apart.
     """
     blocks = [(title, wrap(*characters(traced))) for title, traced in examples]
-    shown = [v for _, lines in blocks for line in lines for _, v in line]
-    # Not the largest: one text that runs away would leave all the others white.
-    reach = np.quantile(np.abs(np.subtract(shown, threshold)), 0.95) if shown else 0
-    norm = Normalize(threshold - (reach or 1.0), threshold + (reach or 1.0))
-    colours = SENTIMENT if sign > 0 else SENTIMENT.reversed()
+    norm = Normalize(scale.threshold - scale.reach, scale.threshold + scale.reach)
+    colours = SENTIMENT if scale.sign > 0 else SENTIMENT.reversed()
     rows = sum(len(lines) + 1.9 for _, lines in blocks)
     foot, head = 0.95, 0.45  # inches
     height = rows * _LINE_HEIGHT + foot + head
@@ -69,10 +65,13 @@ def coloured_texts(
         axes.set_title(f"Unit {unit}, character by character")
         _draw_cells(axes, blocks, colours, norm)
         bar = figure.add_axes((0.3, 0.55 / height, 0.4, 0.11 / height))
-        scale = ScalarMappable(norm, colours)
-        figure.colorbar(scale, bar, orientation="horizontal", extend="both")
-        bar.set_xlabel(f"value of unit {unit} (white: its threshold, {threshold:.3g})")
-        low, high = list(zip(sides, SIDES, strict=True))[::sign]
+        figure.colorbar(
+            ScalarMappable(norm, colours), bar, orientation="horizontal", extend="both"
+        )
+        bar.set_xlabel(
+            f"value of unit {unit} (white: its threshold, {scale.threshold:.3g})"
+        )
+        low, high = list(zip(sides, SIDES, strict=True))[:: scale.sign]
         for x, side, (name, colour) in ((-0.08, "right", low), (1.08, "left", high)):
             style = {"color": colour, "weight": "bold", "size": 9}
             bar.text(

@@ -8,7 +8,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullLocator, PercentFormatter, StrMethodFormatter
 
 from sdjax.data.stats import SplitStats
-from sdjax.look import ACCENT, GREY, INK, POSITIVE, legend_above, write_png
+from sdjax.report.style import ACCENT, GREY, INK, POSITIVE, legend_above, write_png
 
 _COLOURS = {"train": GREY, "valid": ACCENT, "test": POSITIVE}
 _BINS_PER_DOUBLING = 3

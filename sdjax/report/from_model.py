@@ -8,10 +8,10 @@ from sklearn import clone
 from tqdm import tqdm
 
 from sdjax.checkpoints.load import Loaded, checkpoint_steps, load_model
-from sdjax.coloured_text import TracedText
 from sdjax.features import columns
 from sdjax.features.featurizer import TextFeaturizer, options_of
 from sdjax.features.file import FeatureSet
+from sdjax.features.trace import TracedText
 from sdjax.probe import l1_probe
 from sdjax.probe.targets import Targets, squeezed
 

@@ -1,0 +1,1 @@
+"""What was found, as figures and one page."""

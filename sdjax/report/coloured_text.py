@@ -1,0 +1,172 @@
+"""Texts whose characters are coloured by what a unit holds: in HTML and in a terminal.
+
+One scale and one set of spans serve the report and `sdjax classify --explain`, so a
+text looks the same in both.
+"""
+
+import unicodedata
+from collections.abc import Mapping, Sequence
+from itertools import groupby
+from typing import NamedTuple
+
+import numpy as np
+from markupsafe import Markup, escape
+
+from sdjax.features.trace import TracedText, characters
+from sdjax.model.classifier import Classifier
+from sdjax.report.html import render
+from sdjax.terminal import on_background, printable
+
+# From the negative side to the positive one, white at the unit's threshold. The ends
+# are lighter than the class colours: text stays readable on them.
+STOPS = ("#db7d68", "#f3cfc5", "#ffffff", "#c0dde9", "#5aa3c4")
+LEVELS = 16  # shades of each side in HTML; the style has a class for each
+MOST = 700  # characters of one text in the report
+MISSING = "\u25a1"  # stands for what cannot be shown
+_JOINERS = "\u200c\u200d"  # shape their neighbours, in emoji and in many scripts
+_POINTS = 600  # of a curve at most
+_CURVE = 600, 64  # its width and height, in its own units
+
+
+class Scale(NamedTuple):
+    """How a unit's values become colours: symmetric about the unit's threshold.
+
+    reach: distance from the threshold at which the colour is full.
+    sign: +1 when larger values mean the positive class, else -1.
+    """
+
+    threshold: float
+    reach: float
+    sign: int
+
+    @classmethod
+    def of(cls, top_unit: Mapping) -> "Scale":
+        """Take it from a classifier's top unit, so that all its texts have one scale.
+
+        Full colour is where half of the texts of a class are, on average.
+        """
+        threshold = top_unit["threshold"]
+        middles = [quantiles["0.50"] for quantiles in top_unit["quantiles"].values()]
+        reach = float(np.mean(np.abs(np.subtract(middles, threshold))))
+        return cls(threshold, reach or 1.0, top_unit["sign"])
+
+    def position(self, values: np.ndarray) -> np.ndarray:
+        """Return where values lie from -1 (negative) over 0 (threshold) to 1."""
+        distance = (np.asarray(values, float) - self.threshold) / self.reach
+        return np.clip(self.sign * distance, -1, 1)
+
+
+def colours(positions: np.ndarray) -> np.ndarray:
+    """Return red, green and blue, uint8[N, 3], for positions from -1 to 1."""
+    stops = np.array([list(bytes.fromhex(stop[1:])) for stop in STOPS], float)
+    places = np.linspace(-1, 1, len(stops))
+    mixed = [np.interp(positions, places, stops[:, c]) for c in range(3)]
+    return np.rint(np.stack(mixed, axis=-1)).astype(np.uint8)
+
+
+def palette() -> list[str]:
+    """Return the colours of the levels from -LEVELS to LEVELS, as "#rrggbb"."""
+    shades = colours(np.arange(-LEVELS, LEVELS + 1) / LEVELS)
+    return ["#" + bytes(shade).hex() for shade in shades]
+
+
+def spans(traced: TracedText, scale: Scale, most: int | None = None) -> Markup:
+    """Give every character a span with its shade and, as its title, its value.
+
+    Args:
+        traced: the text.
+        scale: of the unit. Shades are the classes `p1` to `p16` on the positive side
+            and `n1` to `n16` on the negative one; a value at the threshold has none.
+        most: characters shown; a longer text is cut, and says so.
+    """
+    text, values = characters(traced)
+    levels = np.rint(scale.position(values) * LEVELS).astype(int)[:most].tolist()
+    parts = []
+    for character, value, level in zip(text, values.tolist(), levels, strict=False):
+        shade = f' class="{"p" if level > 0 else "n"}{abs(level)}"' if level else ""
+        number = f"{value:+.2f}".replace("-", "\u2212")
+        parts.append(
+            f'<span{shade} title="{number}">{escape(_shown(character))}</span>'
+        )
+    if len(text) > len(parts):
+        parts.append(f" \u2026 ({len(text) - len(parts):,} more characters)")
+    return Markup("".join(parts))
+
+
+def _shown(character: str) -> str:
+    """White space as one blank; what no browser shows, or what turns text, as a box."""
+    if character.isspace():
+        return " "
+    hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs")
+    return MISSING if hidden and character not in _JOINERS else character
+
+
+def in_terminal(traced: TracedText, scale: Scale, colour: bool = True) -> str:
+    """Return the text with each character on the unit's colour, in 24-bit ANSI."""
+    text, values = characters(traced)
+    text = printable(text.removesuffix(" "))
+    if not colour:
+        return text
+    shades = colours(scale.position(values[: len(text)])).tolist()
+    cells = zip(text, shades, strict=True)
+    return "".join(
+        on_background("".join(character for character, _ in run), *shade)
+        for shade, run in groupby(cells, key=lambda cell: cell[1])
+    )
+
+
+class Explained(NamedTuple):
+    """One text and what was found in it.
+
+    traced: the text as the model read it, and the unit's value after each byte.
+    verdict: what the classifier says, in words.
+    """
+
+    traced: TracedText
+    verdict: str
+
+
+def page(classifier: Classifier, explained: Sequence[Explained]) -> str:
+    """Return a page of coloured texts that needs no other file, network or script.
+
+    Args:
+        classifier: of two classes, with a top unit.
+        explained: the texts, in the order in which to show them.
+    """
+    top = classifier.metadata["top_unit"]
+    unit, scale = top["index"], Scale.of(top)
+    return render(
+        "explained.html",
+        title=f"Unit {unit}, character by character",
+        unit=unit,
+        checkpoint=classifier.metadata.get("checkpoint", "unknown"),
+        palette=palette(),
+        sides=tuple(top.get("classes", classifier.classes)),
+        threshold=f"{scale.threshold:+.3g}".replace("-", "\u2212"),
+        curve_size=_CURVE,
+        texts=[
+            {
+                "verdict": e.verdict,
+                "spans": spans(e.traced, scale),
+                "curve": _curve(characters(e.traced)[1], scale),
+            }
+            for e in explained
+        ],
+    )
+
+
+def _curve(values: np.ndarray, scale: Scale) -> str:
+    """Return the points of the unit's value over the text, positive upwards.
+
+    The threshold is in the middle; a text of one character has no curve.
+    """
+    if len(values) < 2:
+        return ""
+    width, height = _CURVE
+    chosen = np.unique(np.linspace(0, len(values) - 1, _POINTS).astype(int))
+    x = chosen / (len(values) - 1) * width
+    distance = scale.sign * (values - scale.threshold)
+    # Beyond the colours' reach the curve still shows how far the unit goes.
+    top = max(scale.reach, float(np.abs(distance).max()))
+    y = (1 - distance[chosen] / top) / 2 * (height - 4) + 2
+    return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))
