@@ -7,7 +7,7 @@ import jax
 from benchmarks.interleave import interleave, ratio, spread
 from benchmarks.train import EMBEDDING, VOCABULARY
 from sdjax.data.text import Normalisation
-from sdjax.generate import Sampling, generate
+from sdjax.inference.sampling import Sampling, generate
 from sdjax.model.language_model import LanguageModel, init_params
 
 

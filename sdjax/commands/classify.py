@@ -57,10 +57,10 @@ def run(arguments) -> None:
 
     from tqdm import tqdm
 
-    from sdjax import scoring
     from sdjax.checkpoints.load import load_model
     from sdjax.data.read_report import ReadReport
     from sdjax.files import row_file, whole_text
+    from sdjax.inference import scoring
     from sdjax.model.classifier import Classifier
     from sdjax.report import coloured_text
     from sdjax.terminal import wants_colour

@@ -46,12 +46,12 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> None:
-    from sdjax import finetune, finetuned
     from sdjax.checkpoints.load import load_model
     from sdjax.data.text import Normalisation
+    from sdjax.finetune import folder, loop
     from sdjax.training.process import StopSignal
 
-    settings = finetune.Settings(
+    settings = loop.Settings(
         epochs=arguments.epochs,
         patience=arguments.patience,
         batch_size=arguments.batch_size,
@@ -67,27 +67,27 @@ def run(arguments) -> None:
     loaded = loaded._replace(meta=loaded.meta | {"normalisation": cleaned})
     keys = arguments.label_key.split(",")
     paths = {s: getattr(arguments, s) for s in ("train", "valid", "test")}
-    targets, splits, reports = finetuned.read_splits(
+    targets, splits, reports = folder.read_splits(
         paths, arguments.text_key, keys if len(keys) > 1 else keys[0]
     )
     for name, report in reports.items():
         print(f"{name}: {report.summary()}", file=sys.stderr)
         report.check(arguments.max_bad_fraction)
     with (
-        finetuned.Folder(arguments.out, loaded, targets, settings) as folder,
+        folder.Folder(arguments.out, loaded, targets, settings) as out,
         StopSignal() as stop,
     ):
-        best = finetune.finetune(
+        best = loop.finetune(
             loaded,
             targets,
             splits["train"],
             splits["valid"],
             settings,
-            keep=folder.keep,
-            log=lambda record: print(finetuned.line(record, targets), flush=True),
+            keep=out.keep,
+            log=lambda record: print(folder.line(record, targets), flush=True),
             stopping=lambda: bool(stop.requested),
         )
     if stop.requested:
         print(f"stopped; {arguments.out} has epoch {best.epoch}, the best on valid")
         sys.exit(128 + stop.requested)
-    print(folder.finish(best, splits))
+    print(out.finish(best, splits))

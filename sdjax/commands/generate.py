@@ -53,13 +53,13 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> None:
-    from sdjax import steer
     from sdjax.checkpoints.load import load_model
     from sdjax.data.text import Normalisation
     from sdjax.files import check_row_path, row_file
-    from sdjax.generate import Sampling, generate, unit_text
+    from sdjax.inference import steering
+    from sdjax.inference.sampling import Sampling, generate, unit_text
+    from sdjax.inference.scoring import Scorer
     from sdjax.model.classifier import Classifier
-    from sdjax.scoring import Scorer
 
     sampling = Sampling(
         length=arguments.length,
@@ -73,7 +73,7 @@ def run(arguments) -> None:
     if arguments.out is not None:
         check_row_path(arguments.out)  # before the work
     classifier = arguments.classifier and Classifier.load(arguments.classifier)
-    hold = steer.conditions(arguments.unit, classifier, arguments.contrast)
+    hold = steering.conditions(arguments.unit, classifier, arguments.contrast)
     loaded = load_model(arguments.checkpoint, arguments.precision)
     scorer = classifier and Scorer(classifier, loaded)
 
@@ -110,11 +110,11 @@ def run(arguments) -> None:
             write(rows)
         print(f"{arguments.out}: {len(rows):,} samples")
     elif arguments.contrast:
-        _print_pairs(steer.headings(classifier, hold), rows)
+        _print_pairs(steering.headings(classifier, hold), rows)
     else:
         _print_all(rows)
     if scorer:
-        for line in steer.shares(classifier, hold, scores):
+        for line in steering.shares(classifier, hold, scores):
             print(line)
     count = sum(len(text.encode()) for texts in written for text in texts)
     print(

@@ -57,19 +57,3 @@ def shown(symbols: bytes) -> str:
 def decode(symbols: bytes) -> str:
     """Give back the letters, without start and stop."""
     return shown(symbols).strip(" \n")
-
-
-def grammar() -> tuple[np.ndarray, np.ndarray]:
-    """Return what may follow what when a model writes, as `utf8.NEXT` and `MISSING`.
-
-    In a sequence (state 0) letters and the stop, but no gap; after the stop (state 1)
-    the start of another.
-
-    Returns:
-        int32[3, V], state and symbol -> state, 2 for what may not be; and how many
-        symbols are to come in a state, int32[3].
-    """
-    table = np.full((3, VOCABULARY_SIZE), 2, np.int32)
-    table[0, 1 : len(LETTERS)] = 0
-    table[0, STOP], table[1, START] = 1, 0
-    return table, np.zeros(3, np.int32)

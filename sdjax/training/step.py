@@ -173,9 +173,7 @@ def gradient_step(
         # pmean divides by the number of devices; the mean wanted is over all bytes.
         return scale * (nats * devices / predicted), (nats, out["state"])
 
-    gradient, (nats, end) = jax.grad(loss, has_aux=True)(weights)
-    gradient = jax.tree.map(lambda g: g.astype(all_reduce_dtype), gradient)
-    gradient = jax.lax.pmean(gradient, AXIS)
+    gradient, (nats, end) = mean_gradient(loss, weights, all_reduce_dtype)
     end, rows_zeroed = zero_broken_rows(end)
     nats = jax.lax.psum(nats, AXIS)
     counts = jnp.isfinite(nats)
@@ -187,35 +185,68 @@ def gradient_step(
     return gradient, end, sums
 
 
+def mean_gradient(
+    loss: Callable, weights: dict, all_reduce_dtype: jnp.dtype
+) -> tuple[dict, tuple]:
+    """Return a loss's gradient in the weights, averaged over replicas, and the rest.
+
+    Args:
+        loss: weights -> (scaled loss float32[], anything else).
+        all_reduce_dtype: as for `train_step`.
+    """
+    gradient, rest = jax.grad(loss, has_aux=True)(weights)
+    gradient = jax.tree.map(lambda g: g.astype(all_reduce_dtype), gradient)
+    return jax.lax.pmean(gradient, AXIS), rest
+
+
 def update_step(state: TrainState, gradient: dict) -> tuple[TrainState, UpdateMetrics]:
     """Update parameters by what `gradient_step` gives, or leave them if it overflowed.
-
-    Unscaling, weight norm's part of the gradient, clipping and Adam, all in float32.
 
     Args:
         gradient: in the effective weights, times the loss scale.
     """
+    updated, finite, grad_norm = apply_gradient(state, gradient)
+    metrics = UpdateMetrics(
+        grad_norm=grad_norm,
+        loss_scale=state.loss_scale.scale,
+        skipped=(~finite).astype(jnp.int32),
+        updates=updates_applied(state.opt_state) + finite.astype(jnp.int32),
+    )
+    return updated, metrics
+
+
+def apply_gradient(
+    state: TrainState, gradient: dict, fold: Callable[[dict], dict] = fold_weight_norm
+) -> tuple[TrainState, jax.Array, jax.Array]:
+    """Take an update whose gradient is finite; skip it otherwise.
+
+    Unscaling, weight norm's part of the gradient, clipping and Adam, all in float32. A
+    skipped update leaves parameters and moments as they were; the loss scale follows
+    either way.
+
+    Args:
+        gradient: in the effective weights, times the loss scale.
+        fold: from parameters to effective weights.
+
+    Returns:
+        The state; whether the gradient was finite, bool[]; its norm before clipping,
+        float32[].
+    """
     scale = state.loss_scale.scale
     gradient = jax.tree.map(lambda g: g.astype(jnp.float32) / scale, gradient)
-    (gradient,) = jax.vjp(fold_weight_norm, state.params)[1](gradient)
+    (gradient,) = jax.vjp(fold, state.params)[1](gradient)
     finite = jnp.stack([jnp.isfinite(g).all() for g in jax.tree.leaves(gradient)]).all()
     updated = state.apply_gradients(grads=gradient)
 
     def keep_if_skipped(new, old):
         return jax.tree.map(lambda n, o: jnp.where(finite, n, o), new, old)
 
-    metrics = UpdateMetrics(
-        grad_norm=optax.tree.norm(gradient),
-        loss_scale=scale,
-        skipped=(~finite).astype(jnp.int32),
-        updates=updates_applied(state.opt_state) + finite.astype(jnp.int32),
-    )
-    state = updated.replace(
+    kept = updated.replace(
         params=keep_if_skipped(updated.params, state.params),
         opt_state=keep_if_skipped(updated.opt_state, state.opt_state),
         loss_scale=next_loss_scale(state.loss_scale, finite),
     )
-    return state, metrics
+    return kept, finite, optax.tree.norm(gradient)
 
 
 def next_loss_scale(loss_scale: DynamicScale, finite: jax.Array) -> DynamicScale:

@@ -20,7 +20,7 @@ from sdjax.data.text import Normalisation
 from sdjax.errors import InputError, UnreadableText
 from sdjax.features import file as feature_file
 from sdjax.features.featurizer import TextFeaturizer
-from sdjax.generate import Sampling, generate
+from sdjax.inference.sampling import Sampling, generate
 from sdjax.model.classifier import Classifier
 from sdjax.model.language_model import init_params
 

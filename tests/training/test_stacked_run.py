@@ -10,14 +10,14 @@ import tiny
 from fixtures_run import COUNTS, assert_refused
 
 import train
-from sdjax import steer
 from sdjax.checkpoints.load import load_model, model_config
 from sdjax.checkpoints.manager import Checkpoints
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.features import file as feature_file
 from sdjax.features.featurizer import TextFeaturizer
-from sdjax.generate import Sampling, generate
+from sdjax.inference import steering
+from sdjax.inference.sampling import Sampling, generate
 from sdjax.model.classifier import Classifier
 from sdjax.model.devices import zero_carry
 from sdjax.prepare import synthetic
@@ -140,9 +140,9 @@ def test_features_of_all_layers_to_a_probe_and_to_a_held_unit(run, command, tmp_
     assert probed.status == 0, probed.err
     classifier = Classifier.load(tmp_path / "probe" / "classifier")
     top = classifier.metadata["top_unit"]
-    unit, value = steer.held_value(classifier, "+")
+    unit, value = steering.held_value(classifier, "+")
     assert unit == divmod(top["index"], H)
-    assert top["name"] == steer.unit_text(unit)
+    assert top["name"] == steering.unit_text(unit)
     out = tmp_path / "samples.jsonl"
     done = command.sdjax(
         *("generate", workdir, "--classifier", tmp_path / "probe" / "classifier"),
@@ -211,9 +211,9 @@ def test_a_unit_held_under_two_names(loaded):
 
 
 def test_units_are_written_as_they_are_given():
-    held = steer.parse_holds(["5=1.5", "0:7=-2"], None)
+    held = steering.parse_holds(["5=1.5", "0:7=-2"], None)
     assert held == {5: 1.5, (0, 7): -2.0}
-    assert [steer.unit_text(unit) for unit in held] == ["5", "0:7"]
+    assert [steering.unit_text(unit) for unit in held] == ["5", "0:7"]
     for wrong in ("a:1=2", "1:2:3=4", ":1=2"):
         with pytest.raises(InputError, match=f"--unit {wrong}"):
-            steer.parse_holds([wrong], None)
+            steering.parse_holds([wrong], None)

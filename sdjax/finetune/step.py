@@ -1,6 +1,5 @@
 """One step of fine-tuning on one device: a classifier's head and the model under it."""
 
-from functools import partial
 from typing import NamedTuple
 
 import jax
@@ -11,7 +10,7 @@ from sdjax.model.cell import RecurrentState
 from sdjax.model.devices import AXIS
 from sdjax.model.language_model import fold_weight_norm
 from sdjax.training.optimizer import schedule
-from sdjax.training.step import TrainState, cross_entropy
+from sdjax.training.step import TrainState, apply_gradient, cross_entropy, mean_gradient
 
 
 class Standard(NamedTuple):
@@ -108,32 +107,28 @@ def head_step(
     lengths = (weights * (len(tokens) - 1)).astype(jnp.int32)
     predicted = jax.lax.psum(lengths.sum(), AXIS)
 
-    def loss(params):
+    def loss(effective):
         reset = jnp.zeros(tokens.shape[1], bool)
-        body = fold_weight_norm(params["body"])
-        out = state.apply_fn({"params": body}, tokens, carry, reset)
+        out = state.apply_fn({"params": effective["body"]}, tokens, carry, reset)
         # The head reads the last layer alone.
         cell = out["state"].cell[:, -len(standard.mean) :]
-        scores = scores_of(params["head"], standard, cell)
+        scores = scores_of(effective["head"], standard, cell)
         head = jnp.sum(head_loss(link, scores, targets) * weights) / texts
         nats = cross_entropy(out["logits"][:-1], tokens, lengths)
         # pmean divides by the number of devices; the means wanted are over all of them.
         total = (head + lm_weight * nats / jnp.maximum(predicted, 1)) * devices
-        return total, (head, nats)
+        return state.loss_scale.scale * total, (head, nats)
 
-    loss_scale, finite, (_, (head, nats)), grads = state.loss_scale.value_and_grad(
-        loss, has_aux=True, axis_name=AXIS
-    )(state.params)
-    updated = state.apply_gradients(grads=grads)
-    keep = partial(jax.tree.map, lambda new, old: jnp.where(finite, new, old))
+    effective = _fold_body(state.params)
+    gradient, (head, nats) = mean_gradient(loss, effective, jnp.float32)
+    state, finite, _ = apply_gradient(state, gradient, _fold_body)
     head, nats = jax.lax.psum((head, nats), AXIS)
-    metrics = HeadMetrics(head, nats, predicted, (~finite).astype(jnp.int32))
-    state = updated.replace(
-        params=keep(updated.params, state.params),
-        opt_state=keep(updated.opt_state, state.opt_state),
-        loss_scale=loss_scale,
-    )
-    return state, metrics
+    return state, HeadMetrics(head, nats, predicted, (~finite).astype(jnp.int32))
+
+
+def _fold_body(params: dict) -> dict:
+    """Apply weight norm to the language model's part of the parameters."""
+    return params | {"body": fold_weight_norm(params["body"])}
 
 
 def scores_of(head: dict, standard: Standard, cell: jax.Array) -> jax.Array:

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from fixtures_run import assert_refused
 
-from sdjax import headfit
 from sdjax.checkpoints.load import checkpoint_steps, load_model
 from sdjax.features.featurizer import TextFeaturizer
+from sdjax.finetune import head
 from sdjax.model.classifier import Classifier
 from sdjax.probe.sweep import Split
 from sdjax.training.process import StopSignal
@@ -123,16 +123,14 @@ def test_thresholds_are_those_of_best_accuracy_nearest_to_one_half():
     plain = Classifier(
         "binary", ("no", "yes"), np.ones((1, 1)), np.zeros(1), np.array([0.5])
     )
-    chosen = headfit.with_thresholds(
-        plain, Split(features, positions, positions[:, None])
-    )
+    chosen = head.with_thresholds(plain, Split(features, positions, positions[:, None]))
     assert chosen.predict(features).tolist() == positions.tolist()
     shifted = features - 1.5  # now one half is right, and stays
     split = Split(shifted, positions, positions[:, None])
-    assert headfit.with_thresholds(plain, split).thresholds == [0.5]
+    assert head.with_thresholds(plain, split).thresholds == [0.5]
     tied = np.zeros((4, 1))
     split = Split(tied, positions, positions[:, None])
-    assert headfit.with_thresholds(plain, split).thresholds == [0.5]
+    assert head.with_thresholds(plain, split).thresholds == [0.5]
 
 
 @pytest.mark.parametrize("link", ["sigmoid", "softmax"])
@@ -141,9 +139,7 @@ def test_the_first_head_is_the_one_that_valid_finds_likeliest(link):
     features = random.normal(size=(80, 5)).astype(np.float32)
     classes = features[:, :3].argmax(axis=1)
     goals = np.eye(3, dtype=np.int64)[classes]
-    head = headfit.first_head(
-        features[:60], goals[:60], features[60:], goals[60:], link
-    )
-    scores = features @ head["coef"].T + head["intercept"]
-    assert head["coef"].shape == (3, 5)
+    first = head.first_head(features[:60], goals[:60], features[60:], goals[60:], link)
+    scores = features @ first["coef"].T + first["intercept"]
+    assert first["coef"].shape == (3, 5)
     assert np.mean(np.argmax(scores, axis=1) == classes) > 0.85

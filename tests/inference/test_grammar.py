@@ -4,13 +4,13 @@ import itertools
 
 import numpy as np
 
-from sdjax import utf8
+from sdjax.inference import grammar
 
 
 def state_after(data: bytes) -> int:
-    state = utf8.START
+    state = grammar.START
     for byte in data:
-        state = utf8.NEXT[state, byte]
+        state = grammar.NEXT[state, byte]
     return int(state)
 
 
@@ -24,24 +24,26 @@ def decodes(data: bytes) -> bool:
 
 def test_all_pairs_and_many_longer_sequences_as_the_decoder():
     for pair in itertools.product(range(256), repeat=2):
-        assert (state_after(bytes(pair)) == utf8.START) == decodes(bytes(pair))
+        assert (state_after(bytes(pair)) == grammar.START) == decodes(bytes(pair))
     edges = (0x00, 0x41, 0x7F, 0x80, 0x8F, 0x90, 0x9F, 0xA0, 0xBF)
     for first in range(0xC0, 0x100):
         for rest in itertools.product(edges, repeat=3):
             for size in (2, 3, 4):
                 data = bytes([first, *rest])[:size]
-                assert (state_after(data) == utf8.START) == decodes(data)
+                assert (state_after(data) == grammar.START) == decodes(data)
 
 
 def test_missing_is_how_many_bytes_finish_the_character():
     for character in ("é", "ࠀ", "퟿", "€", "𐀀", "😀", "\U0010ffff"):
         data = character.encode()
         for size in range(1, len(data) + 1):
-            assert utf8.MISSING[state_after(data[:size])] == len(data) - size
+            assert grammar.MISSING[state_after(data[:size])] == len(data) - size
 
 
 def test_from_every_state_some_byte_brings_the_end_nearer():
-    for state in range(1, utf8.INVALID):
-        after = utf8.NEXT[state]
-        after = after[after != utf8.INVALID]
-        assert len(after) and np.all(utf8.MISSING[after] == utf8.MISSING[state] - 1)
+    for state in range(1, grammar.INVALID):
+        after = grammar.NEXT[state]
+        after = after[after != grammar.INVALID]
+        assert len(after) and np.all(
+            grammar.MISSING[after] == grammar.MISSING[state] - 1
+        )

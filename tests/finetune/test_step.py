@@ -9,7 +9,13 @@ import optax
 import pytest
 import tiny
 
-from sdjax.headstep import Standard, head_loss, head_optimizer, head_step, scores_of
+from sdjax.finetune.step import (
+    Standard,
+    head_loss,
+    head_optimizer,
+    head_step,
+    scores_of,
+)
 from sdjax.model import recurrence
 from sdjax.model.cell import RecurrentState
 from sdjax.model.devices import AXIS

@@ -19,15 +19,15 @@ from sdjax.checkpoints.load import Loaded
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.features.featurizer import TextFeaturizer
-from sdjax.headfit import first_head, log_loss, with_thresholds
-from sdjax.headstep import Standard, head_optimizer, head_step
+from sdjax.finetune.batches import TextBatch, batches_per_epoch, text_batches
+from sdjax.finetune.head import first_head, log_loss, with_thresholds
+from sdjax.finetune.step import Standard, head_optimizer, head_step
 from sdjax.model.cell import RecurrentState
 from sdjax.model.classifier import Classifier
 from sdjax.model.devices import AXIS, devices_for, replicate, split_rows, zero_carry
 from sdjax.model.precision import loss_scale
 from sdjax.probe.sweep import Split
 from sdjax.probe.targets import Targets
-from sdjax.textbatches import TextBatch, batches_per_epoch, text_batches
 from sdjax.training.metrics import bits_per_character
 from sdjax.training.step import TrainState, create_train_state
 

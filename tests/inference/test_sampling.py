@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 import tiny
 
-from sdjax import generate as module
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
-from sdjax.generate import Sampling, generate
+from sdjax.inference import grammar
+from sdjax.inference import sampling as module
+from sdjax.inference.sampling import Sampling, generate
 from sdjax.model.language_model import init_params
 
 
@@ -72,11 +73,11 @@ def test_greedy_is_what_the_model_finds_likeliest(model, params):
 
 
 def _may_follow(data: bytes, byte: int, length: int) -> bool:
-    state = module.utf8.START
+    state = grammar.START
     for b in (*data, byte):
-        state = module.utf8.NEXT[state, b]
-    missing = module.utf8.MISSING[state]
-    return state != module.utf8.INVALID and len(data) + 1 + missing <= length
+        state = grammar.NEXT[state, b]
+    missing = grammar.MISSING[state]
+    return state != grammar.INVALID and len(data) + 1 + missing <= length
 
 
 def test_a_small_nucleus_is_greedy(model, params):

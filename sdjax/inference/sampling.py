@@ -15,10 +15,9 @@ import numpy as np
 from jax import lax
 from tqdm import tqdm
 
-from sdjax import utf8
-from sdjax.data import protein
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
+from sdjax.inference import grammar
 from sdjax.model.cell import feature_major, make_stack_step
 from sdjax.model.language_model import LanguageModel
 from sdjax.model.precision import matmul
@@ -194,20 +193,6 @@ def _prefix_bytes(prefix: str, normalisation: Normalisation) -> tuple[np.ndarray
     return padded, len(data)
 
 
-def _grammar(normalisation: Normalisation, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return which of `size` symbols may follow, and what is to come then.
-
-    As `utf8.NEXT`, its last state for what may not be, and `utf8.MISSING`.
-    """
-    if normalisation.codec == "protein":
-        table, missing = protein.grammar()
-    else:
-        table, missing = utf8.NEXT, utf8.MISSING
-    # A model may have more symbols than its codec writes.
-    more = ((0, 0), (0, size - table.shape[1]))
-    return np.pad(table, more, constant_values=len(table) - 1), missing
-
-
 @partial(
     jax.jit,
     static_argnames=(
@@ -249,7 +234,7 @@ def _write(
     # Over all units and outside the loop: setting a few inside it takes a scatter.
     held = jnp.full(state.cell.T.shape, jnp.nan).at[units].set(values)
     held = jnp.split(held, model.num_layers)
-    table, missing = _grammar(normalisation, model.vocabulary_size)
+    table, missing = grammar.tables(normalisation, model.vocabulary_size)
     refused, end = len(table) - 1, None if whole_length else normalisation.end
     next_state, missing = jnp.asarray(table), jnp.asarray(missing)
 
@@ -293,7 +278,7 @@ def _write(
     carry = (
         jnp.int32(0),
         lax.fori_loop(0, read, read_prefix, start),
-        jnp.full(rows.shape, utf8.START),
+        jnp.full(rows.shape, grammar.START),
         jnp.full(rows.shape, length),
         jnp.zeros((length, len(rows)), jnp.uint8),
     )

@@ -1,9 +1,14 @@
-"""Which byte may follow which in UTF-8, as a table: the automaton of valid text.
+"""Which symbol may follow which when a model writes, as a table for each codec.
+
+For bytes it is the automaton of valid UTF-8.
 
 Reference: The Unicode Standard 16.0, table 3-7, "Well-Formed UTF-8 Byte Sequences".
 """
 
 import numpy as np
+
+from sdjax.data import protein
+from sdjax.data.text import Normalisation
 
 START = 0  # between characters
 # In the other states 1, 2 or 3 bytes of a character are still to come; after some
@@ -43,3 +48,31 @@ def _transitions() -> np.ndarray:
 
 
 NEXT = _transitions()  # int32[state, byte] -> state
+
+
+def tables(normalisation: Normalisation, size: int) -> tuple[np.ndarray, np.ndarray]:
+    """Return the grammar of a codec, for a model of `size` symbols.
+
+    Returns:
+        int32[S, size], state and symbol -> next state, which is the last one for a
+        symbol that may not follow; int32[S], how many symbols are still to come in each
+        state. State 0 is where a text begins.
+    """
+    if normalisation.codec == "protein":
+        table, missing = _protein()
+    else:
+        table, missing = NEXT, MISSING
+    # A model may have more symbols than its codec writes.
+    more = ((0, 0), (0, size - table.shape[1]))
+    return np.pad(table, more, constant_values=len(table) - 1), missing
+
+
+def _protein() -> tuple[np.ndarray, np.ndarray]:
+    """Within a sequence (state 0) letters and the stop may follow, but no gap.
+
+    After the stop (state 1) only the start of another sequence may follow.
+    """
+    table = np.full((3, protein.VOCABULARY_SIZE), 2, np.int32)
+    table[0, 1 : len(protein.LETTERS)] = 0
+    table[0, protein.STOP], table[1, protein.START] = 1, 0
+    return table, np.zeros(3, np.int32)

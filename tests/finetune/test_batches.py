@@ -5,7 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
-from sdjax.textbatches import batches_per_epoch, spans, text_batches
+from sdjax.finetune.batches import batches_per_epoch, spans, text_batches
 
 
 def texts(count: int, longest: int, seed: int = 0) -> list[bytes]:

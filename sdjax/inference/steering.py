@@ -4,9 +4,9 @@ from collections.abc import Sequence
 
 from sdjax.errors import InputError
 from sdjax.features.columns import layers_within
-from sdjax.generate import Unit, unit_text
+from sdjax.inference.sampling import Unit, unit_text
+from sdjax.inference.scoring import Score, sides, top_unit
 from sdjax.model.classifier import Classifier
-from sdjax.scoring import Score, sides, top_unit
 
 _OUTER = {"+": "0.95", "-": "0.05"}  # the far end of a class, on its own side
 

@@ -15,7 +15,7 @@ from sdjax.data.sources import read_examples
 from sdjax.errors import InputError, naming
 from sdjax.features.featurizer import TextFeaturizer
 from sdjax.features.file import FeatureSet
-from sdjax.finetune import Labelled, Settings, Tuned
+from sdjax.finetune.loop import Labelled, Settings, Tuned
 from sdjax.model.classifier import Classifier
 from sdjax.model.devices import zero_carry
 from sdjax.model.precision import loss_scale

@@ -1,0 +1,1 @@
+"""A head and the model under it trained together."""
