@@ -11,6 +11,17 @@ PACKAGE = ROOT / "sdjax"
 WINGS = "data prepare model checkpoints training features probe report".split()
 WINGS += "inference finetune commands".split()
 GROUND = {"errors", "files", "terminal", "arguments"}
+# Wings that one does not import although they come before it.
+STRANGERS = {
+    "model": {"data", "prepare"},
+    "checkpoints": {"prepare"},
+    "training": {"prepare"},
+    "features": {"prepare", "training"},
+    "probe": {"prepare", "checkpoints", "training"},
+    "report": {"prepare", "training"},
+    "inference": {"prepare", "training", "probe"},
+    "finetune": {"prepare", "report", "inference"},
+}
 WITHOUT_JAX = ("data", "prepare", "probe")
 FORBIDDEN = ("absl.flags", "absl.app", "ml_collections", "configs", "train")
 
@@ -43,6 +54,18 @@ def test_a_wing_imports_only_the_wings_before_it_and_the_ground():
         for path in files(wing):
             above = first_level(imports(path)) - {*WINGS[: place + 1], *GROUND}
             assert not above, f"{path} imports {above}"
+
+
+def test_a_wing_does_not_know_what_it_need_not():
+    for wing, strangers in STRANGERS.items():
+        for path in files(wing):
+            known = first_level(imports(path)) & strangers
+            assert not known, f"{path} imports {known}"
+
+
+def test_the_first_level_is_the_wings_the_ground_and_the_command():
+    names = {path.stem for path in PACKAGE.iterdir() if path.name != "__pycache__"}
+    assert names == {*WINGS, *GROUND, "cli", "__init__"}
 
 
 def test_the_ground_knows_no_wing():

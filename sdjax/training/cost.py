@@ -45,8 +45,8 @@ def step_memory(
     the product's operand and the hidden state (1 + 1), the factors of m (2, mLSTM
     only), the gradients of gates (4) and factors (2), all for every layer; the hidden
     state and its gradient at the output (2). Besides, each layer's inputs and their
-    gradient (float32), and logits and their gradient in float32. Checked against
-    what XLA plans in tests/test_memory.py; in half precision on a CPU XLA needs up to
+    gradient (float32), and logits and their gradient in float32. Checked against what
+    XLA plans in tests/training/test_cost.py; in half precision on a CPU XLA needs up to
     half as much again, because it widens the operands of products.
 
     With the parameters on the host a device holds the copy in the compute dtype, whose
