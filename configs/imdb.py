@@ -8,11 +8,11 @@
 docs/results.md has what it reaches.
 """
 
-from configs import default
+from sdjax.training.config import defaults
 
 
 def get_config():
-    config = default.get_config()
+    config = defaults.get_config()
     config.corpus = "data/imdb"
     config.model.hidden_size = 512
     config.global_batch_size = 32

@@ -8,11 +8,11 @@ matrix tiles are full), 4576 units come closest to the 86,319,360 parameters of 
 yet timed with sdjax.
 """
 
-from configs import mlstm4k
+from sdjax.training.config.load import named
 
 
 def get_config():
-    config = mlstm4k.get_config()
+    config = named("mlstm4k")
     config.model.cell = "lstm"
     config.model.hidden_size = 4576
     return config

@@ -8,11 +8,11 @@ character (Radford et al. 2017; Puri et al. 2018). NVIDIA's reproduction took 5.
 on 8 V100 (76,000 characters a second); not yet timed with sdjax.
 """
 
-from configs import default
+from sdjax.training.config import defaults
 
 
 def get_config():
-    config = default.get_config()
+    config = defaults.get_config()
     config.corpus = "data/amazon"
     config.model.hidden_size = 4096
     config.precision = "fp16"

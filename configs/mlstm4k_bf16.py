@@ -6,10 +6,10 @@ Same hardware, data and expected bits per character as `mlstm4k`. Not yet timed 
 sdjax.
 """
 
-from configs import mlstm4k
+from sdjax.training.config.load import named
 
 
 def get_config():
-    config = mlstm4k.get_config()
+    config = named("mlstm4k")
     config.precision = "bf16"
     return config

@@ -6,10 +6,10 @@ Same hardware, data and expected bits per character as `mlstm4k`, in about twice
 memory for activations. Not yet timed with sdjax.
 """
 
-from configs import mlstm4k
+from sdjax.training.config.load import named
 
 
 def get_config():
-    config = mlstm4k.get_config()
+    config = named("mlstm4k")
     config.precision = "fp32"
     return config

@@ -8,11 +8,11 @@ V100 for 40 GB of text. A batch this size needs all of the 128 GPUs: on fewer, l
 `global_batch_size`. Not yet timed with sdjax.
 """
 
-from configs import mlstm4k
+from sdjax.training.config.load import named
 
 
 def get_config():
-    config = mlstm4k.get_config()
+    config = named("mlstm4k")
     config.global_batch_size = 128 * 256
     config.train_epochs = 3.0
     config.max_learning_rate = 3e-3

@@ -8,10 +8,10 @@ float32; with `master_params="host"` 13.2 GB, and 10.9 GB of the host (`--memory
 Not yet timed with sdjax.
 """
 
-from configs import mlstm4k
+from sdjax.training.config.load import named
 
 
 def get_config():
-    config = mlstm4k.get_config()
+    config = named("mlstm4k")
     config.model.hidden_size = 8192
     return config

@@ -6,11 +6,11 @@
 Expected: 0.43 bits per character on valid, and a unit that follows the polarity.
 """
 
-from configs import default
+from sdjax.training.config import defaults
 
 
 def get_config():
-    config = default.get_config()
+    config = defaults.get_config()
     config.corpus = "data/synthetic"
     config.model.hidden_size = 256
     # With units that can remember from the start, one of them comes to hold the

@@ -1,5 +1,6 @@
 """The `sdjax` command: each subcommand is a few lines over library functions."""
 
+import argparse
 import importlib
 import sys
 
@@ -12,7 +13,9 @@ COMMANDS = (
     "prepare",
     "corpus",
     "labelled",
+    "train",
     "evaluate",
+    "featurize",
     "probe",
     "figures",
     "generate",
@@ -24,12 +27,30 @@ COMMANDS = (
 
 
 def main() -> None:
-    sys.exit(errors.run(_run))
+    """Run `sdjax COMMAND ...` and exit with its status."""
+    sys.exit(errors.run(lambda: _run(_parser())))
 
 
-def _run() -> None:
-    arguments = _parser().parse_args()
-    arguments.run(arguments)
+def script(name: str) -> None:
+    """Run one command as a script of its own, such as `train.py`, and exit."""
+    sys.exit(errors.run(lambda: run(name)))
+
+
+def run(name: str) -> int | None:
+    """Run one command with the arguments of this process; return its status."""
+    module = importlib.import_module(f"sdjax.commands.{name}")
+    parser = ArgumentParser(prog=f"{name}.py", description=module.__doc__)
+    _add(parser, module)
+    return _run(parser)
+
+
+def _run(parser: ArgumentParser) -> int | None:
+    arguments, rest = parser.parse_known_args()
+    if "overrides" in arguments:
+        arguments.overrides = rest
+    elif rest:
+        parser.error(f"unrecognized arguments: {' '.join(rest)}")
+    return arguments.run(arguments)
 
 
 def _parser() -> ArgumentParser:
@@ -37,10 +58,18 @@ def _parser() -> ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:
         module = importlib.import_module(f"sdjax.commands.{name}")
-        sub = commands.add_parser(name, help=module.__doc__, description=module.__doc__)
-        sub.set_defaults(run=module.run)
-        module.add_arguments(sub)
+        summary = module.__doc__.splitlines()[0]
+        _add(
+            commands.add_parser(name, help=summary, description=module.__doc__), module
+        )
     return parser
+
+
+def _add(parser: ArgumentParser, module) -> None:
+    """Give a parser the arguments of a command; its help keeps its line breaks."""
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.set_defaults(run=module.run)
+    module.add_arguments(parser)
 
 
 if __name__ == "__main__":

@@ -9,10 +9,9 @@ from types import SimpleNamespace
 import pytest
 import tiny
 
-import featurize
-import train
 from sdjax import cli, errors
 from sdjax.prepare import synthetic
+from sdjax.training import loop
 
 ROOT = Path(__file__).parents[1]
 COUNTS = {"train": 60, "valid": 30, "test": 30}
@@ -23,7 +22,7 @@ def make_run(folder: Path) -> SimpleNamespace:
     corpus = tiny.corpus(folder / "corpus")
     config = tiny.config(corpus.folder)
     workdir = folder / "run"
-    train.train(config, workdir)
+    loop.train(config, workdir)
     texts = synthetic.write_labelled(folder / "labelled", tuple(COUNTS.values()), 0)
     run = SimpleNamespace(
         corpus=corpus.folder, config=config, workdir=workdir, texts=texts, features={}
@@ -33,7 +32,7 @@ def make_run(folder: Path) -> SimpleNamespace:
             run.features[split] = folder / f"{split}.npz"
             arguments = featurize_arguments(run, path, run.features[split])
             patch.setattr(sys, "argv", ["featurize.py", *map(str, arguments)])
-            featurize.main()
+            cli.run("featurize")
     return run
 
 
@@ -66,10 +65,10 @@ class Command:
         return self(cli.main, *arguments)
 
     def featurize(self, *arguments) -> SimpleNamespace:
-        return self(featurize.main, *arguments)
+        return self(lambda: cli.run("featurize"), *arguments)
 
     def train(self, config, workdir) -> SimpleNamespace:
-        return self(lambda: train.train(config, workdir))
+        return self(lambda: loop.train(config, workdir))
 
 
 def assert_refused(result, *words: str, status: int = 2) -> None:

@@ -5,10 +5,11 @@ import signal
 
 import jax
 
-import train
 from sdjax.checkpoints.manager import Checkpoints
 from sdjax.model.devices import zero_carry
+from sdjax.training.config.model import with_model
 from sdjax.training.metrics import Progress, read_metrics
+from sdjax.training.run import build_training, initial_state
 
 
 def log(workdir) -> list[dict]:
@@ -19,8 +20,9 @@ def log(workdir) -> list[dict]:
 
 def last_saved(config, workdir):
     """Return the newest checkpoint whole: step, train state, carry."""
-    training = train.build_training(config, 1000)
-    state = train.initial_state(config, training)
+    config = with_model(config, "bytes")
+    training = build_training(config, 1000)
+    state = initial_state(config, training)
     carry = zero_carry(training.model, config.global_batch_size, 1)
     with Checkpoints(workdir / "checkpoints", keep_last=9) as checkpoints:
         step = checkpoints.latest

@@ -57,7 +57,7 @@ def test_a_checkpoint_that_fails_while_training_goes_on(
         assert checkpoints.latest == steps[-1]
         restored, _ = checkpoints.restore(steps[-1], state, carry)
     assert restored.step == steps[-1]
-    assert load_model(left[-1]).meta["step"] == steps[-1]
+    assert load_model(left[-1]).meta.step == steps[-1]
 
 
 def test_a_failed_write_is_known_before_the_next_save(tmp_path):
@@ -66,7 +66,7 @@ def test_a_failed_write_is_known_before_the_next_save(tmp_path):
         checkpoints.check()
         with file_limit() as limit, pytest.raises(OSError, match="too large"):
             limit(3000)
-            checkpoints.save(state, carry, {"step": 1}, None)
+            checkpoints.save(state, carry, tiny.meta())
             for _ in range(200):
                 checkpoints.check()
                 time.sleep(0.1)
@@ -82,7 +82,7 @@ def test_a_checkpoint_that_the_disk_has_no_room_for_is_not_begun(tmp_path, monke
         with pytest.raises(
             OSError, match="a checkpoint takes .* the disk has"
         ) as error:
-            checkpoints.save(state, carry, {"step": 1}, None)
+            checkpoints.save(state, carry, tiny.meta())
     assert error.value.filename == str(tmp_path / "checkpoints")
     assert not list((tmp_path / "checkpoints").iterdir())
 

@@ -7,10 +7,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from configs import default
+from sdjax.checkpoints.load import model_config
+from sdjax.checkpoints.meta import Meta
 from sdjax.data.corpus import Corpus
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import counted
+from sdjax.data.text import Normalisation
 from sdjax.data.windows import Batch
 from sdjax.model.cell import RecurrentState
 from sdjax.model.language_model import LanguageModel, init_params
@@ -18,6 +20,7 @@ from sdjax.model.precision import loss_scale
 from sdjax.prepare import synthetic
 from sdjax.prepare.pipeline import prepare
 from sdjax.training import optimizer
+from sdjax.training.config import defaults
 from sdjax.training.step import TrainState, create_train_state
 
 HIDDEN, EMBEDDING = 8, 4
@@ -87,9 +90,15 @@ def corpus(folder: Path, *, reviews: int = 60, seed: int = 0) -> Corpus:
     )
 
 
+def meta(step: int = 1, **changes) -> Meta:
+    """What a checkpoint of the small model says of itself."""
+    settings = model_config(model())
+    return Meta(step, settings, Normalisation(), **({"corpus": "abc"} | changes))
+
+
 def config(corpus_folder: Path, **changes):
     """The default config at a size that trains in a second."""
-    settings = default.get_config()
+    settings = defaults.get_config()
     settings.update(
         {
             "corpus": str(corpus_folder),

@@ -1,7 +1,6 @@
 """A model read from disk, whatever form it is in, and what its checkpoint says."""
 
 import hashlib
-import math
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -12,10 +11,10 @@ import orbax.checkpoint as ocp
 
 from sdjax.checkpoints import orbax_errors as failures
 from sdjax.checkpoints import published
-from sdjax.errors import InputError, differences
+from sdjax.checkpoints.meta import Meta, model_differences
+from sdjax.data.text import Normalisation
+from sdjax.errors import InputError
 from sdjax.model.language_model import LanguageModel, init_params
-
-FORMAT_VERSION = 1
 
 
 def model_config(model: LanguageModel) -> dict:
@@ -32,21 +31,12 @@ def model_config(model: LanguageModel) -> dict:
     return {key: getattr(model, key) for key in keys}
 
 
-def model_differences(there: dict, here: dict, prefix: str = "") -> list[str]:
-    """Say in which settings two models differ, as `errors.differences`.
-
-    Their precision may differ: parameters are float32 in all of them.
-    """
-    shapes = {key: value for key, value in here.items() if key != "precision"}
-    return differences(there, shapes, prefix)
-
-
 class Loaded(NamedTuple):
     """A model read from disk: `params` are host arrays, `path` the step's folder."""
 
     model: LanguageModel
     params: dict
-    meta: dict
+    meta: Meta
     path: Path
 
 
@@ -81,20 +71,8 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
         path = published.fetch(str(path))
     if published.is_published(path):
         return _load_published(path, precision)
-    failures.quiet()
-    steps = checkpoint_steps(path) or [path]
-    metas = [read_meta(step) for step in steps]
-
-    def badness(meta):
-        valid_bpc = meta.get("valid_bpc")
-        # Among unmeasured ones the newest; min() takes the first of equals.
-        measured = valid_bpc is not None and math.isfinite(valid_bpc)
-        return valid_bpc if measured else math.inf
-
-    meta, step = min(
-        zip(reversed(metas), reversed(steps), strict=True), key=lambda m: badness(m[0])
-    )
-    settings = meta["model"] | ({"precision": precision} if precision else {})
+    meta, step = _best(path)
+    settings = meta.model | ({"precision": precision} if precision else {})
     model = LanguageModel(**settings)
     template = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
     with ocp.StandardCheckpointer() as reader:
@@ -105,20 +83,43 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
     return Loaded(model, jax.device_get(params), meta, step)
 
 
+def describe(path: Path) -> Meta:
+    """Return what the checkpoint that `load_model` opens says of itself.
+
+    Raises:
+        InputError: as `load_model`.
+    """
+    if not path.exists() and published.is_hub_name(path):
+        path = published.fetch(str(path))
+    if published.is_published(path):
+        return _load_published(path, None).meta
+    return _best(path)[0]
+
+
+def _best(path: Path) -> tuple[Meta, Path]:
+    """Return the checkpoint of a run that is best on valid, else its newest one."""
+    failures.quiet()
+    steps = checkpoint_steps(path) or [path]
+    # Among unmeasured ones the newest: min() takes the first of equals.
+    metas = [(read_meta(step), step) for step in reversed(steps)]
+    return min(metas, key=lambda found: found[0].badness)
+
+
 def _load_published(folder: Path, precision: str | None) -> Loaded:
     found = published.open_folder(folder)
     model = found.model.clone(precision=precision or found.model.precision)
-    meta = {
-        "step": 0,
-        "model": model_config(found.model),
-        "normalisation": found.config["normalisation"],
-        "valid_bpc": found.config["about"].get("valid_bpc"),
-        "source": {"format": "safetensors", "about": found.config["about"]},
-    }
+    about = found.config["about"]
+    meta = Meta(
+        step=0,
+        model=model_config(found.model),
+        normalisation=Normalisation.from_json(found.config["normalisation"]),
+        valid_bpc=about.get("valid_bpc"),
+        source={"format": "safetensors", "about": about},
+    )
     return Loaded(model, found.params, meta, folder)
 
 
-def read_meta(step: Path) -> dict:
+def read_meta(step: Path) -> Meta:
     """Read what a checkpoint says of itself and its run, without its parameters.
 
     Raises:
@@ -130,13 +131,8 @@ def read_meta(step: Path) -> dict:
             " <run>/checkpoints/<step> or a published folder"
         )
     with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-        meta = failures.read(step, partial(reader.restore, (step / "meta").absolute()))
-    if meta.get("format_version") != FORMAT_VERSION:
-        raise InputError(
-            f"{step} has checkpoint format {meta.get('format_version')}, this version"
-            f" reads {FORMAT_VERSION}: use the version of sdjax that wrote it"
-        )
-    return meta
+        found = failures.read(step, partial(reader.restore, (step / "meta").absolute()))
+    return Meta.from_json(found, step)
 
 
 def load_initial(path: Path, model: LanguageModel) -> dict:

@@ -1,7 +1,6 @@
 """Checkpoints by orbax: everything that the next step depends on, and back again."""
 
 import errno
-import math
 import shutil
 from functools import partial
 from pathlib import Path
@@ -12,8 +11,8 @@ from flax.training.train_state import TrainState
 from orbax.checkpoint import checkpoint_managers
 
 from sdjax.checkpoints import orbax_errors as failures
-from sdjax.checkpoints.load import FORMAT_VERSION, model_differences, shape_templates
-from sdjax.errors import InputError, differences
+from sdjax.checkpoints.load import shape_templates
+from sdjax.checkpoints.meta import Meta
 from sdjax.model.cell import RecurrentState
 
 
@@ -72,8 +71,7 @@ class Checkpoints:
         self,
         state: TrainState,
         carry: RecurrentState,
-        meta: dict,
-        valid_bpc: float | None,
+        meta: Meta,
     ) -> None:
         """Start writing; returns once the arrays are on the host.
 
@@ -81,27 +79,25 @@ class Checkpoints:
             state: replicated on every device.
             carry: [D, B, H] on devices; stored as [D * B, H], so that another number
                 of devices can read it.
-            meta: JSON, with the key "step".
-            valid_bpc: None when it was not measured at this step.
+            meta: of this step.
 
         Raises:
             OSError: names the folder; this step, or the one saved before it, could not
                 be written.
         """
-        measured = valid_bpc is not None and math.isfinite(valid_bpc)
         params, rest = _split(jax.device_get(state))
         rest["carry"] = [x.reshape(-1, x.shape[-1]) for x in jax.device_get(carry)]
         self._check_space(sum(x.nbytes for x in jax.tree.leaves((params, rest))))
         with failures.naming_folder(self._folder):
             self._manager.save(
-                meta["step"],
+                meta.step,
                 args=ocp.args.Composite(
                     params=ocp.args.StandardSave(params),
                     state=ocp.args.StandardSave(rest),
-                    meta=ocp.args.JsonSave(meta | {"format_version": FORMAT_VERSION}),
+                    meta=ocp.args.JsonSave(meta.as_json()),
                 ),
                 # An unmeasured or NaN step must never pass for the best one.
-                metrics={"valid_bpc": valid_bpc if measured else math.inf},
+                metrics={"valid_bpc": meta.badness},
             )
 
     def _check_space(self, needed: int) -> None:
@@ -125,10 +121,10 @@ class Checkpoints:
         if not self._manager.is_saving_in_progress():
             self.wait()
 
-    def meta(self, step: int) -> dict:
+    def meta(self, step: int) -> Meta:
         """Read what `save` was given as meta."""
         items = ocp.args.Composite(meta=ocp.args.JsonRestore())
-        return self._read(step, items)["meta"]
+        return Meta.from_json(self._read(step, items)["meta"], self._folder / str(step))
 
     def restore(
         self, step: int, state: TrainState, carry: RecurrentState
@@ -181,28 +177,3 @@ def _split(state: TrainState) -> tuple[dict, dict]:
     """Parameters are an item of their own: features need nothing else."""
     rest = {k: getattr(state, k) for k in ("step", "opt_state", "loss_scale")}
     return state.params, rest
-
-
-def check_same_run(saved: dict, wanted: dict, place: Path) -> None:
-    """Refuse to go on from a checkpoint of another model, corpus or data order.
-
-    The precision may change: parameters are float32 in all of them, and it is what may
-    save a run that overflows.
-
-    Args:
-        saved, wanted: {"model": ..., "corpus": ..., "stream": ...}, flat dictionaries.
-        place: the folder of the run, for the message.
-
-    Raises:
-        InputError: names each key that differs, with both values.
-    """
-    # Older checkpoints do not say how many layers there are: one.
-    model = {"num_layers": 1} | saved["model"]
-    found = model_differences(model, wanted["model"], "model.")
-    for part in ("corpus", "stream"):
-        found += differences(saved[part], wanted[part], f"{part}.")
-    if found:
-        raise InputError(
-            f"{place} holds a run of something else: {'; '.join(found)};"
-            " use another --workdir, or the settings of that run"
-        )

@@ -18,6 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from sdjax.checkpoints.card import card
+from sdjax.checkpoints.meta import Meta
 from sdjax.checkpoints.weights import Imported, checked, file_source, flatten, unflatten
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
@@ -132,7 +133,7 @@ def write(
     params: Mapping,
     normalisation: Normalisation,
     out: Path,
-    meta: Mapping | None = None,
+    meta: Meta | None = None,
 ) -> None:
     """Write a published folder.
 
@@ -149,7 +150,7 @@ def write(
         "format": FORMAT,
         "model": {name: getattr(model, name) for name in settings},
         "normalisation": normalisation.as_json(),
-        "about": _about(meta or {}),
+        "about": _about(meta) if meta else {},
     }
     # Of arrays that are not contiguous safetensors writes other values in silence.
     arrays = {
@@ -172,20 +173,20 @@ def write(
                     raise OSError(f"{name} was read back as something else")
 
 
-def _about(meta: Mapping) -> dict:
+def _about(meta: Meta) -> dict:
     """Pick what a checkpoint knows of its training; without paths of this machine."""
-    progress, source = meta.get("progress", {}), dict(meta.get("source", {}))
-    corpus = Path(str(meta.get("config", {}).get("corpus", ""))).name
+    progress, source = meta.progress, dict(meta.source)
+    corpus = Path(str(meta.config.get("corpus", ""))).name
     # Of a model that was published before: its training is what counts.
     earlier = source.pop("about", {})
     known = {
         "source": source or None,
         "corpus": corpus or None,
-        "corpus_fingerprint": meta["corpus"]["fingerprint"] if corpus else None,
+        "corpus_fingerprint": meta.corpus if corpus else None,
         "characters": progress.get("chars"),
         "updates": progress.get("updates"),
-        "valid_bpc": meta.get("valid_bpc"),
-        "finetuned": True if meta.get("finetuned") else None,
+        "valid_bpc": meta.valid_bpc,
+        "finetuned": True if meta.finetuned else None,
     }
     return {key: value for key, value in known.items() if value is not None} | earlier
 

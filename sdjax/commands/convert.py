@@ -75,7 +75,6 @@ def _read(arguments) -> None:
 
 def _write(arguments) -> None:
     from sdjax.checkpoints.load import load_model
-    from sdjax.data.text import Normalisation
     from sdjax.model.language_model import fold_weight_norm
 
     loaded = load_model(arguments.path)
@@ -83,11 +82,10 @@ def _write(arguments) -> None:
     if arguments.fold:
         model = model.clone(use_weight_norm=False)
         params = fold_weight_norm(params)
-    normalisation = Normalisation.from_json(loaded.meta["normalisation"])
     # Only the published form says where a model comes from.
     meta = {"meta": loaded.meta} if arguments.target == "safetensors" else {}
     write = _format(arguments.target).write
-    write(model, params, normalisation, arguments.out, **meta)
+    write(model, params, loaded.meta.normalisation, arguments.out, **meta)
     print(f"checkpoint   {loaded.path}")
     print(f"model        {_described(model)}")
     print(f"{arguments.target:<12} {arguments.out}")

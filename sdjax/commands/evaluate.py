@@ -27,7 +27,6 @@ def add_arguments(parser) -> None:
 def run(arguments) -> None:
     from sdjax.checkpoints.load import load_model
     from sdjax.data.corpus import Corpus
-    from sdjax.data.text import Normalisation
     from sdjax.data.windows import Windows
     from sdjax.training.evaluate import bits_by_compressor, evaluator
 
@@ -35,20 +34,20 @@ def run(arguments) -> None:
         raise InputError(f"--batch-size {arguments.batch_size} must be at least 1")
     corpus = Corpus.open(arguments.corpus)
     loaded = load_model(arguments.checkpoint, arguments.precision)
-    trained_on = loaded.meta["normalisation"]
-    codec = Normalisation.from_json(trained_on).codec
+    trained_on = loaded.meta.normalisation
+    codec = trained_on.codec
     if corpus.normalisation.codec != codec:
         raise InputError(
             f"{arguments.corpus} is of the codec {corpus.normalisation.codec}, the"
             f" model reads {codec}: give a corpus prepared with --codec {codec}"
         )
-    if corpus.normalisation.as_json() != trained_on:
+    if corpus.normalisation != trained_on:
         print(
             f"warning: the corpus is normalised by {corpus.normalisation.as_json()},"
-            f" the model was trained on {trained_on}",
+            f" the model was trained on {trained_on.as_json()}",
             file=sys.stderr,
         )
-    trained = loaded.meta.get("config", _CONVERTED)
+    trained = loaded.meta.config or _CONVERTED
     rows = arguments.batch_size or trained["eval_batch_size"]
     windows = Windows(
         corpus,

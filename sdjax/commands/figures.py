@@ -40,7 +40,7 @@ def run(arguments) -> None:
     print(f"figure: {arguments.out}")
 
 
-def _meta(folder: Path) -> dict | None:
+def _meta(folder: Path):
     """What the newest checkpoint says of the run, where there is one to read."""
     from sdjax.checkpoints.load import checkpoint_steps, read_meta
 

@@ -1,6 +1,7 @@
 """Train a classifier and the language model under it on labelled texts."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 from sdjax.arguments import add_normalise
@@ -47,7 +48,6 @@ def add_arguments(parser) -> None:
 
 def run(arguments) -> None:
     from sdjax.checkpoints.load import load_model
-    from sdjax.data.text import Normalisation
     from sdjax.finetune import folder, loop
     from sdjax.training.process import StopSignal
 
@@ -62,9 +62,8 @@ def run(arguments) -> None:
         seed=arguments.seed,
     )
     loaded = load_model(arguments.checkpoint, arguments.precision)
-    normalisation = Normalisation.from_json(loaded.meta["normalisation"])
-    cleaned = normalisation.cleaned_by(arguments.normalise).as_json()
-    loaded = loaded._replace(meta=loaded.meta | {"normalisation": cleaned})
+    cleaned = loaded.meta.normalisation.cleaned_by(arguments.normalise)
+    loaded = loaded._replace(meta=replace(loaded.meta, normalisation=cleaned))
     keys = arguments.label_key.split(",")
     paths = {s: getattr(arguments, s) for s in ("train", "valid", "test")}
     targets, splits, reports = folder.read_splits(

@@ -54,7 +54,6 @@ def add_arguments(parser) -> None:
 
 def run(arguments) -> None:
     from sdjax.checkpoints.load import load_model
-    from sdjax.data.text import Normalisation
     from sdjax.files import check_row_path, row_file
     from sdjax.inference import steering
     from sdjax.inference.sampling import Sampling, generate, unit_text
@@ -77,7 +76,7 @@ def run(arguments) -> None:
     loaded = load_model(arguments.checkpoint, arguments.precision)
     scorer = classifier and Scorer(classifier, loaded)
 
-    normalisation = Normalisation.from_json(loaded.meta["normalisation"])
+    normalisation = loaded.meta.normalisation
     start = time.perf_counter()
     written = generate(
         loaded.model,

@@ -119,5 +119,5 @@ def _of_the_model(splits, result, absent: dict, over_training: bool) -> dict:
         ),
         "probe_points": points,
         "records": read_metrics(run / "metrics.jsonl"),
-        "bits_per_character": loaded.meta["valid_bpc"],
+        "bits_per_character": loaded.meta.valid_bpc,
     }

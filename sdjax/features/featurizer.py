@@ -224,9 +224,8 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
     def _use(self, loaded: Loaded) -> None:
         wanted = self._wanted()
         _, of, layers, kinds, batch_size, normalise, _ = wanted
-        trained_with = Normalisation.from_json(loaded.meta["normalisation"])
         self._model = loaded.model
-        self._normalisation = trained_with.cleaned_by(normalise)
+        self._normalisation = loaded.meta.normalisation.cleaned_by(normalise)
         self._encoder = Encoder(
             loaded.model,
             loaded.params,
@@ -237,7 +236,7 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
         )
         self._origin = {
             "checkpoint": str(loaded.path),
-            "step": loaded.meta["step"],
+            "step": loaded.meta.step,
             "params_sha256": fingerprint(loaded.params),
             "units": self._encoder.units,
             "precision": loaded.model.precision,

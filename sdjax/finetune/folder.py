@@ -121,19 +121,20 @@ class Folder:
         scale = loss_scale(model.precision)
         # Without Adam's moments: nothing goes on from here but features.
         state = create_train_state(model, optax.identity(), scale, best.params)
-        meta = self._loaded.meta | {
-            "step": best.updates,
-            "model": model_config(model),
-            "valid_bpc": None,
-            # Another than any corpus has, so that train.py does not resume from it.
-            "corpus": {"fingerprint": "fine-tuned"},
-            "finetuned": {
+        meta = replace(
+            self._loaded.meta,
+            step=best.updates,
+            model=model_config(model),
+            valid_bpc=None,
+            # No corpus has this one, so that training does not resume from it.
+            corpus="fine-tuned",
+            finetuned={
                 "from": str(self._loaded.path),
                 "settings": asdict(self._settings),
                 "epoch": best.epoch,
             },
-        }
-        self._checkpoints.save(state, zero_carry(model, 1, 1), meta, None)
+        )
+        self._checkpoints.save(state, zero_carry(model, 1, 1), meta)
         self._checkpoints.wait()
         self._write(best.classifier, best, {})
 
@@ -151,7 +152,7 @@ class Folder:
     def _final(self, best: Tuned) -> Loaded:
         return self._loaded._replace(
             params=best.params,
-            meta=self._loaded.meta | {"step": best.updates},
+            meta=replace(self._loaded.meta, step=best.updates),
             path=self.path / "checkpoints" / str(best.updates),
         )
 

@@ -16,7 +16,6 @@ import numpy as np
 from tqdm import tqdm
 
 from sdjax.checkpoints.load import Loaded
-from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.features.featurizer import TextFeaturizer
 from sdjax.finetune.batches import TextBatch, batches_per_epoch, text_batches
@@ -161,7 +160,7 @@ class _Run:
     def __init__(self, loaded, targets: Targets, settings: Settings, progress: bool):
         self.loaded, self.targets, self.settings = loaded, targets, settings
         self.progress = progress
-        self.normalisation = Normalisation.from_json(loaded.meta["normalisation"])
+        self.normalisation = loaded.meta.normalisation
         self.devices = devices_for(settings.batch_size)
         link = "softmax" if targets.task == "multiclass" else "sigmoid"
         self.link = link

@@ -12,6 +12,19 @@ from sdjax.model.language_model import LanguageModel
 AXIS = "batch"  # the name of the data-parallel axis
 
 
+def steps_ahead(most: int) -> int:
+    """Return how many steps may be dispatched before the oldest one is waited for.
+
+    CPU devices run their programs on one pool of threads, and a collective holds a
+    thread until all devices have reached it: with many programs under way none of them
+    may get the threads it needs. Between processes programs may even start in another
+    order, so there each one ends before the next.
+    """
+    if jax.default_backend() != "cpu":
+        return most
+    return min(most, 2) if jax.process_count() == 1 else 0
+
+
 def devices_for(batch_size: int) -> list[jax.Device]:
     """Return as many local devices as can share `batch_size` rows evenly."""
     count = math.gcd(batch_size, jax.local_device_count())

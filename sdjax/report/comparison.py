@@ -9,6 +9,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, PercentFormatter
 
+from sdjax.checkpoints.meta import Meta
 from sdjax.errors import InputError
 from sdjax.report.style import (
     ACCENT,
@@ -59,9 +60,7 @@ class Run:
     valid: np.ndarray
 
 
-def read_run(
-    folder: Path, records: Sequence[Mapping], meta: Mapping | None = None
-) -> Run:
+def read_run(folder: Path, records: Sequence[Mapping], meta: Meta | None = None) -> Run:
     """Make a run of its log.
 
     Args:
@@ -81,8 +80,7 @@ def read_run(
             "(train.py's --workdir) that has logged some"
         )
     known = sorted(known, key=lambda record: record["step"])
-    meta = meta or {}
-    model, config = meta.get("model", {}), meta.get("config", {})
+    model, config = (meta.model, meta.config) if meta else ({}, {})
     chars = _column(known, "chars")
     seconds = np.diff(chars, prepend=0.0) / _column(known, "chars_per_second")
     planned = config.get("train_steps") or known[-1]["step"]

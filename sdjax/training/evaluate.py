@@ -12,7 +12,7 @@ from tqdm import tqdm
 
 from sdjax.data.prefetch import Prefetch
 from sdjax.data.windows import Batch, Windows
-from sdjax.model.devices import AXIS, devices_for, replicate, zero_carry
+from sdjax.model.devices import AXIS, devices_for, replicate, steps_ahead, zero_carry
 from sdjax.model.language_model import LanguageModel, working_copy
 from sdjax.training.metrics import bits_per_character
 from sdjax.training.parallel import split_batch
@@ -68,7 +68,7 @@ def evaluator(
     def evaluate(params: dict) -> float:
         weights = replicate(lower(params), devices)
         carry = zero_carry(model, batch_size, len(devices))
-        sums = []
+        sums, ahead = [], steps_ahead(_IN_FLIGHT)
         bar = tqdm(
             total=len(windows), desc="evaluate", leave=False, delay=2, disable=quiet
         )
@@ -76,8 +76,8 @@ def evaluator(
             for index, batch in enumerate(batches):
                 carry, evaluation = p_eval_step(weights, carry, batch)
                 sums.append(evaluation)
-                if index >= _IN_FLIGHT:  # bounds the batches that wait on the devices
-                    sums[index - _IN_FLIGHT] = jax.device_get(sums[index - _IN_FLIGHT])
+                if index >= ahead:  # bounds the batches that wait on the devices
+                    sums[index - ahead] = jax.device_get(sums[index - ahead])
                 bar.update()
         nats, predicted = zip(*jax.device_get(sums), strict=True)
         return bits_per_character(math.fsum(map(float, nats)), int(sum(predicted)))

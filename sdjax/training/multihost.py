@@ -16,6 +16,7 @@ import numpy as np
 from jax.experimental import multihost_utils
 
 from sdjax.checkpoints.manager import Checkpoints
+from sdjax.checkpoints.meta import Meta
 from sdjax.errors import InputError
 from sdjax.model.cell import RecurrentState
 from sdjax.model.devices import AXIS
@@ -147,21 +148,21 @@ class SharedCheckpoints:
     def latest(self) -> int | None:
         return from_first(lambda: self._own.latest)
 
-    def meta(self, step: int) -> dict:
-        return from_first(lambda: self._own.meta(step))
+    def meta(self, step: int) -> Meta:
+        found = from_first(lambda: self._own.meta(step).as_json())
+        return Meta.from_json(found, f"step {step}")
 
     def save(
         self,
         state: TrainState,
         carry: RecurrentState,
-        meta: dict,
-        valid_bpc: float | None,
+        meta: Meta,
     ) -> None:
         carry = jax.tree.map(np.asarray, jax.device_get(carry))
         rows = multihost_utils.process_allgather(carry)  # [processes, devices, B, H]
         if self._own is not None:
             rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
-            self._own.save(state, rows, meta, valid_bpc)
+            self._own.save(state, rows, meta)
 
     def restore(
         self, step: int, state: TrainState, carry: RecurrentState

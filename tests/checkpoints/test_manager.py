@@ -3,6 +3,7 @@
 import json
 import math
 import shutil
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -10,7 +11,9 @@ import pytest
 import tiny
 
 from sdjax.checkpoints.load import checkpoint_steps, load_model, model_config
-from sdjax.checkpoints.manager import Checkpoints, check_same_run
+from sdjax.checkpoints.manager import Checkpoints
+from sdjax.checkpoints.meta import Meta, check_same_run
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.model.cell import RecurrentState
 
@@ -22,7 +25,7 @@ def state():
     return tiny.train_state(tiny.model())
 
 
-def identity(**changes) -> dict:
+def identity(**changes) -> Meta:
     """What says which run a checkpoint belongs to."""
     parts = {
         "model": model_config(tiny.model()),
@@ -32,7 +35,8 @@ def identity(**changes) -> dict:
     for key, value in changes.items():
         part, name = key.split("__")
         parts[part][name] = value
-    return parts
+    corpus = parts.pop("corpus")["fingerprint"]
+    return Meta(step=1, normalisation=Normalisation(), corpus=corpus, **parts)
 
 
 def save(workdir, state, scores: dict, *, carry=None, **options):
@@ -45,8 +49,8 @@ def save(workdir, state, scores: dict, *, carry=None, **options):
                 step=jax.numpy.int32(step),
                 params=jax.tree.map(lambda x, step=step: x + step, state.params),
             )
-            meta = identity() | {"step": step, "valid_bpc": score}
-            saved.save(here, carry, meta, score)
+            meta = replace(identity(), step=step, valid_bpc=score)
+            saved.save(here, carry, meta)
 
 
 def kept(workdir) -> list[int]:
@@ -76,11 +80,11 @@ def test_a_score_that_is_not_a_number_is_never_the_best(tmp_path, state, bad):
 def test_load_model_takes_the_best_of_a_run_or_the_step_asked_for(tmp_path, state):
     save(tmp_path, state, {9: 2.5, 20: 4.0, 100: 2.0, 101: 3.0})
     best = load_model(tmp_path)
-    assert (best.path.name, best.meta["step"]) == ("100", 100)
+    assert (best.path.name, best.meta.step) == ("100", 100)
     expected = jax.tree.map(lambda x: np.asarray(x + 100), state.params)
     tiny.assert_trees_equal(best.params, expected)
     assert best.model == tiny.model()
-    assert load_model(tmp_path / "checkpoints" / "20").meta["step"] == 20
+    assert load_model(tmp_path / "checkpoints" / "20").meta.step == 20
 
 
 def test_load_model_takes_the_newest_where_nothing_was_measured(tmp_path, state):
@@ -102,15 +106,16 @@ def test_a_step_comes_back_bit_for_bit_on_another_number_of_devices(
     carry = tiny.carry(ROWS)
     state = state.replace(step=jax.numpy.int32(7))
     with Checkpoints(tmp_path / "checkpoints", keep_last=1) as checkpoints:
-        meta = identity() | {"step": 7, "progress": {"interval_nats": 0.1 + 0.2}}
-        checkpoints.save(state, tiny.on_devices(carry, before), meta, 1.0)
+        sums = {"interval_nats": 0.1 + 0.2}
+        meta = replace(identity(), step=7, progress=sums, valid_bpc=1.0)
+        checkpoints.save(state, tiny.on_devices(carry, before), meta)
     template = tiny.train_state(tiny.model())
     zeros = tiny.on_devices(jax.tree.map(np.zeros_like, carry), after)
     with Checkpoints(tmp_path / "checkpoints", keep_last=1) as checkpoints:
         assert checkpoints.latest == 7
         again = checkpoints.meta(7)
         restored, restored_carry = checkpoints.restore(7, template, zeros)
-    assert again["progress"] == {"interval_nats": 0.1 + 0.2}
+    assert again == meta
     for part in ("step", "params", "opt_state"):
         for x, y in zip(
             jax.tree.leaves(getattr(restored, part)),
@@ -131,7 +136,7 @@ def test_the_loss_scale_and_a_half_carry_come_back(tmp_path):
     scale = state.loss_scale.replace(scale=jax.numpy.float32(4.0))
     with Checkpoints(tmp_path / "checkpoints", keep_last=1) as checkpoints:
         changed = state.replace(loss_scale=scale)
-        checkpoints.save(changed, tiny.on_devices(carry, 2), {"step": 1}, None)
+        checkpoints.save(changed, tiny.on_devices(carry, 2), identity())
         checkpoints.wait()
         restored, carry_back = checkpoints.restore(1, state, tiny.on_devices(carry, 1))
     assert restored.loss_scale.scale == 4

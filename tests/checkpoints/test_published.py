@@ -17,12 +17,12 @@ from sdjax.checkpoints.load import load_model
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 
-META = {
-    "config": {"corpus": "/home/someone/data/amazon"},
-    "corpus": {"fingerprint": "f00d"},
-    "progress": {"chars": 1234567, "updates": 99},
-    "valid_bpc": 1.2345,
-}
+META = tiny.meta(
+    config={"corpus": "/home/someone/data/amazon"},
+    corpus="f00d",
+    progress={"chars": 1234567, "updates": 99},
+    valid_bpc=1.2345,
+)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_whoever_may_read_the_configuration_may_read_the_weights(folder):
 def test_a_published_folder_is_a_checkpoint(folder):
     loaded = load_model(folder, "bf16")
     assert loaded.model == tiny.model("bf16")
-    assert loaded.meta["valid_bpc"] == 1.2345
+    assert loaded.meta.valid_bpc == 1.2345
     texts = ["A wonderful film.", "no"]
     featurizer = TextFeaturizer.from_pretrained(str(folder))
     assert featurizer.transform(texts).shape == (2, tiny.HIDDEN)

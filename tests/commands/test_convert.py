@@ -55,7 +55,7 @@ def test_from_writes_a_checkpoint(tmp_path, command):
     assert [p.name for p in out.parent.iterdir()] == ["run"]
     loaded = load_model(out)
     assert loaded.path == out / "checkpoints" / "0"
-    assert loaded.meta["source"]["format"] == "openai"
+    assert loaded.meta.source["format"] == "openai"
     imported = openai.read(source)
     tiny.assert_trees_equal(loaded.params, imported.params)
 
@@ -90,7 +90,7 @@ def test_to_and_from_again_is_the_same_checkpoint(tmp_path, command, name):
     tiny.assert_trees_equal(first.params, params)
     assert fingerprint(first.params) == fingerprint(second.params)
     assert first.model == second.model == model
-    assert first.meta["normalisation"] == second.meta["normalisation"]
+    assert first.meta.normalisation == second.meta.normalisation
 
 
 def test_fold_leaves_the_lengths_out(tmp_path, command, tiny_run, tolerances):
@@ -186,7 +186,7 @@ def test_finetune(converted, command, tiny_run, tmp_path):
         *("--out", tmp_path / "tuned"),
     )
     assert done.status == 0, done.err
-    assert load_model(tmp_path / "tuned").meta["finetuned"]
+    assert load_model(tmp_path / "tuned").meta.finetuned
 
 
 def starting_from(config, checkpoint):
@@ -202,7 +202,7 @@ def test_training_goes_on_from_it(converted, command, tiny_run, tmp_path):
     assert done.status == 0, done.err
     assert f"starts from the parameters of {converted}" in done.out
     trained, start = load_model(tmp_path / "run"), load_model(converted)
-    assert trained.meta["progress"]["updates"] == 4
+    assert trained.meta.progress["updates"] == 4
     for got, expected in zip(
         *(sorted(weights.flatten(m.params).items()) for m in (trained, start)),
         strict=True,
@@ -242,7 +242,7 @@ def test_notes_are_said(tmp_path, command):
     done = command.sdjax("convert", "--from", "nvidia", path, "--out", out)
     assert done.status == 0
     assert done.err == f"note: {nvidia._PADDING}\n"
-    assert load_model(out).meta["source"]["notes"] == [nvidia._PADDING]
+    assert load_model(out).meta.source["notes"] == [nvidia._PADDING]
 
 
 def test_what_exists_is_refused_and_kept(tmp_path, command, tiny_run):

@@ -9,7 +9,6 @@ import pytest
 import tiny
 from fixtures_run import assert_refused
 
-import train
 from sdjax import cli
 from sdjax.checkpoints.convert.to_checkpoint import write_checkpoint
 from sdjax.checkpoints.load import load_model
@@ -23,6 +22,7 @@ from sdjax.features.featurizer import TextFeaturizer
 from sdjax.inference.sampling import Sampling, generate
 from sdjax.model.classifier import Classifier
 from sdjax.model.language_model import init_params
+from sdjax.training import loop
 
 CODEC = Normalisation(codec="protein")
 LETTERS = "ACDEFGHIKLMNPQRSTVWY"
@@ -72,7 +72,7 @@ def run(tmp_path_factory):
             cli.main()
         assert not stop.value.code
     config = tiny.config(folder / "corpus", codec="protein")
-    train.train(config, folder / "run")
+    loop.train(config, folder / "run")
     return config, folder / "run"
 
 
@@ -98,7 +98,7 @@ def test_the_model_has_as_many_symbols_as_the_codec(run):
     loaded = load_model(run[1])
     assert loaded.model.vocabulary_size == 26
     assert loaded.params["output"]["kernel"].shape == (tiny.HIDDEN, 26)
-    assert loaded.meta["normalisation"] == CODEC.as_json()
+    assert loaded.meta.normalisation == CODEC
 
 
 def test_features_read_a_start_and_the_letters(run):

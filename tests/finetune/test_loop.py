@@ -50,7 +50,7 @@ def test_the_result_is_a_checkpoint_and_a_classifier_of_it(tiny_run, command, tm
     loaded = load_model(out)
     assert classifier.metadata["checkpoint"] == str(loaded.path)
     before = load_model(tiny_run.workdir)
-    assert loaded.meta["normalisation"] == before.meta["normalisation"]
+    assert loaded.meta.normalisation == before.meta.normalisation
     # What test is said to be is what the saved parts say.
     with open(tiny_run.texts["test"], newline="") as file:
         rows = list(csv.DictReader(file))

@@ -7,13 +7,17 @@ import pytest
 from fixtures_run import assert_refused
 from matplotlib.image import imread
 
+from sdjax.checkpoints.meta import Meta
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.report import comparison, style
 
-META = {
-    "model": {"cell": "mlstm", "hidden_size": 4096, "precision": "bf16"},
-    "config": {"train_steps": 200},
-}
+META = Meta(
+    step=200,
+    model={"cell": "mlstm", "hidden_size": 4096, "precision": "bf16"},
+    normalisation=Normalisation(),
+    config={"train_steps": 200},
+)
 
 
 def records(count: int, rate: float | None = 100.0) -> list[dict]:

@@ -6,12 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-import train
-from configs import default
 from sdjax.data.read_report import ReadReport
 from sdjax.data.text import Normalisation
 from sdjax.model import recurrence
 from sdjax.prepare import pipeline, synthetic
+from sdjax.training import loop
+from sdjax.training.config import defaults
 from sdjax.training.metrics import read_metrics
 
 
@@ -33,16 +33,16 @@ def corpus(tmp_path):
 
 @pytest.mark.slow
 def test_two_hundred_updates_have_the_same_curve(corpus, tmp_path, monkeypatch):
-    config = default.get_config()
+    config = defaults.get_config()
     config.corpus = str(corpus)
     config.model.hidden_size = 128
     config.global_batch_size, config.window_size = 32, 64
     config.base_learning_rate = 8e-3
     config.train_steps = config.checkpoint_every_steps = 200
     config.log_every_steps = 1
-    train.train(config, tmp_path / "ours")
+    loop.train(config, tmp_path / "ours")
     monkeypatch.setattr(recurrence, "run", recurrence.scan_reference)
-    train.train(config, tmp_path / "scan")
+    loop.train(config, tmp_path / "scan")
     curves = [
         np.array(
             [r["train_bpc"] for r in read_metrics(tmp_path / name / "metrics.jsonl")]

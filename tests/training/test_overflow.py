@@ -9,11 +9,11 @@ import pytest
 import tiny
 
 import sdjax.training.parallel
-import train
 from sdjax.checkpoints.load import checkpoint_steps, load_model
 from sdjax.data.windows import Windows
 from sdjax.errors import InputError
 from sdjax.model.devices import AXIS, zero_carry
+from sdjax.training import loop
 from sdjax.training.evaluate import evaluator
 from sdjax.training.metrics import read_metrics
 from sdjax.training.optimizer import optimizer, schedule
@@ -159,7 +159,7 @@ def test_the_loss_scale_of_a_run_is_the_one_written_out_by_hand(
 ):
     """It doubles after 3 finite updates in a row, halves at once, and has a floor."""
     break_gradients(monkeypatch, 4, 5, 6)
-    train.train(half_config(corpus), tmp_path)
+    loop.train(half_config(corpus), tmp_path)
     by_hand = [8, 8, 8, 16, 16, 8, 4, 2, 2, 2, 4, 4]
     assert logged(tmp_path, "loss_scale") == by_hand
     assert logged(tmp_path, "skipped") == [0, 0, 0, 0, 1, 2, 3, 3, 3, 3, 3, 3]
@@ -173,7 +173,7 @@ def test_a_run_that_overflows_for_good_stops_and_can_be_saved(
     with monkeypatch.context() as broken:
         break_gradients(broken, *range(5, 12))
         with pytest.raises(InputError) as stopped:
-            train.train(config, tmp_path)
+            loop.train(config, tmp_path)
     # 16 at step 6, then 8 and 4, and 2 three times.
     for words in ("3 updates in a row", "steps 9 to 11", "scale of 2 ", "norm was 0."):
         assert words in str(stopped.value)
@@ -184,7 +184,7 @@ def test_a_run_that_overflows_for_good_stops_and_can_be_saved(
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(params))
     # What the message says to try: another precision, from the same folder.
     config.precision = "bf16"
-    train.train(config, tmp_path)
+    loop.train(config, tmp_path)
     assert logged(tmp_path, "loss_scale")[-4:] == [1] * 4
     assert logged(tmp_path, "step") == list(range(1, 13))
     assert load_model(tmp_path).model.precision == "bf16"

@@ -14,12 +14,11 @@ import pytest
 import tiny
 from fixtures_training import last_saved, log, signal_at, use_devices
 
-import train
 from sdjax.errors import InputError
 from sdjax.model.devices import replicate, spread
 from sdjax.model.language_model import working_copy
 from sdjax.model.precision import policy
-from sdjax.training import parallel
+from sdjax.training import loop, parallel
 from sdjax.training.parallel import host_train_step, parallel_train_step, to_host
 
 ROWS, STEPS, BROKEN = 8, 5, 2
@@ -136,13 +135,13 @@ def test_a_run_may_move_its_parameters_when_it_goes_on(config, tmp_path, monkeyp
     """
     use_devices(monkeypatch, 2)
     devices, moved = tmp_path / "devices", tmp_path / "moved"
-    train.train(with_params_on("device", config), devices)
+    loop.train(with_params_on("device", config), devices)
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         signal_at(patch, 6)
-        train.train(with_params_on("host", config), moved)
+        loop.train(with_params_on("host", config), moved)
     begun = len(log(moved))
     assert 0 < begun < len(log(devices))
-    train.train(with_params_on("device", config), moved)
+    loop.train(with_params_on("device", config), moved)
     assert log(moved) == log(devices)
     expected, got = (last_saved(config, workdir) for workdir in (devices, moved))
     tiny.assert_trees_equal(*map(jax.tree.leaves, (got[1:], expected[1:])))

@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 
 import jax
 import numpy as np
@@ -9,9 +10,9 @@ import pytest
 import tiny
 from fixtures_run import COUNTS, assert_refused
 
-import train
 from sdjax.checkpoints.load import load_model, model_config
 from sdjax.checkpoints.manager import Checkpoints
+from sdjax.checkpoints.meta import Meta, check_same_run
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.features import file as feature_file
@@ -21,6 +22,9 @@ from sdjax.inference.sampling import Sampling, generate
 from sdjax.model.classifier import Classifier
 from sdjax.model.devices import zero_carry
 from sdjax.prepare import synthetic
+from sdjax.training import loop
+from sdjax.training.config.model import with_model
+from sdjax.training.run import build_training, initial_state
 
 H, NORMALISATION = tiny.HIDDEN, Normalisation()
 TEXTS = ["A good one.", "bad", "I liked it, most of it"]
@@ -32,7 +36,7 @@ def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("stacked")
     config = tiny.config(tiny.corpus(folder / "corpus").folder)
     config.model.num_layers = 2
-    train.train(config, folder / "run")
+    loop.train(config, folder / "run")
     texts = synthetic.write_labelled(folder / "labelled", tuple(COUNTS.values()), 0)
     return config, folder / "run", texts
 
@@ -43,8 +47,9 @@ def loaded(run):
 
 
 def last_saved(config, workdir):
-    training = train.build_training(config, 1000)
-    state = train.initial_state(config, training)
+    config = with_model(config, "bytes")
+    training = build_training(config, 1000)
+    state = initial_state(config, training)
     carry = zero_carry(training.model, config.global_batch_size, 1)
     with Checkpoints(workdir / "checkpoints", keep_last=9) as checkpoints:
         return checkpoints.restore(checkpoints.latest, state, carry)
@@ -54,7 +59,7 @@ def test_a_stopped_run_goes_on_bit_for_bit(run, tmp_path, capsys):
     config, workdir, _ = run
     shutil.copytree(workdir, tmp_path / "run")
     shutil.rmtree(tmp_path / "run" / "checkpoints" / "12")
-    train.train(config, tmp_path / "run")
+    loop.train(config, tmp_path / "run")
     out = capsys.readouterr().out
     assert "resumed from step 8 of 12" in out and "mlstm, 2 layers of 8 units" in out
     saved = [last_saved(config, folder) for folder in (workdir, tmp_path / "run")]
@@ -73,12 +78,12 @@ def test_another_number_of_layers_is_refused(run, command):
 def test_a_checkpoint_that_does_not_say_how_many_layers_has_one(loaded):
     assert model_config(loaded.model)["num_layers"] == 2
     one = model_config(tiny.model())
-    older = {k: v for k, v in one.items() if k != "num_layers"}
-    rest = {"corpus": {}, "stream": {}}
-    train.check_same_run({"model": older} | rest, {"model": one} | rest, "x")
+    stored = Meta(1, one, loaded.meta.normalisation).as_json()
+    del stored["model"]["num_layers"]
+    older = Meta.from_json(stored, "older")
+    check_same_run(older, replace(older, model=one), "x")
     with pytest.raises(InputError, match="num_layers is 1 there and 2 here"):
-        two = one | {"num_layers": 2}
-        train.check_same_run({"model": older} | rest, {"model": two} | rest, "x")
+        check_same_run(older, replace(older, model=one | {"num_layers": 2}), "x")
 
 
 @pytest.mark.parametrize("state", ["cell", "hidden"])

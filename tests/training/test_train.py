@@ -14,9 +14,10 @@ from fixtures_training import last_saved, log, signal_at, use_devices
 
 import sdjax.training.evaluate
 import sdjax.training.parallel
-import train
 from sdjax.checkpoints.load import checkpoint_steps, load_model
 from sdjax.errors import InputError
+from sdjax.training import loop
+from sdjax.training.config.model import with_model
 from sdjax.training.metrics import read_metrics
 
 ROOT = Path(__file__).parents[2]
@@ -38,7 +39,7 @@ def config(corpus):
 def undisturbed(config, tmp_path_factory):
     """A run from start to end on all forced host devices."""
     workdir = tmp_path_factory.mktemp("undisturbed")
-    train.train(config, workdir)
+    loop.train(config, workdir)
     return workdir
 
 
@@ -62,7 +63,7 @@ def as_flags(config) -> list[str]:
     flat = {k: v for k, v in config.to_dict().items() if k not in groups}
     for group in groups:
         flat |= {f"{group}.{k}": v for k, v in config[group].to_dict().items()}
-    return [f"--config.{key}={value}" for key, value in flat.items()]
+    return [f"--config.{k}={v}" for k, v in flat.items() if v is not None]
 
 
 def test_a_run_learns_logs_and_saves(config, undisturbed, corpus):
@@ -87,8 +88,8 @@ def test_a_run_learns_logs_and_saves(config, undisturbed, corpus):
     assert records[-1]["chars"] == STEPS * 8 * 16
     assert [int(p.name) for p in checkpoint_steps(undisturbed)] == [4, 8, 12]
     meta = load_model(undisturbed).meta
-    assert meta["config"] == config.to_dict()
-    assert meta["corpus"]["fingerprint"] == corpus.fingerprint
+    assert meta.config == with_model(config, "bytes").to_dict()
+    assert meta.corpus == corpus.fingerprint
 
 
 @pytest.mark.parametrize("devices", [1, 2, 4])
@@ -97,7 +98,7 @@ def test_the_losses_do_not_depend_on_the_number_of_devices(
 ):
     """Against the 8 devices of the undisturbed run, at the same global batch."""
     use_devices(monkeypatch, devices)
-    train.train(config, tmp_path)
+    loop.train(config, tmp_path)
     assert_close_logs(log(tmp_path), log(undisturbed), tolerances)
 
 
@@ -118,7 +119,7 @@ def test_a_run_that_was_killed_goes_on_bit_for_bit(config, undisturbed, tmp_path
     killed = f"""
 import os, signal, sys, time
 from pathlib import Path
-import train
+from sdjax.cli import script
 from sdjax.training.metrics import Progress
 add = Progress.add
 
@@ -130,7 +131,7 @@ def add_and_die(progress, metrics):
         os.kill(os.getpid(), signal.SIGKILL)
 
 Progress.add = add_and_die
-train.main()
+script("train")
 """
     arguments = command("configs/default.py", workdir, *as_flags(config))
     script = [sys.executable, "-c", killed, *arguments[2:]]
@@ -155,12 +156,12 @@ def test_a_run_asked_to_stop_saves_mid_interval_and_goes_on_bit_for_bit(
     with monkeypatch.context() as patch:
         signal_at(patch, 6, number)
         with pytest.raises(SystemExit) as stopped:
-            train.train(config, tmp_path)
+            loop.train(config, tmp_path)
     assert stopped.value.code == status
     assert "stopped at step 7 of 12" in capsys.readouterr().out
     assert [int(p.name) for p in checkpoint_steps(tmp_path)] == [4, 7]
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    train.train(config, tmp_path)
+    loop.train(config, tmp_path)
     assert "resumed from step 7" in capsys.readouterr().out
     assert_same_run(config, tmp_path, undisturbed)
 
@@ -170,15 +171,15 @@ def test_a_run_goes_on_with_another_number_of_devices(
 ):
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         signal_at(patch, 6)
-        train.train(config, tmp_path)
+        loop.train(config, tmp_path)
     use_devices(monkeypatch, 2)
-    train.train(config, tmp_path)
+    loop.train(config, tmp_path)
     assert_close_logs(log(tmp_path), log(undisturbed), tolerances)
 
 
 def test_a_finished_run_started_again_changes_nothing(config, tmp_path, undisturbed):
     before = log(undisturbed)
-    train.train(config, undisturbed)
+    loop.train(config, undisturbed)
     assert log(undisturbed) == before
 
 
@@ -196,7 +197,7 @@ def test_each_step_function_is_traced_once(config, tmp_path, monkeypatch):
 
     count(sdjax.training.parallel, "train_step")
     count(sdjax.training.evaluate, "eval_step")
-    train.train(config, tmp_path)
+    loop.train(config, tmp_path)
     assert traces == {"train_step": 1, "eval_step": 1}
 
 
@@ -214,14 +215,14 @@ def test_the_folder_of_another_run_is_refused(
     before = log(undisturbed)
     other = tiny.config(corpus.folder, **({"eval_batch_size": 1} | changes))
     with pytest.raises(InputError, match=words):
-        train.train(other, undisturbed)
+        loop.train(other, undisturbed)
     assert log(undisturbed) == before
 
 
 def test_another_corpus_is_refused(undisturbed, tmp_path):
     other = tiny.corpus(tmp_path / "other", seed=1)
     with pytest.raises(InputError, match="corpus.fingerprint"):
-        train.train(tiny.config(other.folder, eval_batch_size=1), undisturbed)
+        loop.train(tiny.config(other.folder, eval_batch_size=1), undisturbed)
 
 
 def test_the_metrics_log_is_json_without_nan(undisturbed):

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 import tiny
 
-import train
 from sdjax.errors import InputError
+from sdjax.training import loop
 
 ROOT = Path(__file__).parents[2]
 
@@ -50,7 +50,7 @@ def test_settings_that_cannot_work_are_refused_in_one_line(
     if "train_epochs" in changes:
         changes = {"train_steps": 0} | changes
     with pytest.raises(InputError, match=words) as refused:
-        train.train(tiny.config(corpus.folder, **changes), tmp_path / "run")
+        loop.train(tiny.config(corpus.folder, **changes), tmp_path / "run")
     assert "\n" not in str(refused.value)
     assert not (tmp_path / "run" / "checkpoints").exists()
 
@@ -61,7 +61,7 @@ MISTAKES = {
     "unknown key": ((QUICKSTART, "{}", "--config.hiden_size=3"), "hiden_size"),
     "wrong type": ((QUICKSTART, "{}", "--config.train_steps=many"), "train_steps"),
     "missing config": (("configs/nothing.py", "{}"), "configs/nothing.py"),
-    "no devices": ((QUICKSTART, "{}", "--memory_on=0"), "--memory_on=0"),
+    "no devices": ((QUICKSTART, "{}", "--memory_on=0"), "--memory-on 0"),
     "unknown flag": ((QUICKSTART, "{}", "--stepz=3"), "stepz"),
     "no such precision": (
         (QUICKSTART, "{}", "--config.precision=fp8", "--config.corpus={corpus}"),

@@ -6,7 +6,8 @@ from pathlib import Path
 import orbax.checkpoint as ocp
 
 from sdjax.checkpoints import orbax_errors as failures
-from sdjax.checkpoints.load import FORMAT_VERSION, fingerprint, model_config
+from sdjax.checkpoints.load import fingerprint, model_config
+from sdjax.checkpoints.meta import Meta
 from sdjax.checkpoints.weights import Imported
 from sdjax.files import staged
 
@@ -21,17 +22,14 @@ def write_checkpoint(imported: Imported, out: Path) -> None:
         InputError: `out` exists.
         OSError: names `out`; it could not be written.
     """
-    meta = {
-        "format_version": FORMAT_VERSION,
-        "step": 0,
-        "model": model_config(imported.model),
-        # Another than any corpus has, so that train.py does not resume from it.
-        "corpus": {"fingerprint": "converted"},
-        "stream": {},
-        "valid_bpc": None,
-        "normalisation": imported.normalisation.as_json(),
-        "source": imported.source,
-    }
+    meta = Meta(
+        step=0,
+        model=model_config(imported.model),
+        normalisation=imported.normalisation,
+        # No corpus has this one, so that training does not resume from it.
+        corpus="converted",
+        source=imported.source,
+    )
     failures.quiet()
     with staged(out) as folder, failures.naming_folder(out), failures.hushed():
         step = folder / "checkpoints" / "0"
@@ -40,7 +38,7 @@ def write_checkpoint(imported: Imported, out: Path) -> None:
         with ocp.StandardCheckpointer() as writer:
             writer.save(place / "params", imported.params)
         with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as writer:
-            writer.save(place / "meta", meta)
+            writer.save(place / "meta", meta.as_json())
         if imported.classifier:
             _write_classifier(imported, step, folder)
 

@@ -1,8 +1,7 @@
-"""Which values of the keys no run can use. Not a config itself."""
+"""Which values of the keys no run can use."""
 
 from ml_collections import ConfigDict
 
-from sdjax.data.text import VOCABULARY_SIZES
 from sdjax.errors import InputError
 
 
@@ -12,6 +11,7 @@ def check(config: ConfigDict) -> None:
         "model.hidden_size",
         "model.embedding_size",
         "model.num_layers",
+        "model.vocabulary_size",
         "global_batch_size",
         "window_size",
         "train_epochs",
@@ -25,10 +25,10 @@ def check(config: ConfigDict) -> None:
         "max_overflows",
     )
     for key in positive:
-        if not config[key] > 0:
+        # A key of the model may be left open.
+        if config[key] is not None and not config[key] > 0:
             raise InputError(f"config.{key} is {config[key]}: it must be above 0")
     not_negative = (
-        "model.vocabulary_size",
         "train_steps",
         "warmup_steps",
         "decay_steps",
@@ -46,28 +46,8 @@ def check(config: ConfigDict) -> None:
             raise InputError(
                 f"config.{key} is {config[key]!r}: use {' or '.join(choices)}"
             )
-    if config.codec not in VOCABULARY_SIZES:
-        raise InputError(
-            f"config.codec {config.codec!r} does not exist: use one of"
-            f" {list(VOCABULARY_SIZES)}"
-        )
-    least = VOCABULARY_SIZES[config.codec]
-    if (size := config.model.vocabulary_size) and size < least:
-        raise InputError(
-            f"config.model.vocabulary_size is {size}: the codec {config.codec} has"
-            f" {least} symbols; use 0 for as many"
-        )
     if 0 < (span := config.model.memory_span) <= 1 or span < 0:
         raise InputError(f"config.model.memory_span is {span}: use 0, or bytes above 1")
-
-
-def check_codec(config: ConfigDict, of_corpus: str) -> None:
-    """Refuse a corpus of other symbols than those that the config says."""
-    if of_corpus != config.codec:
-        raise InputError(
-            f"config.codec is {config.codec!r}, {config.corpus} was prepared with"
-            f" --codec {of_corpus}: use that"
-        )
 
 
 def rows_of_each(config: ConfigDict, devices: int) -> int:

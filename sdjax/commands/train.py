@@ -1,0 +1,61 @@
+"""Train a byte-level language model on a corpus; the same command again resumes."""
+
+from pathlib import Path
+
+from sdjax.errors import InputError
+
+EPILOG = """\
+--config takes a Python file, which is run, or the name of a config that comes with
+sdjax. Any of its keys is set with --config.KEY=VALUE, such as
+--config.model.hidden_size=1024. Ctrl-C and SIGTERM save a checkpoint and stop.
+"""
+
+
+def add_arguments(parser) -> None:
+    parser.epilog = EPILOG
+    # What is left over sets keys of the config.
+    parser.set_defaults(overrides=[])
+    add = parser.add_argument
+    add("--config", required=True, metavar="NAME", help="quickstart, or my.py")
+    add("--workdir", type=Path, metavar="FOLDER", help="for checkpoints and logs")
+    add(
+        "--print-config",
+        action="store_true",
+        help="print every key with its value, and stop",
+    )
+    add(
+        "--memory-on",
+        "--memory_on",
+        type=int,
+        metavar="N",
+        help="say what memory N devices need for the config, and stop",
+    )
+    add("--distributed", action="store_true", help="be one of several processes")
+    add("--coordinator", metavar="HOST:PORT", help="of the first one; on a cluster")
+    add("--num-processes", "--num_processes", type=int, help="such as Slurm's these")
+    add("--process-id", "--process_id", type=int, help="three are known; from 0")
+
+
+def run(arguments) -> None:
+    from sdjax.training import multihost
+    from sdjax.training.config.load import load
+    from sdjax.training.loop import train
+    from sdjax.training.process import keep_freed_memory
+    from sdjax.training.run import describe_memory
+
+    keep_freed_memory()
+    config = load(arguments.config, arguments.overrides)
+    if arguments.print_config:
+        return print(config, end="")
+    if arguments.memory_on is not None:
+        if arguments.memory_on < 1:
+            raise InputError(f"--memory-on {arguments.memory_on} must be at least 1")
+        return print(describe_memory(config, arguments.memory_on))
+    if arguments.workdir is None:
+        raise InputError("give --workdir FOLDER, where checkpoints and logs go")
+    explicit = arguments.coordinator, arguments.num_processes, arguments.process_id
+    if arguments.distributed:
+        multihost.join(*explicit)
+    elif explicit != (None, None, None):
+        raise InputError("--coordinator and the like go together with --distributed")
+    train(config, arguments.workdir)

@@ -1,0 +1,1 @@
+"""The settings of a run: their defaults, what they may be, and how they are read."""
