@@ -16,7 +16,9 @@ def add_arguments(parser) -> None:
     # What is left over sets keys of the config.
     parser.set_defaults(overrides=[])
     add = parser.add_argument
-    add("--config", required=True, metavar="NAME", help="quickstart, or my.py")
+    add(
+        "--config", required=True, metavar="FILE|NAME", help="such as my.py, quickstart"
+    )
     add("--workdir", type=Path, metavar="FOLDER", help="for checkpoints and logs")
     add(
         "--print-config",
@@ -30,10 +32,20 @@ def add_arguments(parser) -> None:
         metavar="N",
         help="say what memory N devices need for the config, and stop",
     )
+    processes = parser.add_argument_group(
+        "several processes", "A cluster such as Slurm's tells the last three itself."
+    )
+    add = processes.add_argument
     add("--distributed", action="store_true", help="be one of several processes")
-    add("--coordinator", metavar="HOST:PORT", help="of the first one; on a cluster")
-    add("--num-processes", "--num_processes", type=int, help="such as Slurm's these")
-    add("--process-id", "--process_id", type=int, help="three are known; from 0")
+    add("--coordinator", metavar="HOST:PORT", help="address of the first process")
+    add("--num-processes", "--num_processes", type=int, metavar="N", help="in all")
+    add(
+        "--process-id",
+        "--process_id",
+        type=int,
+        metavar="I",
+        help="of this one, from 0",
+    )
 
 
 def run(arguments) -> None:
