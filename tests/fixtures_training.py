@@ -3,8 +3,6 @@
 import os
 import signal
 
-import jax
-
 from sdjax.checkpoints.manager import Checkpoints
 from sdjax.model.devices import zero_carry
 from sdjax.training.config.model import with_model
@@ -27,10 +25,6 @@ def last_saved(config, workdir):
     with Checkpoints(workdir / "checkpoints", keep_last=9) as checkpoints:
         step = checkpoints.latest
         return step, *checkpoints.restore(step, state, carry)
-
-
-def use_devices(monkeypatch, count: int):
-    monkeypatch.setattr(jax, "local_device_count", lambda: count)
 
 
 def signal_at(monkeypatch, step: int, number=signal.SIGTERM):

@@ -80,10 +80,11 @@ class Encoder:
         kinds: Sequence[str] = ("last",),
         batch_size: int = 64,
         chunk_size: int = 512,
+        devices: Sequence[jax.Device] | None = None,
     ):
         self._model, self._of, self._layers = model, of, layers
         self._kinds = [columns.state_and_pooling(kind, of) for kind in kinds]
-        self._devices = jax.local_devices()[: jax.local_device_count()]
+        self._devices = list(devices or jax.local_devices())
         block = _ROW_BLOCK * len(self._devices)
         self._rows = -(-batch_size // block) * block
         self._chunk_size = chunk_size

@@ -20,7 +20,6 @@ from sdjax.errors import InputError
 from sdjax.inference import grammar
 from sdjax.model.cell import feature_major, make_stack_step
 from sdjax.model.language_model import LanguageModel
-from sdjax.model.precision import matmul
 
 _PREFIX_CHUNK = 64  # prefixes are padded to multiples of it, so that few are compiled
 
@@ -227,9 +226,8 @@ def _write(
     """
     state = model.zero_state(len(rows))
     dtype = state.hidden.dtype
-    step = make_stack_step(model.apply({"params": params}, method="weights"), dtype)
-    embedding = params["embedding"]["embedding"].astype(dtype)
-    kernel, bias = params["output"]["kernel"], params["output"]["bias"]
+    bound = model.bind({"params": params})
+    step = make_stack_step(bound.weights(), dtype)
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(rows)
     # Over all units and outside the loop: setting a few inside it takes a scatter.
     held = jnp.full(state.cell.T.shape, jnp.nan).at[units].set(values)
@@ -239,7 +237,7 @@ def _write(
     next_state, missing = jnp.asarray(table), jnp.asarray(missing)
 
     def advance(states, token):  # one [H, B] and [H, B] per layer; [B]
-        after = step(states, embedding[token.astype(jnp.int32)].T)
+        after = step(states, bound.embed(token).T)
         return tuple(
             state._replace(cell=jnp.where(jnp.isnan(value), state.cell, value))
             for state, value in zip(after, held, strict=True)
@@ -259,7 +257,7 @@ def _write(
 
     def body(carry):
         time, states, character, ends, drawn = carry
-        logits = matmul(states[-1].hidden.T, kernel, dtype) + bias[None]
+        logits = bound.logits(states[-1].hidden.T)
         after = next_state[character]  # [B, V]
         fits = missing[after] < length - time
         logits = jnp.where((after != refused) & fits, logits, -jnp.inf)

@@ -1,6 +1,7 @@
 """How rows are spread over the local devices: row d * B + b is row b of device d."""
 
 import math
+from collections.abc import Sequence
 
 import jax
 import numpy as np
@@ -25,10 +26,16 @@ def steps_ahead(most: int) -> int:
     return min(most, 2) if jax.process_count() == 1 else 0
 
 
-def devices_for(batch_size: int) -> list[jax.Device]:
-    """Return as many local devices as can share `batch_size` rows evenly."""
-    count = math.gcd(batch_size, jax.local_device_count())
-    return jax.local_devices()[:count]
+def devices_for(
+    batch_size: int, devices: Sequence[jax.Device] | None = None
+) -> list[jax.Device]:
+    """Return as many of some devices as can share `batch_size` rows evenly.
+
+    Args:
+        devices: to choose from; None for all of this process.
+    """
+    devices = devices or jax.local_devices()
+    return list(devices[: math.gcd(batch_size, len(devices))])
 
 
 def split_rows(rows: np.ndarray, devices: int) -> np.ndarray:

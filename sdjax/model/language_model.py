@@ -225,9 +225,9 @@ class LanguageModel(nn.Module):
             "state", the `RecurrentState` after the last one.
         """
         hidden, state = recurrence.run(
-            self.weights(), self._embed(tokens), state, reset, self.compute_dtype
+            self.weights(), self.embed(tokens), state, reset, self.compute_dtype
         )
-        return {"logits": self.output(hidden), "state": state}
+        return {"logits": self.logits(hidden), "state": state}
 
     def encode(
         self, tokens: jax.Array, state: RecurrentState, lengths: jax.Array
@@ -237,7 +237,7 @@ class LanguageModel(nn.Module):
         Args as for `__call__`; lengths: int32[B], 0 to T.
         """
         return recurrence.forward(
-            self.weights(), self._embed(tokens), state, lengths, self.compute_dtype
+            self.weights(), self.embed(tokens), state, lengths, self.compute_dtype
         )
 
     def pool(
@@ -255,7 +255,7 @@ class LanguageModel(nn.Module):
         """
         return pooling.forward(
             self.weights(),
-            self._embed(tokens),
+            self.embed(tokens),
             state,
             pools,
             lengths,
@@ -276,7 +276,7 @@ class LanguageModel(nn.Module):
         Args as for `__call__`; of: "cell", or "hidden" for the hidden state instead;
         layers: "last", or "all" for [T, B, L*H].
         """
-        embedded, dtype = self._embed(tokens), self.compute_dtype
+        embedded, dtype = self.embed(tokens), self.compute_dtype
         return recurrence.trace(self.weights(), embedded, state, dtype, of, layers)
 
     def weights(self) -> tuple[Weights, ...]:
@@ -297,8 +297,17 @@ class LanguageModel(nn.Module):
         """Return the state at the start of a text, for `batch_size` rows."""
         return zero_state(batch_size, self.state_size, self.compute_dtype)
 
-    def _embed(self, tokens: jax.Array) -> jax.Array:
+    def embed(self, tokens: jax.Array) -> jax.Array:
+        """Return the embedding of symbols uint8[...], [..., E] in the compute dtype."""
         return self.embedding(tokens.astype(jnp.int32)).astype(self.compute_dtype)
+
+    def logits(self, hidden: jax.Array) -> jax.Array:
+        """Return the logits float32[..., V] over the symbol that follows a state.
+
+        Args:
+            hidden: [..., H] of the last layer, in the compute dtype.
+        """
+        return self.output(hidden)
 
 
 def init_params(model: LanguageModel, key: jax.Array) -> dict:

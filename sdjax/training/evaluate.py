@@ -4,7 +4,7 @@ import bz2
 import gzip
 import lzma
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
@@ -22,7 +22,10 @@ _IN_FLIGHT = 64  # windows dispatched ahead of the one waited for
 
 
 def evaluator(
-    model: LanguageModel, windows: Windows, batch_size: int
+    model: LanguageModel,
+    windows: Windows,
+    batch_size: int,
+    devices: Sequence[jax.Device] | None = None,
 ) -> Callable[[dict], float]:
     """Return a function from parameters to bits per character over all of `windows`.
 
@@ -35,8 +38,9 @@ def evaluator(
         windows: one epoch of it is read, in order.
         batch_size: rows of `windows`. Each row of a shard starts from a zero state, so
             more rows cost a few bytes of context each.
+        devices: to choose from; None for all of this process.
     """
-    devices, own = devices_for(batch_size), slice(None)
+    devices, own = devices_for(batch_size, devices), slice(None)
     everywhere = jax.process_count() > 1 and batch_size % jax.device_count() == 0
     if everywhere:
         devices = jax.local_devices()

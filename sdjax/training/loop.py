@@ -2,6 +2,7 @@
 
 import sys
 from collections import deque
+from collections.abc import Sequence
 from pathlib import Path
 
 import jax
@@ -30,19 +31,29 @@ from sdjax.training.step import TrainState
 _IN_FLIGHT = 2
 
 
-def train(config: ConfigDict, workdir: Path) -> None:
+def train(
+    config: ConfigDict, workdir: Path, devices: Sequence[jax.Device] | None = None
+) -> None:
     """Train to the end of the config, or until asked to stop; resume if begun.
+
+    Args:
+        config: as loaded; open keys of the model are filled in.
+        workdir: for checkpoints and logs.
+        devices: of this process; None for all of them.
 
     Raises:
         InputError: the config, the corpus or an earlier run does not fit.
         SystemExit: stopped by a signal, after a checkpoint: 128 + its number.
         OSError: names what could not be written.
     """
-    run = build_run(config, workdir)
+    run = build_run(config, workdir, devices)
     multihost.say(describe_run(run))
     multihost.from_first(lambda: make_folder(workdir))
     where = placement(
-        run.training.model, run.config.master_params, run.config.all_reduce_dtype
+        run.training.model,
+        run.config.master_params,
+        run.config.all_reduce_dtype,
+        run.devices,
     )
     with (
         multihost.checkpoints(
@@ -80,7 +91,7 @@ def start_or_resume(
     with jax.default_device(where.made_on):
         state = initial_state(config, training)
     rows = len(multihost.own_rows(config.global_batch_size))
-    carry = zero_carry(training.model, rows, run.devices)
+    carry = zero_carry(training.model, rows, len(run.devices))
     if (latest := checkpoints.latest) is not None:
         meta = checkpoints.meta(latest)
         check_same_run(meta, run.meta(progress), run.workdir)
@@ -95,7 +106,7 @@ def start_or_resume(
         state = state.replace(params=load_initial(Path(start), training.model))
         multihost.say(f"starts from the parameters of {start}")
     # Where the step leaves its outputs, so that it is compiled once.
-    carry = spread(carry, jax.local_devices()[: run.devices])
+    carry = spread(carry, run.devices)
     return where.place(state), carry, progress
 
 
@@ -118,13 +129,15 @@ def take_steps(
         OSError: a log or checkpoint could not be written.
     """
     config, total = run.config, run.training.total_steps
-    evaluate = evaluator(run.training.model, run.valid, config.eval_batch_size)
+    evaluate = evaluator(
+        run.training.model, run.valid, config.eval_batch_size, run.devices
+    )
     ahead, stopping = steps_ahead(_IN_FLIGHT), 0
     requested = multihost.SharedStop(stop, ahead)
     steps = range(progress.step, total)
 
     def read(step: int) -> Batch:
-        return split_batch(run.windows[step], run.devices)
+        return split_batch(run.windows[step], len(run.devices))
 
     with (
         multihost.only_first(lambda: MetricsLog(run.workdir, progress.step)) as log,

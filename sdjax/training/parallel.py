@@ -6,7 +6,7 @@ Adam's moments and the update stay on the host. Both halves are those of `train_
 which is the same with the two in one program.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import NamedTuple
 
@@ -137,17 +137,23 @@ class Placement(NamedTuple):
 
 
 def placement(
-    model: LanguageModel, master_params: str, all_reduce_dtype: str
+    model: LanguageModel,
+    master_params: str,
+    all_reduce_dtype: str,
+    devices: Sequence[jax.Device],
 ) -> Placement:
-    """Return a placement by name, over all local devices.
+    """Return a placement by name.
 
     Args:
         master_params: "device" or "host".
         all_reduce_dtype: "fp32", or "compute" for that of the model's products.
+        devices: of this process, those that hold rows.
     """
     dtype = model.compute_dtype if all_reduce_dtype == "compute" else jnp.float32
-    devices = jax.local_devices()[: jax.local_device_count()]
+    devices = list(devices)
     if master_params == "host":
         return Placement(host_device(), to_host, host_train_step(model, devices, dtype))
     place = partial(replicate, devices=devices)
-    return Placement(devices[0], place, parallel_train_step(all_reduce_dtype=dtype))
+    # Of several processes the step spans the devices of all.
+    alone = devices if jax.process_count() == 1 else None
+    return Placement(devices[0], place, parallel_train_step(alone, dtype))

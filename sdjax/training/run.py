@@ -1,5 +1,6 @@
 """A run put together from its config: the parts that stay the same while it trains."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -51,7 +52,7 @@ class Run:
     windows: Windows
     valid: Windows
     training: Training
-    devices: int
+    devices: Sequence[jax.Device]
 
     def meta(self, progress: Progress, valid_bpc: float | None = None) -> Meta:
         """Return what a checkpoint at this point says of itself."""
@@ -68,8 +69,13 @@ class Run:
         )
 
 
-def build_run(config: ConfigDict, workdir: Path) -> Run:
+def build_run(
+    config: ConfigDict, workdir: Path, devices: Sequence[jax.Device] | None = None
+) -> Run:
     """Check a config, open its corpus and put the run together.
+
+    Args:
+        devices: of this process; None for all of them.
 
     Raises:
         InputError: a value that no run can use, a corpus that does not open, or a
@@ -79,8 +85,8 @@ def build_run(config: ConfigDict, workdir: Path) -> Run:
     corpus = Corpus.open(config.corpus)
     start = multihost.from_first(lambda: _start(config, workdir))
     config = with_model(config, corpus.normalisation.codec, start)
-    devices = jax.local_device_count()
-    rows_of_each(config, devices * jax.process_count())
+    devices = tuple(devices or jax.local_devices())
+    rows_of_each(config, len(devices) * jax.process_count())
     windows = Windows(
         corpus,
         "train",
@@ -161,7 +167,7 @@ def describe_run(run: Run) -> str:
         run.windows,
         batch_size=config.global_batch_size,
         window_size=config.window_size,
-        devices=run.devices * jax.process_count(),
+        devices=len(run.devices) * jax.process_count(),
         total_steps=training.total_steps,
         learning_rate=float(training.learning_rate(config.warmup_steps)),
         master_params=config.master_params,

@@ -51,9 +51,7 @@ def config(tmp_path_factory):
 def alone(config, tmp_path_factory):
     """The run of one process with four devices."""
     workdir = tmp_path_factory.mktemp("alone")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(jax, "local_device_count", lambda: 4)
-        loop.train(config, workdir)
+    loop.train(config, workdir, jax.local_devices()[:4])
     return workdir
 
 
@@ -101,9 +99,7 @@ def assert_same_losses(workdir, other):
         np.testing.assert_allclose(*known, rtol=1e-5)
 
 
-def test_two_processes_stop_together_and_one_goes_on(
-    config, alone, tmp_path, monkeypatch
-):
+def test_two_processes_stop_together_and_one_goes_on(config, alone, tmp_path):
     """The signal goes to the second process, which writes nothing."""
     workdir = tmp_path / "run"
     first, second = together(config, workdir, signalled=1, step=5)
@@ -114,8 +110,7 @@ def test_two_processes_stop_together_and_one_goes_on(
     assert printed == [] and "ch/s" not in second.err
     *_, last = (int(path.name) for path in checkpoint_steps(workdir))
     assert 5 <= last < STEPS
-    monkeypatch.setattr(jax, "local_device_count", lambda: 1)
-    loop.train(config, workdir)
+    loop.train(config, workdir, jax.local_devices()[:1])
     assert_same_losses(workdir, alone)
 
 

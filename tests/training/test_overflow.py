@@ -138,16 +138,8 @@ def half_config(corpus, **changes):
     return tiny.config(corpus.folder, **(settings | changes))
 
 
-@pytest.fixture
-def two_devices(monkeypatch):
-    devices = jax.local_devices()[:REPLICAS]
-    monkeypatch.setattr(jax, "local_device_count", lambda: REPLICAS)
-    monkeypatch.setattr(jax, "devices", lambda *_: devices)
-    monkeypatch.setattr(
-        sdjax.training.parallel,
-        "parallel_train_step",
-        partial(sdjax.training.parallel.parallel_train_step, devices),
-    )
+def train_on_two(config, workdir):
+    loop.train(config, workdir, jax.local_devices()[:REPLICAS])
 
 
 def logged(workdir, key: str) -> list:
@@ -155,11 +147,11 @@ def logged(workdir, key: str) -> list:
 
 
 def test_the_loss_scale_of_a_run_is_the_one_written_out_by_hand(
-    corpus, tmp_path, monkeypatch, two_devices
+    corpus, tmp_path, monkeypatch
 ):
     """It doubles after 3 finite updates in a row, halves at once, and has a floor."""
     break_gradients(monkeypatch, 4, 5, 6)
-    loop.train(half_config(corpus), tmp_path)
+    train_on_two(half_config(corpus), tmp_path)
     by_hand = [8, 8, 8, 16, 16, 8, 4, 2, 2, 2, 4, 4]
     assert logged(tmp_path, "loss_scale") == by_hand
     assert logged(tmp_path, "skipped") == [0, 0, 0, 0, 1, 2, 3, 3, 3, 3, 3, 3]
@@ -167,13 +159,13 @@ def test_the_loss_scale_of_a_run_is_the_one_written_out_by_hand(
 
 
 def test_a_run_that_overflows_for_good_stops_and_can_be_saved(
-    corpus, tmp_path, monkeypatch, two_devices
+    corpus, tmp_path, monkeypatch
 ):
     config = half_config(corpus, max_overflows=3, checkpoint_every_steps=2)
     with monkeypatch.context() as broken:
         break_gradients(broken, *range(5, 12))
         with pytest.raises(InputError) as stopped:
-            loop.train(config, tmp_path)
+            train_on_two(config, tmp_path)
     # 16 at step 6, then 8 and 4, and 2 three times.
     for words in ("3 updates in a row", "steps 9 to 11", "scale of 2 ", "norm was 0."):
         assert words in str(stopped.value)
@@ -184,7 +176,7 @@ def test_a_run_that_overflows_for_good_stops_and_can_be_saved(
     assert all(np.isfinite(x).all() for x in jax.tree.leaves(params))
     # What the message says to try: another precision, from the same folder.
     config.precision = "bf16"
-    loop.train(config, tmp_path)
+    train_on_two(config, tmp_path)
     assert logged(tmp_path, "loss_scale")[-4:] == [1] * 4
     assert logged(tmp_path, "step") == list(range(1, 13))
     assert load_model(tmp_path).model.precision == "bf16"

@@ -12,7 +12,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 import tiny
-from fixtures_training import last_saved, log, signal_at, use_devices
+from fixtures_training import last_saved, log, signal_at
 
 from sdjax.errors import InputError
 from sdjax.model.devices import replicate, spread
@@ -133,15 +133,15 @@ def test_a_run_may_move_its_parameters_when_it_goes_on(config, tmp_path, monkeyp
 
     What is logged has the bits per character of valid in it.
     """
-    use_devices(monkeypatch, 2)
+    two = jax.local_devices()[:2]
     devices, moved = tmp_path / "devices", tmp_path / "moved"
-    loop.train(with_params_on("device", config), devices)
+    loop.train(with_params_on("device", config), devices, two)
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         signal_at(patch, 6)
-        loop.train(with_params_on("host", config), moved)
+        loop.train(with_params_on("host", config), moved, two)
     begun = len(log(moved))
     assert 0 < begun < len(log(devices))
-    loop.train(with_params_on("device", config), moved)
+    loop.train(with_params_on("device", config), moved, two)
     assert log(moved) == log(devices)
     expected, got = (last_saved(config, workdir) for workdir in (devices, moved))
     tiny.assert_trees_equal(*map(jax.tree.leaves, (got[1:], expected[1:])))

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 import pytest
 import tiny
-from fixtures_training import last_saved, log, signal_at, use_devices
+from fixtures_training import last_saved, log, signal_at
 
 import sdjax.training.evaluate
 import sdjax.training.parallel
@@ -94,11 +94,10 @@ def test_a_run_learns_logs_and_saves(config, undisturbed, corpus):
 
 @pytest.mark.parametrize("devices", [1, 2, 4])
 def test_the_losses_do_not_depend_on_the_number_of_devices(
-    config, undisturbed, tmp_path, monkeypatch, devices, tolerances
+    config, undisturbed, tmp_path, devices, tolerances
 ):
     """Against the 8 devices of the undisturbed run, at the same global batch."""
-    use_devices(monkeypatch, devices)
-    loop.train(config, tmp_path)
+    loop.train(config, tmp_path, jax.local_devices()[:devices])
     assert_close_logs(log(tmp_path), log(undisturbed), tolerances)
 
 
@@ -172,8 +171,7 @@ def test_a_run_goes_on_with_another_number_of_devices(
     with monkeypatch.context() as patch, pytest.raises(SystemExit):
         signal_at(patch, 6)
         loop.train(config, tmp_path)
-    use_devices(monkeypatch, 2)
-    loop.train(config, tmp_path)
+    loop.train(config, tmp_path, jax.local_devices()[:2])
     assert_close_logs(log(tmp_path), log(undisturbed), tolerances)
 
 
