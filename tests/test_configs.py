@@ -199,8 +199,8 @@ def test_the_memory_of_a_config_is_told_without_a_corpus_or_a_workdir():
     about, on_device, on_host = describe_memory(config, 8).splitlines()
     assert f"{parameters('mlstm8k'):,} parameters" in about and "128 rows" in about
     # 12 bytes a parameter there, or 2 there and 32 here.
-    assert "4.08 of them the state" in on_device and "host" not in on_device
-    assert "0.68 of them the state" in on_host and "host 10.89 GB" in on_host
+    assert "of which state 4.08 GB" in on_device and "host" not in on_device
+    assert "of which state 0.68 GB" in on_host and "host 10.89 GB" in on_host
     with pytest.raises(InputError, match="1024 cannot be spread over 7 devices"):
         describe_memory(config, 7)
 

@@ -6,7 +6,7 @@
 The input is any file that `sdjax prepare` reads, or `--split` of a prepared corpus; it
 may be larger than memory. The output is .npz, .npy (to be mapped into memory, with its
 ids, labels, texts and metadata beside it) or .parquet. Rows that cannot be used are
-counted and left out. The same command given again after a crash goes on.
+counted and left out. After a crash the same command resumes.
 """
 
 import argparse
@@ -120,7 +120,7 @@ def run(arguments) -> None:
         restart=arguments.restart,
     )
     if work.rows:
-        print(f"{work.rows:,} of the texts are done; going on", file=sys.stderr)
+        print(f"{work.rows:,} texts are done already; resuming", file=sys.stderr)
     bulk.featurize(featurizer, examples, work, report)
     print(report.summary(), file=sys.stderr)
     report.check(max_bad_fraction=1.0)  # at least one text

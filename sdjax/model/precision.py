@@ -106,10 +106,10 @@ def loss_scale(
 def resumed_loss_scale(
     saved: DynamicScale, first: DynamicScale, same_precision: bool
 ) -> DynamicScale:
-    """Return the loss scale that a run goes on with from a checkpoint.
+    """Return the loss scale of a run that is resumed from a checkpoint.
 
-    A dynamic one has found its size and keeps it; any other is what the config says
-    now, and so is that of a run that goes on in another precision.
+    A dynamic scale has found its size and is kept. Any other scale, and the scale of a
+    run that changes its precision, is taken from the config.
 
     Args:
         saved: of the checkpoint, with the factors of `first`.

@@ -6,16 +6,20 @@ from sdjax.model.precision import policy
 
 
 class StepMemory(NamedTuple):
-    """Bytes that a training step needs.
+    """Bytes that a training step needs, on one device and on the host.
 
-    On one device: what stays between steps, what a step needs besides. In the memory of
-    a process: `host`, 0 where the parameters are on the devices. `copied` goes between
-    host and each device in a step: the weights there, the gradient back (from one).
+    Args:
+        state: kept between steps: parameters and Adam's two moments, or only the copy
+            of the weights when the parameters are on the host.
+        parameter_work: gradients, and weights after weight norm in both orientations.
+        window: residuals of the forward pass and gradients of the backward pass.
+        host: in the memory of this process; 0 when the parameters are on the devices.
+        copied: per step between host and a device: weights there, the gradient back.
     """
 
-    state: int  # parameters and Adam's two moments; or the copy of the weights
-    parameter_work: int  # gradients, weights after weight norm and in both orientations
-    window: int  # what the forward pass keeps, what the backward pass makes of it
+    state: int
+    parameter_work: int
+    window: int
     host: int
     copied: int
 
@@ -49,9 +53,9 @@ def step_memory(
     XLA plans in tests/training/test_cost.py; in half precision on a CPU XLA needs up to
     half as much again, because it widens the operands of products.
 
-    With the parameters on the host a device holds the copy in the compute dtype, whose
-    memory the gradient takes over if it leaves in the same dtype; the host holds the
-    state, the gradient, and four arrays more of each parameter while it updates.
+    With the parameters on the host a device holds a copy in the compute dtype. The
+    gradient reuses the copy's memory if it leaves in the same dtype. The host holds the
+    state, the gradient, and four more arrays of each parameter during the update.
 
     Args:
         parameters: number of them.

@@ -19,7 +19,7 @@ class TrainState(train_state.TrainState):
     """Parameters, optimizer state and loss scale.
 
     `step` counts batches consumed; the optimizer's own count counts updates applied,
-    which is what the learning rate follows. They part when an update is skipped.
+    which is what the learning rate follows. They differ once an update is skipped.
     `apply_fn` is that of the model without weight norm: it takes effective weights.
     """
 
@@ -125,7 +125,7 @@ def train_step(
     The gradient is of the mean over all predicted bytes of the global batch, so the
     result does not depend on how the batch is spread over devices. If any replica's
     gradient is not finite, parameters, moments and learning-rate count stay and the
-    loss scale halves. A row whose state is not finite goes on from zeros.
+    loss scale halves. A row whose state is not finite restarts from zeros.
 
     Args:
         state: the same on every device.
@@ -152,8 +152,8 @@ def gradient_step(
 ) -> tuple[dict, RecurrentState, WindowSums]:
     """Return the gradient in the weights, the state at the window's end, and sums.
 
-    Each replica's gradient, still times the loss scale, is cast and then averaged over
-    replicas. What overflows in the sum is not finite on any of them.
+    Each replica's gradient, still multiplied by the loss scale, is cast and then
+    averaged over replicas. If the sum overflows, it is not finite on any replica.
 
     Args:
         apply_fn: of a model without weight norm.

@@ -110,7 +110,7 @@ def _memory(
 
 def _on_device(memory: StepMemory) -> str:
     """Say how much memory of a device a step needs, and how much there is."""
-    text = f"{memory.total / 1e9:,.2f} GB, {memory.state / 1e9:,.2f} of them the state"
+    text = f"{memory.total / 1e9:,.2f} GB, of which state {memory.state / 1e9:,.2f} GB"
     there = (jax.local_devices()[0].memory_stats() or {}).get("bytes_limit")
     if there is None:  # a CPU
         return text

@@ -70,15 +70,15 @@ def get_config() -> ConfigDict:
     config.loss_scale.growth_factor = 2.0
     config.loss_scale.backoff_factor = 0.5  # after an overflow
     config.loss_scale.floor = 1.0
-    # Updates in a row that may overflow where the scale cannot fall; then training
-    # stops, because it would go on like that for ever.
+    # Training stops after this many overflows in a row at a scale that cannot fall
+    # further: no later update would be any different.
     config.max_overflows = 50
 
-    # float32 parameters and Adam's moments: on each device, or in the host's memory,
-    # where they are updated, and the devices get a copy in the compute dtype.
+    # Where float32 parameters and Adam's moments are kept and updated. With "host" the
+    # devices hold a copy of the parameters in the compute dtype.
     config.master_params = "device"  # or "host"
-    # In which the devices' gradients are averaged: "fp32", or "compute" for that of
-    # `precision`, half the traffic (Puri et al. 2018).
+    # The dtype in which gradients are averaged over devices: "fp32", or "compute" for
+    # that of `precision`, which halves the traffic (Puri et al. 2018).
     config.all_reduce_dtype = "fp32"
 
     # Log, evaluate and save. Every checkpoint is evaluated on all of valid.
@@ -86,6 +86,6 @@ def get_config() -> ConfigDict:
     config.checkpoint_every_steps = 2000
     config.keep_last_checkpoints = 3  # besides the best on valid
     config.keep_every_steps = 0  # and every multiple of this; 0: none
-    config.eval_batch_size = 64  # rows that valid is read in
+    config.eval_batch_size = 64  # rows of valid
 
     return config
