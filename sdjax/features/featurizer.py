@@ -1,7 +1,7 @@
 """Texts -> features: the scikit-learn transformer over a trained model."""
 
 import operator
-from collections.abc import Iterable, Mapping, Sequence, Set
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from pathlib import Path
 
 import numpy as np
@@ -118,9 +118,24 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
         }
 
     def fit(self, texts: Iterable[str], y=None) -> "TextFeaturizer":
-        """Check the texts and the parameters, and load the checkpoint."""
+        """Check the texts and the parameters, and load the checkpoint.
+
+        Raises:
+            InputError: as `transform`; or the texts can be read only once, so that
+                nothing would be left to transform.
+        """
+        if isinstance(texts, Iterator):
+            raise InputError(
+                f"fit reads the texts before transform does, and {_shown(texts)} can be"
+                " read only once: give a list, or call fit_transform"
+            )
         check_texts(texts)
         return self._ready()
+
+    def fit_transform(self, texts: Iterable[str], y=None) -> np.ndarray:
+        """Return the features as `transform` does; the texts are read once."""
+        texts = check_texts(texts)
+        return self.fit(texts, y).transform(texts)
 
     def transform(self, texts: Iterable[str]) -> np.ndarray:
         """Return the features, float32[N, units * poolings], in the order of the texts.

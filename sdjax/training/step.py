@@ -258,7 +258,8 @@ def next_loss_scale(loss_scale: DynamicScale, finite: jax.Array) -> DynamicScale
     Args:
         finite: bool[], whether this step's gradient was.
     """
-    grow = finite & (loss_scale.fin_steps == loss_scale.growth_interval)
+    # At least: a resumed run may ask for a shorter interval than it was saved with.
+    grow = finite & (loss_scale.fin_steps >= loss_scale.growth_interval)
     grown = loss_scale.scale * loss_scale.growth_factor
     smaller = loss_scale.scale * loss_scale.backoff_factor
     if loss_scale.minimum_scale is not None:

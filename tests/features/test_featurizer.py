@@ -280,3 +280,11 @@ def test_in_a_grid_search_over_a_pipeline(saved):
     search.fit(np.array(texts), [1, 0] * 10)
     assert np.isfinite(search.cv_results_["mean_test_score"]).all()
     assert search.predict(texts[:3]).shape == (3,)
+
+
+def test_texts_that_can_be_read_once_are_read_once(saved):
+    expected = saved.transform(TEXTS)
+    found = saved.fit_transform(text for text in TEXTS)
+    np.testing.assert_array_equal(found, expected)
+    with pytest.raises(InputError, match="read only once: give a list"):
+        saved.fit(iter(TEXTS))

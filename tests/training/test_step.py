@@ -15,10 +15,12 @@ import pytest
 import tiny
 
 from sdjax.model.devices import AXIS, replicate, spread
+from sdjax.model.precision import loss_scale
 from sdjax.training.metrics import bits_per_character
 from sdjax.training.step import (
     cross_entropy,
     eval_step,
+    next_loss_scale,
     train_step,
     updates_applied,
     zero_broken_rows,
@@ -298,3 +300,10 @@ def test_the_carry_is_not_trained_through():
 
     for part in jax.grad(loss)(tiny.carry(ROWS)):
         assert not part.any()
+
+
+def test_a_run_resumed_with_a_shorter_growth_interval_still_grows_its_scale():
+    saved = loss_scale("fp16", initial=8.0, growth_interval=2000)
+    saved = saved.replace(fin_steps=jnp.int32(500))
+    resumed = saved.replace(growth_interval=100)
+    assert next_loss_scale(resumed, jnp.array(True)).scale == 16
