@@ -93,7 +93,8 @@ def corpus(folder: Path, *, reviews: int = 60, seed: int = 0) -> Corpus:
 def meta(step: int = 1, **changes) -> Meta:
     """What a checkpoint of the small model says of itself."""
     settings = model_config(model())
-    return Meta(step, settings, Normalisation(), **({"corpus": "abc"} | changes))
+    known = {"normalisation": Normalisation(), "corpus": "abc"}
+    return Meta(step, settings, **(known | changes))
 
 
 def config(corpus_folder: Path, **changes):

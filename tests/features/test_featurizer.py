@@ -34,7 +34,7 @@ def params() -> dict:
 
 def featurizer(strip_tags=False, **options) -> TextFeaturizer:
     """Of random parameters, in memory only."""
-    meta = {"step": 3, "normalisation": {"strip_tags": strip_tags}}
+    meta = tiny.meta(3, normalisation=Normalisation(strip_tags))
     loaded = Loaded(tiny.model(), params(), meta, Path("run/checkpoints/3"))
     return TextFeaturizer.from_loaded(loaded, **options)
 
