@@ -21,6 +21,7 @@ from sklearn.utils import estimator_checks, get_tags
 import sdjax
 from sdjax import TextFeaturizer
 from sdjax.checkpoints.load import Loaded
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.model.language_model import init_params
 
