@@ -11,13 +11,16 @@ counted and left out. The same command given again after a crash goes on.
 
 import argparse
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from sdjax import errors
 from sdjax.arguments import ArgumentParser, add_normalise
+from sdjax.commands.reading import add_reading, open_texts
 from sdjax.data import sources
-from sdjax.data.corpus import Corpus
+from sdjax.data.corpus import MANIFEST, Corpus
 from sdjax.data.read_report import ReadReport
+from sdjax.data.sources import Example
 from sdjax.data.text import CLEANINGS
 from sdjax.errors import InputError
 from sdjax.features import bulk, columns, storage
@@ -31,14 +34,12 @@ def parse_arguments() -> argparse.Namespace:
     )
     add = parser.add_argument
     add("--checkpoint", type=Path, required=True, metavar="RUN")
-    add("--input", required=True, help="file, tfds:NAME or corpus folder")
-    add("--text-key", metavar="KEY", help="column or key of the text")
     add(
-        "--label-key",
-        nargs="+",
-        metavar="KEY",
-        help="column or key of the label (a number), or several of them",
+        "--input",
+        required=True,
+        help="all that sdjax prepare reads, or a corpus folder; - for standard input",
     )
+    add_reading(parser, label_by_blanks=True)
     add("--id-key", metavar="KEY", help="column or key of an id to keep")
     add("--split", help="of a corpus folder: train, valid or test")
     add("--output", type=Path, required=True, metavar="FILE")
@@ -71,17 +72,17 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def open_input(arguments: argparse.Namespace, report: ReadReport):
-    """Return the examples of a file or of a split of a corpus, and what it is."""
-    labels = arguments.label_key or [None]
-    keys = {
-        "text_key": arguments.text_key,
-        "label_key": labels[0] if len(labels) == 1 else labels,
-    }
-    if not Path(arguments.input).is_dir():
-        described = sources.describe(arguments.input, **keys)
-        described["id_key"] = keys["id_key"] = arguments.id_key
-        return sources.read_examples(arguments.input, report=report, **keys), described
+def open_input(
+    arguments: argparse.Namespace, report: ReadReport
+) -> tuple[Iterator[Example], dict, dict]:
+    """Return the examples of files or of a split of a corpus, what they are, labels."""
+    if not (Path(arguments.input) / MANIFEST).is_file():
+        if arguments.split:
+            raise InputError(f"--split {arguments.split}: is of a corpus folder")
+        opened = open_texts(arguments, arguments.input, id_key=arguments.id_key)
+        described = opened.describe() | {"id_key": arguments.id_key}
+        labels = {"label_keys": list(opened.label_keys) or None}
+        return opened.examples(report), described, labels | {"classes": opened.classes}
     corpus, split = Corpus.open(arguments.input), arguments.split
     if split not in corpus.shards:
         raise InputError(
@@ -92,14 +93,15 @@ def open_input(arguments: argparse.Namespace, report: ReadReport):
         raise InputError(f"--id-key {arguments.id_key}: a corpus keeps no ids")
     reviews = sum(shard.reviews for shard in corpus.shards[split])
     examples = sources.counted(corpus.examples(split), reviews, report)
-    return examples, {"corpus": corpus.fingerprint, "split": split}
+    labels = {"label_keys": None, "classes": corpus.classes}
+    return examples, {"corpus": corpus.fingerprint, "split": split}, labels
 
 
 def main() -> None:
     arguments = parse_arguments()
     output, report = arguments.output, ReadReport()
     storage.check_suffix(output)
-    examples, described = open_input(arguments, report)
+    examples, described, labels = open_input(arguments, report)
     with errors.naming(output):  # before minutes of work
         output.parent.mkdir(parents=True, exist_ok=True)
     featurizer = TextFeaturizer.from_pretrained(
@@ -118,7 +120,7 @@ def main() -> None:
         output,
         identity,
         width=featurizer.width,
-        label_count=len(arguments.label_key or [None]),
+        label_count=len(labels["label_keys"] or [None]),
         has_ids=bool(arguments.id_key),
         restart=arguments.restart,
     )
@@ -130,7 +132,7 @@ def main() -> None:
     rows = work.rows
     counts = {
         "input": arguments.input,
-        "label_keys": arguments.label_key,
+        **labels,
         "skipped": report.as_json()["skipped"],
     }
     work.finish(origin | counts)

@@ -15,7 +15,6 @@ from sdjax.files import move_files
 from sdjax.probe.bag_of_words import BagOfWords
 from sdjax.probe.l1_probe import ProbeResult
 from sdjax.probe.label_efficiency import Efficiency
-from sdjax.probe.targets import squeezed
 from sdjax.report import figures, page
 from sdjax.report.coloured_figure import coloured_texts
 from sdjax.report.coloured_text import Scale
@@ -173,7 +172,7 @@ def _draw(
     )
     figures.unit_histogram(
         test.features[:, top.index],
-        targets.columns(targets.positions(squeezed(test)))[:, column],
+        targets.columns(targets.positions_of(test))[:, column],
         top.threshold,
         top.name,
         paths["unit_histogram"],
