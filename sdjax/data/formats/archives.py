@@ -97,7 +97,5 @@ def _is_below(name: str, prefix: str) -> bool:
 
 
 def _is_hidden(name: str) -> bool:
-    parts = PurePosixPath(name).parts
-    return any(
-        part.startswith(".") or part == "__MACOSX" for part in parts if part != "."
-    )
+    parts = [part for part in PurePosixPath(name).parts if part not in (".", "..")]
+    return any(part.startswith(".") or part == "__MACOSX" for part in parts)

@@ -68,7 +68,10 @@ def object_records(layout: Layout, report: ReadReport) -> Iterator[Record]:
             except ValueError as error:
                 _skip_malformed(layout, number, data, error, report)
             else:
-                yield row, number, value
+                if type(value) is dict:
+                    yield row, number, value
+                else:
+                    report.skip("not a JSON object", f"{layout.stored}:{number}")
         row += 1
 
 
