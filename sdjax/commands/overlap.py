@@ -30,7 +30,7 @@ def without_overlap(
 
     found = overlap.find_overlap(splits)
     for line in overlap.warnings(splits, found):
-        print(line, file=sys.stderr)
+        print(f"warning: {line}", file=sys.stderr)
     if not found or not any(rows.any() for rows in found.values()):
         return dict(splits)
     if not drop:

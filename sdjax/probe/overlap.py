@@ -50,8 +50,8 @@ def warnings(splits: Mapping[str, FeatureSet], found: Mapping | None) -> list[st
             known = set(_digests(splits[name]))
             count = sum(digest in known for digest in measured)
             lines.append(
-                f"warning: {count:,} of {len(measured):,} texts of test also occur in "
-                f"{name}: what is measured on test is not what unseen texts would give"
+                f"{count:,} of {len(measured):,} texts of test also occur in {name}:"
+                " what is measured on test is not what unseen texts would give"
             )
     return lines
 
