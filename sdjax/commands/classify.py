@@ -5,8 +5,13 @@ from collections.abc import Iterable, Iterator
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
+from typing import TYPE_CHECKING
 
+from sdjax.commands.reading import add_reading, open_texts
 from sdjax.errors import InputError, UnreadableText
+
+if TYPE_CHECKING:
+    from sdjax.data.sources import Example
 
 _AT_ONCE = 4096  # texts in memory
 _ON_A_PAGE = 1000  # texts
@@ -22,9 +27,11 @@ def add_arguments(parser) -> None:
         "texts", nargs="*", help="right after it; default: standard input, a line each"
     )
     parser.add_argument(
-        "--input", metavar="FILE", help="any file that sdjax prepare reads"
+        "--input",
+        metavar="FILE",
+        help="all that sdjax prepare reads; - for standard input",
     )
-    parser.add_argument("--text-key", help="column or key of the text in --input")
+    add_reading(parser)
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help=".csv or .jsonl instead of lines"
     )
@@ -52,6 +59,8 @@ def run(arguments) -> None:
         raise InputError("give texts or --input FILE, not both")
     if not arguments.texts and not arguments.input and sys.stdin.isatty():
         raise InputError("no texts: give some, --input FILE, or a pipe")
+    if arguments.label_key and not arguments.input:
+        raise InputError(f"--label-key {arguments.label_key}: is of --input FILE")
     if arguments.batch_size < 1:
         raise InputError(f"--batch-size {arguments.batch_size} must be at least 1")
 
@@ -60,6 +69,7 @@ def run(arguments) -> None:
     from sdjax.checkpoints.load import load_model
     from sdjax.data.read_report import ReadReport
     from sdjax.files import row_file, whole_text
+    from sdjax.inference import measured as measured_labels
     from sdjax.inference import scoring
     from sdjax.model.classifier import Classifier
     from sdjax.report import coloured_text
@@ -69,7 +79,11 @@ def run(arguments) -> None:
     if arguments.explain or arguments.html:
         scoring.top_unit(classifier)
     report = ReadReport()
-    examples = _examples(arguments, report)
+    opened = open_texts(arguments, arguments.input) if arguments.input else None
+    if opened and opened.several:
+        raise InputError(f"--label-key {arguments.label_key}: name one label")
+    examples = opened.examples(report) if opened else _given(arguments, report)
+    measured = measured_labels.Measured(classifier, opened.classes if opened else None)
     checkpoint = arguments.checkpoint or scoring.checkpoint_of(classifier)
     loaded = load_model(checkpoint, arguments.precision)
     # A sentence does not need the room, and the time, of a whole batch.
@@ -83,9 +97,10 @@ def run(arguments) -> None:
     with row_file(output) if output else nullcontext() as write:
         while chunk := list(islice(examples, _AT_ONCE)):
             bar = len(chunk) == _AT_ONCE
-            scores = scorer.score([text for _, text in chunk], progress=bar)
+            scores = scorer.score([e.text for e in chunk], progress=bar)
+            true = measured.add(scores, [e.label for e in chunk])
             if write:
-                write(map(scoring.as_row, scores, [row for row, _ in chunk]))
+                write(map(scoring.as_row, scores, [e.row for e in chunk], true))
             elif arguments.explain:
                 for score in scores:
                     print(f"\n{scoring.verdict(scorer.unit, score)}")
@@ -108,32 +123,29 @@ def run(arguments) -> None:
         print(f"{arguments.html}: {len(on_page):,} of {report.kept:,} texts")
     if output:
         print(f"{arguments.output}: {report.kept:,} texts")
-    if report.skipped:
+    if line := measured.line():
+        print(line)
+    if report.skipped or report.left_out:
         print(report.summary(), file=sys.stderr)
 
 
 def _readable(
-    examples: Iterable[tuple[int, str]], normalisation, report
-) -> Iterator[tuple[int, str]]:
+    examples: "Iterable[Example]", normalisation, report
+) -> "Iterator[Example]":
     """Yield what the model's codec can read; count the rest."""
-    for row, text in examples:
+    for example in examples:
         try:
-            normalisation.encode(text)
+            normalisation.encode(example.text)
         except UnreadableText as error:
-            report.skip(error.reason, f"row {row}")
+            report.skip(error.reason, f"row {example.row}", detail=str(error))
             continue
-        yield row, text
+        yield example
 
 
-def _examples(arguments, report) -> Iterator[tuple[int, str]]:
-    """Yield row number and text; count those that hold no text."""
-    from sdjax.data.sources import read_examples
+def _given(arguments, report) -> "Iterator[Example]":
+    """Yield the texts of the command line or of a pipe; count what holds no text."""
+    from sdjax.data.sources import Example
 
-    if arguments.input:
-        key = arguments.text_key
-        for e in read_examples(arguments.input, report=report, text_key=key):
-            yield e.row, e.text
-        return
     lines = arguments.texts or sys.stdin.buffer
     place = "argument" if arguments.texts else "standard input"
     for row, text in enumerate(lines):
@@ -144,6 +156,6 @@ def _examples(arguments, report) -> Iterator[tuple[int, str]]:
             report.skip("non-UTF-8 bytes", f"{place}:{row + 1}")
             continue
         if text.strip():
-            yield row, text.rstrip("\r\n")
+            yield Example(text.rstrip("\r\n"), None, row)
         else:
             report.skip("empty text", f"{place}:{row + 1}")

@@ -14,6 +14,7 @@ import sys
 from pathlib import Path
 
 from sdjax.arguments import add_normalise
+from sdjax.commands.reading import add_reading, open_texts
 from sdjax.data.text import CLEANINGS
 from sdjax.errors import InputError, naming
 from sdjax.features import columns
@@ -22,14 +23,12 @@ from sdjax.features import columns
 def add_arguments(parser) -> None:
     add = parser.add_argument
     add("--checkpoint", type=Path, required=True, metavar="RUN")
-    add("--input", required=True, help="file, tfds:NAME or corpus folder")
-    add("--text-key", metavar="KEY", help="column or key of the text")
     add(
-        "--label-key",
-        nargs="+",
-        metavar="KEY",
-        help="column or key of the label (a number), or several of them",
+        "--input",
+        required=True,
+        help="all that sdjax prepare reads, or a corpus folder; - for standard input",
     )
+    add_reading(parser, label_by_blanks=True)
     add("--id-key", metavar="KEY", help="column or key of an id to keep")
     add("--split", help="of a corpus folder: train, valid or test")
     add("--output", type=Path, required=True, metavar="FILE")
@@ -62,19 +61,17 @@ def add_arguments(parser) -> None:
 
 
 def open_input(arguments: argparse.Namespace, report):
-    """Return the examples of a file or of a split of a corpus, and what it is."""
+    """Return the examples of files or of a split of a corpus, what they are, labels."""
     from sdjax.data import sources
-    from sdjax.data.corpus import Corpus
+    from sdjax.data.corpus import MANIFEST, Corpus
 
-    labels = arguments.label_key or [None]
-    keys = {
-        "text_key": arguments.text_key,
-        "label_key": labels[0] if len(labels) == 1 else labels,
-    }
-    if not Path(arguments.input).is_dir():
-        described = sources.describe(arguments.input, **keys)
-        described["id_key"] = keys["id_key"] = arguments.id_key
-        return sources.read_examples(arguments.input, report=report, **keys), described
+    if not (Path(arguments.input) / MANIFEST).is_file():
+        if arguments.split:
+            raise InputError(f"--split {arguments.split}: is of a corpus folder")
+        opened = open_texts(arguments, arguments.input, id_key=arguments.id_key)
+        described = opened.describe() | {"id_key": arguments.id_key}
+        labels = {"label_keys": list(opened.label_keys) or None}
+        return opened.examples(report), described, labels | {"classes": opened.classes}
     corpus, split = Corpus.open(arguments.input), arguments.split
     if split not in corpus.shards:
         raise InputError(
@@ -85,7 +82,8 @@ def open_input(arguments: argparse.Namespace, report):
         raise InputError(f"--id-key {arguments.id_key}: a corpus keeps no ids")
     reviews = sum(shard.reviews for shard in corpus.shards[split])
     examples = sources.counted(corpus.examples(split), reviews, report)
-    return examples, {"corpus": corpus.fingerprint, "split": split}
+    labels = {"label_keys": None, "classes": corpus.classes}
+    return examples, {"corpus": corpus.fingerprint, "split": split}, labels
 
 
 def run(arguments) -> None:
@@ -96,7 +94,7 @@ def run(arguments) -> None:
 
     output, report = arguments.output, ReadReport()
     storage.check_suffix(output)
-    examples, described = open_input(arguments, report)
+    examples, described, labels = open_input(arguments, report)
     with naming(output):  # before minutes of work
         output.parent.mkdir(parents=True, exist_ok=True)
     featurizer = TextFeaturizer.from_pretrained(
@@ -115,7 +113,7 @@ def run(arguments) -> None:
         output,
         identity,
         width=featurizer.width,
-        label_count=len(arguments.label_key or [None]),
+        label_count=len(labels["label_keys"] or [None]),
         has_ids=bool(arguments.id_key),
         restart=arguments.restart,
     )
@@ -127,7 +125,7 @@ def run(arguments) -> None:
     rows = work.rows
     counts = {
         "input": arguments.input,
-        "label_keys": arguments.label_key,
+        **labels,
         "skipped": report.as_json()["skipped"],
     }
     work.finish(origin | counts)

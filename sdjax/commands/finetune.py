@@ -5,6 +5,8 @@ from dataclasses import replace
 from pathlib import Path
 
 from sdjax.arguments import add_normalise
+from sdjax.commands.overlap import add_drop_overlap, without_overlap
+from sdjax.commands.reading import add_reading, open_texts
 from sdjax.data.text import CLEANINGS
 
 
@@ -13,14 +15,14 @@ def add_arguments(parser) -> None:
         "checkpoint", type=Path, help="a run's folder or one checkpoint"
     )
     for split in ("train", "valid", "test"):
-        parser.add_argument(f"--{split}", required=True, metavar="FILE")
-    parser.add_argument("--text-key", help="column or key of the text")
-    parser.add_argument(
-        "--label-key",
-        required=True,
-        metavar="KEY[,KEY...]",
-        help="of the label, a number; several, each 0 or 1: any of them may apply",
-    )
+        parser.add_argument(
+            f"--{split}",
+            required=True,
+            metavar="FILE",
+            help="all that sdjax prepare reads",
+        )
+    add_reading(parser, label_required=True)
+    add_drop_overlap(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument("--epochs", type=int, default=3)
     parser.add_argument(
@@ -64,14 +66,16 @@ def run(arguments) -> None:
     loaded = load_model(arguments.checkpoint, arguments.precision)
     cleaned = loaded.meta.normalisation.cleaned_by(arguments.normalise)
     loaded = loaded._replace(meta=replace(loaded.meta, normalisation=cleaned))
-    keys = arguments.label_key.split(",")
-    paths = {s: getattr(arguments, s) for s in ("train", "valid", "test")}
-    targets, splits, reports = folder.read_splits(
-        paths, arguments.text_key, keys if len(keys) > 1 else keys[0]
-    )
+    inputs = {
+        split: open_texts(arguments, getattr(arguments, split))
+        for split in ("train", "valid", "test")
+    }
+    sets, reports = folder.read_splits(inputs, normalisation=cleaned.as_json())
     for name, report in reports.items():
         print(f"{name}: {report.summary()}", file=sys.stderr)
         report.check(arguments.max_bad_fraction)
+    sets = without_overlap(sets, arguments.drop_overlap)
+    targets, splits = folder.as_labelled(sets)
     with (
         folder.Folder(arguments.out, loaded, targets, settings) as out,
         StopSignal() as stop,

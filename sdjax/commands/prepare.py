@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sdjax.arguments import three
+from sdjax.commands.reading import add_reading, open_texts
 from sdjax.data.text import CLEANINGS, CODECS
 from sdjax.errors import InputError
 
@@ -11,12 +12,12 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "source",
         nargs="+",
-        help="files or patterns ('data/*.jsonl.gz'): .jsonl, .json, .csv, .txt, plain,"
-        " .gz or .zst, and .parquet; or tfds:NAME[:SPLIT]; or synthetic",
+        help="files, folders or patterns ('data/*.jsonl.gz') of any format that"
+        " docs/data.md names, compressed or not; archive.zip::member; - for standard"
+        " input; or tfds:NAME[:SPLIT], hf:NAME[:SPLIT]; or synthetic",
     )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--text-key", help="key or column of the text")
-    parser.add_argument("--label-key", help="key or column of a numeric label")
+    add_reading(parser)
     parser.add_argument(
         "--shards", type=three, default=(1000, 1, 1), help="train/valid/test"
     )
@@ -67,7 +68,6 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> None:
-    from sdjax.data import sources
     from sdjax.data.read_report import ReadReport
     from sdjax.data.text import Normalisation
     from sdjax.prepare import pipeline
@@ -92,21 +92,24 @@ def run(arguments) -> None:
     if arguments.source == ["synthetic"]:
         made = _synthetic(arguments, options)
     else:
-        names = sources.expand(arguments.source)
-        keys = {"text_key": arguments.text_key, "label_key": arguments.label_key}
-        options["source"] = sources.describe(names, **keys)
-        opened = [sources.open_source(name, **keys) for name in names]
+        opened = open_texts(arguments, arguments.source)
+        if opened.several:
+            raise InputError(
+                f"--label-key {arguments.label_key}: a corpus keeps one label of a "
+                "review; name one"
+            )
+        options["source"] = opened.describe()
         if arguments.engine == "spark":
             from sdjax.prepare import spark
 
             made = spark.prepare(
-                opened, arguments.out, master=arguments.spark_master, **options
+                opened.parts, arguments.out, master=arguments.spark_master, **options
             )
         else:
             made = pipeline.prepare_blocks(
-                blocks(opened, report),
+                blocks(opened.parts, report),
                 arguments.out,
-                workers=arguments.workers or _useful_workers(opened),
+                workers=arguments.workers or _useful_workers(opened.parts),
                 **options,
             )
     if report.read:
@@ -139,12 +142,12 @@ def _synthetic(arguments, options: dict):
     )
 
 
-def _useful_workers(opened) -> int:
+def _useful_workers(parts) -> int:
     """One a core, but no more than there are blocks to be read."""
     import os
 
     from sdjax.data.sources import File
     from sdjax.prepare.blocks import BLOCK_BYTES
 
-    sizes = (s.path.stat().st_size for s in opened if isinstance(s, File))
+    sizes = (part.size for part in parts if isinstance(part, File))
     return min(len(os.sched_getaffinity(0)), 1 + sum(sizes) // BLOCK_BYTES)

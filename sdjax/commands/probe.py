@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from sdjax.commands.overlap import add_drop_overlap, without_overlap
 from sdjax.errors import InputError
 
 # Parts of the report that take the model as well as its features.
@@ -22,6 +23,7 @@ def add_arguments(parser) -> None:
             metavar="FILE.npz",
         )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    add_drop_overlap(parser)
     parser.add_argument("--workers", type=int, default=-1, help="-1: one per core")
     parser.add_argument(
         "--draws",
@@ -53,6 +55,7 @@ def run(arguments) -> None:
         raise InputError("--workers 0: give a number, or -1 for one per core")
     paths = {"train": arguments.train, "valid": arguments.valid, "test": arguments.test}
     splits = {name: feature_file.load(path) for name, path in paths.items()}
+    splits = without_overlap(splits, arguments.drop_overlap)
     targets, data = l1_probe.prepare_splits(*splits.values())
     make_folder(arguments.out)  # before minutes of work
     result = l1_probe.run_probe(*splits.values(), n_jobs=arguments.workers)

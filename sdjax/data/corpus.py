@@ -21,7 +21,8 @@ from sdjax.data.sources import Example
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
+_READABLE = (1, 2)  # 1 names no classes
 SPLITS = ("train", "valid", "test")
 MANIFEST = "manifest.json"
 
@@ -47,6 +48,12 @@ class Corpus:
     fingerprint: str
     shards: dict[str, tuple[Shard, ...]]
     _verified: set[Path] = field(default_factory=set, repr=False, compare=False)
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the classes, by label; None where labels are plain numbers."""
+        names = self.manifest.get("classes")
+        return None if names is None else tuple(names)
 
     @classmethod
     def open(cls, folder: str | Path) -> "Corpus":
@@ -181,9 +188,9 @@ def read_manifest(folder: Path) -> dict:
         raise InputError(f"{path}: damaged ({error}); prepare it again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != "sdjax corpus":
         raise InputError(f"{path}: not the manifest of a corpus; {fix}")
-    if manifest.get("format_version") != FORMAT_VERSION:
+    if manifest.get("format_version") not in _READABLE:
         raise InputError(
             f"{path}: format version {manifest.get('format_version')}, this sdjax "
-            f"reads {FORMAT_VERSION}; prepare the corpus again"
+            f"reads {' and '.join(map(str, _READABLE))}; prepare the corpus again"
         )
     return manifest

@@ -1,36 +1,39 @@
-"""Where reviews come from: files and TFDS, one example (text and label) at a time.
+"""The one way in: where texts come from, opened, one example at a time.
 
 How each format is read stands in `sdjax.data.formats`; what is skipped is counted in a
 `ReadReport`.
 """
 
-import glob
 import hashlib
 import itertools
-import math
-import os
+import json
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
-from sdjax.data.formats import FORMATS, Record, file_records, tfds_records
+from tqdm import tqdm
+
+from sdjax.data import formats, labels
+from sdjax.data.formats import columnar, datasets, stars
+from sdjax.data.formats.compression import Stored
+from sdjax.data.formats.layout import TABLES, Layout, Record
+from sdjax.data.formats.options import Options
+from sdjax.data.formats.recognise import recognise
+from sdjax.data.keys import (
+    TEXT_KEYS,
+    Keys,
+    count_unlabelled,
+    find_keys,
+    is_id,
+    keys_of,
+    value_at,
+)
+from sdjax.data.listing import expand
 from sdjax.data.read_report import ReadReport
-from sdjax.data.streams import COMPRESSIONS
 from sdjax.errors import InputError
 
-TEXT_KEYS = (
-    "reviewText",  # Amazon 2014 and 2018
-    "text",  # Amazon 2023, IMDB and Yelp in TFDS
-    "review",
-    "sentence",
-    "review_body",
-    "review_text",
-    "content",
-    "body",
-)
-
-_MAX_LABEL = 3.4028234e38  # labels are stored as float32
 _PEEK = 100  # records looked at to learn which keys a source has
+_MANY = 1000  # files; of more, progress is shown
 
 
 class Example(NamedTuple):
@@ -45,180 +48,200 @@ class Example(NamedTuple):
     id: str | None = None
 
 
-# Like an example, with the place that messages name: (row, place, text, label).
-Placed = tuple[int, int | str, str, float | None]
-
-
-class Keys(NamedTuple):
-    """Which values of the records of a source are the text and the label.
-
-    place: the source as messages name it.
-    """
-
-    place: str
-    text: str
-    label: str | None
-
-    def pick(self, records: Iterable[Record], report: ReadReport) -> Iterator[Placed]:
-        """Pick the text and the label from every record; count those without."""
-        text_key, label_key = self.text, self.label
-        for row, place, values in records:
-            text = values.get(text_key)
-            if type(text) is not str:
-                missing = f"row without '{text_key}'"
-                reason = missing if text is None else "text that is not a string"
-                report.skip(reason, f"{self.place}:{place}")
-            elif not text or text.isspace():
-                report.skip("empty text", f"{self.place}:{place}")
-            elif label_key is None:
-                yield row, place, text, None
-            elif (label := as_label(values.get(label_key))) is None:
-                report.skip("label missing or not a number", f"{self.place}:{place}")
-            else:
-                yield row, place, text, label
-
-
 class File(NamedTuple):
-    """A file of reviews whose keys are known."""
+    """A file, or a folder that is one data set, of which the keys are known."""
 
-    path: Path
-    suffix: str
+    layout: Layout
     keys: Keys
 
     def records(self, report: ReadReport, more: Sequence[str] = ()) -> Iterator[Record]:
         """Read all of it, record by record: its keys, and `more` of them."""
-        columns = [key for key in (*self.keys[1:], *more) if key is not None]
-        return file_records(self.path, self.suffix, report, columns)
+        wanted = [*self.keys.text, self.keys.label, *more]
+        columns = [key for key in wanted if key is not None]
+        columns += [key.partition(".")[0] for key in columns]
+        return formats.file_records(self.layout, report, columns)
+
+    def class_names(self, key: str) -> tuple[str, ...]:
+        """Return the names that the numbers of a key stand for, or ()."""
+        return formats.class_names(self.layout, key)
+
+    @property
+    def size(self) -> int:
+        """Bytes on the disk."""
+        return sum(path.stat().st_size for path in _files_of(self.layout))
 
 
 class Dataset(NamedTuple):
-    """A dataset of TFDS whose keys are known."""
+    """A dataset of TFDS or Hugging Face of which the keys are known."""
 
     source: str
     keys: Keys
 
     def records(self, report: ReadReport, more: Sequence[str] = ()) -> Iterator[Record]:
         """Read all of it, record by record; every record has all keys anyhow."""
-        return tfds_records(self.source, report)
+        return datasets.dataset_records(self.source, report)
+
+    def class_names(self, key: str) -> tuple[str, ...]:
+        """Return the names that the numbers of a key stand for, or ()."""
+        return datasets.dataset_class_names(self.source, key)
 
 
-def open_source(
-    source: str,
-    *,
-    text_key: str | None = None,
-    label_key: str | None = None,
-    more: Sequence[tuple[str, str]] = (),
-) -> File | Dataset:
-    """Find out how a source is to be read.
+class Input(NamedTuple):
+    """Sources that have been opened together, to be read one after the other.
 
-    Args:
-        source: a path that ends in .jsonl, .json (one object a line), .csv (with a
-            header), .txt (one review a line) or .parquet, all but the last also with
-            .gz or .zst; or `tfds:NAME` or `tfds:NAME:SPLIT` (split "train" by default).
-        text_key: key or column of the text; by default the first of `TEXT_KEYS` that
-            the source has.
-        label_key: key or column of a numeric label. Without it labels are None.
-        more: (what for, key) of others that must exist.
-
-    Raises:
-        InputError: it cannot be read, or has no such key.
+    parts: each with its keys.
+    text_key: as it was asked for.
+    labels: how each label that was asked for is read, by part.
+    label_keys: those labels.
+    id_key: of an id that is kept; None without one.
+    several: a list of labels was asked for.
+    notes: what the user should see: what was recognised, the order of the classes.
+    options: as they were given.
     """
-    source, peeked = str(source), ReadReport()
-    if _is_dataset(source):
-        records = tfds_records(source, peeked)
-        keys = _keys(source, "key", records, text_key, label_key, more)
-        name, _, split = source.removeprefix("tfds:").partition(":")
-        return Dataset(source, keys._replace(place=f"{name}/{split or 'train'}"))
-    path, suffix = _check_path(source)
-    records = file_records(path, suffix, peeked)
-    kind = "column" if suffix in (".csv", ".parquet") else "key"
-    return File(path, suffix, _keys(source, kind, records, text_key, label_key, more))
+
+    parts: tuple[File | Dataset, ...]
+    text_key: str | None
+    labels: tuple[tuple[labels.Labels, ...], ...]
+    label_keys: tuple[str, ...]
+    id_key: str | None
+    several: bool
+    notes: tuple[str, ...]
+    options: Options
+
+    @property
+    def classes(self) -> tuple[str, ...] | None:
+        """Names of the classes of the only label; None where labels are numbers."""
+        if len(self.label_keys) != 1:
+            return None
+        return self.labels[0][0].classes or None
+
+    def examples(self, report: ReadReport) -> Iterator[Example]:
+        """Read all of it, one example at a time, in constant memory.
+
+        Args:
+            report: counts what is read and skipped while the examples are consumed.
+                The caller decides with `ReadReport.check` whether that was too much.
+
+        Raises:
+            InputError: a file is damaged.
+        """
+        if all(isinstance(part, File) for part in self.parts):
+            report.total, report.unit = sum(p.size for p in self.parts), "B"
+        first, reached = 0, 0
+        for part, read in zip(self.parts, self.labels, strict=True):
+            before, row = report.read, -1
+            for row, example in self._of_part(part, read, report):
+                yield example._replace(row=first + row)
+            first += max(report.read - before, row + 1)
+            if isinstance(part, File):
+                reached += part.size
+                report.position = reached
+
+    def _of_part(self, part, read, report) -> Iterator[tuple[int, Example]]:
+        more = [*self.label_keys, *([self.id_key] if self.id_key else [])]
+        keys = part.keys._replace(label=None)
+        for record in part.records(report, more):
+            values = record[2]
+            for row, place, text, _ in keys.pick([record], report):
+                found = tuple(
+                    how.read(value_at(values, key))
+                    for how, key in zip(read, self.label_keys, strict=True)
+                )
+                bad = next((x for x in found if type(x) is not float), None)
+                given = None if self.id_key is None else value_at(values, self.id_key)
+                if self.id_key is not None and not is_id(given):
+                    report.skip("id missing", f"{keys.place}:{place}")
+                elif bad is not None:
+                    count_unlabelled(bad, f"{keys.place}:{place}", report)
+                else:
+                    label = found if self.several else next(iter(found), None)
+                    named = None if self.id_key is None else str(given)
+                    yield row, Example(text, label, row, named)
+
+    def describe(self) -> dict:
+        """Describe it for a manifest, as a JSON object.
+
+        A file is known by its name, its size and a digest of its two ends, so that a
+        corpus prepared from an earlier version of the file is not taken for this one.
+        """
+        described = [_describe(part) for part in self.parts]
+        whole = described[0] if len(described) == 1 else {"files": described}
+        joined = list(self.label_keys) if self.several else None
+        whole["text_key"] = self.text_key
+        whole["label_key"] = joined or next(iter(self.label_keys), None)
+        whole |= {"id_key": self.id_key} if self.id_key else {}
+        if options := self.options.as_json():
+            whole["options"] = options
+        if self.classes:
+            whole["classes"] = list(self.classes)
+        return whole
 
 
-def read_examples(
-    source: str,
+def open_input(
+    sources: str | Iterable[str],
     *,
-    report: ReadReport,
     text_key: str | None = None,
     label_key: str | Sequence[str] | None = None,
     id_key: str | None = None,
-) -> Iterator[Example]:
-    """Read a source of reviews, one example at a time, in constant memory.
+    options: Options = Options(),  # noqa: B008 (immutable)
+) -> Input:
+    """Find out how sources are to be read.
 
     Args:
-        source, text_key: as `open_source` takes them.
-        report: counts what is read and skipped while the examples are consumed. The
-            caller decides with `ReadReport.check` whether too much was skipped.
-        label_key: key or column of a numeric label, or a list of them: then a row needs
-            all of them. Without it labels are None.
+        sources: paths of files or folders, patterns, `archive.zip::member`, `-` for
+            standard input; or `tfds:NAME[:SPLIT]` or `hf:NAME[:SPLIT]`.
+        text_key: key or column of the text, or several with commas between, which are
+            joined; by default the first of `TEXT_KEYS` that a source has.
+        label_key: key or column of the label; a list, or several with commas between,
+            asks for as many labels of each row. Without it labels are None.
         id_key: key or column of an id, kept as a string. Without it ids are None.
+        options: what the bytes of files do not tell.
+
+    Raises:
+        InputError: a source cannot be read, has no such key, or its labels have no
+            order that can be told.
+    """
+    options.check()
+    names = [sources] if isinstance(sources, str) else list(map(str, sources))
+    found, notes = expand(names)
+    asked = [label_key] if isinstance(label_key, str) else list(label_key or ())
+    several = not isinstance(label_key, str | None)
+    parts, heads, label_keys = [], [], ()
+    bar = tqdm(found, "opening", disable=len(found) < _MANY, unit="file")
+    for source in bar:
+        part, head, label_keys, said = _open(source, text_key, asked, id_key, options)
+        parts.append(part)
+        heads.append(head)
+        notes += said
+    several = several or len(label_keys) > 1
+    read, order = _find_labels(parts, heads, label_keys, options)
+    if not several and label_keys:
+        parts = [
+            part._replace(keys=part.keys._replace(label=label_keys[0], labels=how[0]))
+            for part, how in zip(parts, read, strict=True)
+        ]
+    return Input(
+        tuple(parts),
+        text_key,
+        tuple(read),
+        label_keys,
+        id_key,
+        several,
+        (*notes, *order),
+        options,
+    )
+
+
+def read_examples(
+    source: str | Iterable[str], *, report: ReadReport, **keys
+) -> Iterator[Example]:
+    """Open sources and read them: `open_input` (where `keys` go) and `Input.examples`.
 
     Raises:
         InputError: at once for a source that cannot be read and for an unknown key,
             while reading for a damaged archive.
     """
-    several = label_key is not None and not isinstance(label_key, str)
-    label_keys = list(label_key) if several else [label_key] if label_key else []
-    more = [("label", key) for key in label_keys]
-    more += [] if id_key is None else [("id", id_key)]
-    opened = open_source(source, text_key=text_key, more=more)
-    if isinstance(opened, File):
-        report.total, report.unit = opened.path.stat().st_size, "B"
-    records = opened.records(report, [key for _, key in more])
-    picked = _pick_all(opened.keys, records, report, label_keys, id_key)
-    return (
-        Example(text, labels if several else next(iter(labels), None), row, given)
-        for text, labels, row, given in picked
-    )
-
-
-def _pick_all(
-    keys: Keys,
-    records: Iterator[Record],
-    report: ReadReport,
-    label_keys: Sequence[str],
-    id_key: str | None,
-) -> Iterator[tuple[str, tuple[float, ...], int, str | None]]:
-    """Pick text, labels, row and id from every record; count those without."""
-    for record in records:
-        values = record[2]
-        for row, place, text, _ in keys.pick([record], report):
-            labels = tuple(as_label(values.get(key)) for key in label_keys)
-            if id_key is not None and not _is_id(values.get(id_key)):
-                report.skip("id missing", f"{keys.place}:{place}")
-            elif None in labels:
-                report.skip("label missing or not a number", f"{keys.place}:{place}")
-            else:
-                yield text, labels, row, None if id_key is None else str(values[id_key])
-
-
-def expand(patterns: Iterable[str]) -> list[str]:
-    """Replace each pattern with `*`, `?` or `**` by the files that it matches, sorted.
-
-    Raises:
-        InputError: a pattern matches nothing, a file is named twice.
-    """
-    found = []
-    for pattern in map(str, patterns):
-        if _is_dataset(pattern) or os.path.exists(pattern):
-            found.append(pattern)
-        elif glob.has_magic(pattern):
-            matches = sorted(glob.glob(pattern, recursive=True))
-            if not matches:
-                raise InputError(f"{pattern}: no file matches; check the pattern")
-            found += matches
-        else:
-            found.append(pattern)
-    twice = next((name for name in found if found.count(name) > 1), None)
-    if twice is not None:
-        raise InputError(f"{twice}: given twice; give each file once")
-    if len(found) > 1 and (name := next(filter(_is_dataset, found), None)):
-        raise InputError(f"{name}: a dataset is prepared by itself; give it alone")
-    return found
-
-
-def _is_dataset(source: str) -> bool:
-    return source.startswith("tfds:")
+    return open_input(source, **keys).examples(report)
 
 
 def counted(
@@ -232,106 +255,111 @@ def counted(
         yield example
 
 
-def describe(
-    sources: str | Iterable[str],
-    *,
-    text_key: str | None = None,
-    label_key: str | None = None,
-) -> dict:
-    """Describe a source, or several, for a corpus manifest, as a JSON object.
+def _open(
+    source: str | Stored,
+    text_key: str | None,
+    asked: Sequence[str],
+    id_key: str | None,
+    options: Options,
+) -> tuple[File | Dataset, list[dict], tuple[str, ...], list[str]]:
+    """Open one source: the part, its first records, the keys of its labels, notes."""
+    peeked, notes, columns = ReadReport(), [], []
+    if isinstance(source, str):
+        name, split = datasets.name_and_split(source)
+        place, kind = f"{name}/{split}", "key"
+        records = datasets.dataset_records(source, peeked)
+        shown = source
+    else:
+        wanted = (*TEXT_KEYS, *(text_key or "").split(","), text_key or "")
+        layout, columns, notes = recognise(source, options, wanted)
+        source, place = layout.stored, str(layout.stored)
+        kind, shown = "column" if layout.format in TABLES else "key", place
+        records = formats.file_records(layout, peeked)
+    head = [values for _, _, values in itertools.islice(records, _PEEK)]
+    exist = list(dict.fromkeys(k for v in head for k in keys_of(v))) or columns
+    text, label_keys = (TEXT_KEYS[0],), tuple(asked)
+    if exist:
+        text = find_keys(shown, kind, exist, "text", text_key)
+        found = [find_keys(shown, kind, exist, "label", key) for key in asked]
+        label_keys = tuple(itertools.chain.from_iterable(found))
+        if id_key is not None:
+            find_keys(shown, kind, exist, "id", id_key)
+    elif text_key is not None:
+        text = (text_key,)
+    keys = Keys(place, text, unescape=options.unescape)
+    if isinstance(source, str):
+        return Dataset(source, keys), head, label_keys, notes
+    return File(layout, keys), head, label_keys, notes
 
-    A file is known by its name, its size and a digest of its two ends, so that a
-    corpus prepared from an earlier version of the file is not taken for this one.
-    """
-    keys = {"text_key": text_key, "label_key": label_key}
-    names = [sources] if isinstance(sources, str) else list(sources)
-    described = [_describe(name) for name in names]
-    return (described[0] if len(names) == 1 else {"files": described}) | keys
+
+def _find_labels(
+    parts: Sequence[File | Dataset],
+    heads: Sequence[list[dict]],
+    label_keys: Sequence[str],
+    options: Options,
+) -> tuple[list[tuple[labels.Labels, ...]], list[str]]:
+    """Find out how labels are read: by part and key; and what to say of it."""
+    if not label_keys:
+        for name in ("classes", "label_map"):
+            if getattr(options, name):
+                flag = name.replace("_", "-")
+                raise InputError(
+                    f"--{flag} is given without --label-key; give that, too"
+                )
+        return [() for _ in parts], []
+    by_key, notes = [], []
+    for key in label_keys:
+        stored = [part.class_names(key) for part in parts]
+        classes, why = options.classes, "--classes"
+        if not classes and options.label_map:
+            classes = tuple(sorted({name for _, name in options.label_map}))
+            why = "alphabetical; --classes gives another order"
+        if not classes and any(stored):
+            named = [
+                (p.keys.place, names) for p, names in zip(parts, stored, strict=True)
+            ]
+            classes, why = labels.same_names(named), "as the source names them"
+        values = [value_at(v, key) for head in heads for v in head]
+        if not classes and labels.are_words(values):
+            every = (
+                value_at(values, key)
+                for part in parts
+                for _, _, values in part.records(ReadReport(), [key])
+            )
+            words = labels.distinct_words(every, f"{parts[0].keys.place}: '{key}'")
+            classes = tuple(sorted(words))
+            why = "alphabetical; --classes gives another order"
+        by_key.append([labels.Labels(classes, s, options.label_map) for s in stored])
+        if classes:
+            shown = ", ".join(f"{i} {name}" for i, name in enumerate(classes))
+            notes.append(f"classes of '{key}': {shown} ({why})")
+    return list(zip(*by_key, strict=True)), notes
 
 
-def _describe(source: str) -> dict:
-    if _is_dataset(source):
-        return {"name": source}
-    path, _ = _check_path(source)
-    size = path.stat().st_size
-    with path.open("rb") as file:
+def _files_of(layout: Layout) -> list[Path]:
+    stored = layout.stored
+    if layout.format == "saved":
+        return columnar.saved_files(stored.path)
+    if layout.format == "stars" and not stored.member:
+        return stars.star_files(stored.path)
+    return [stored.path]
+
+
+def _describe(part: File | Dataset) -> dict:
+    if isinstance(part, Dataset):
+        return {"name": part.source}
+    stored, files = part.layout.stored, _files_of(part.layout)
+    name = f"{stored.path.name}::{stored.member}" if stored.member else stored.path.name
+    if stored.shown:
+        name = stored.shown
+    if stored.path.is_dir():
+        listed = [[str(f.relative_to(stored.path)), f.stat().st_size] for f in files]
+        digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
+        return {"name": name, "files": len(files), "names_sha256": digest}
+    size = stored.path.stat().st_size
+    with stored.path.open("rb") as file:
         ends = file.read(2**16)
         file.seek(max(0, size - 2**16))
         ends += file.read(2**16)
     digest = hashlib.sha256(ends).hexdigest()
-    return {"name": path.name, "bytes": size, "ends_sha256": digest}
-
-
-def _check_path(source: str) -> tuple[Path, str]:
-    path = Path(source)
-    if not path.exists():
-        raise InputError(f"{path}: no such file; give a path or tfds:NAME")
-    if not path.is_file():
-        raise InputError(f"{path}: not a file; give files, or a pattern as 'dir/*.gz'")
-    plain = path.with_suffix("") if path.suffix in COMPRESSIONS else path
-    suffix = plain.suffix
-    if suffix not in FORMATS or (suffix == ".parquet" and plain != path):
-        raise InputError(
-            f"{path}: unknown format '{''.join(path.suffixes[-2:])}'; use one of"
-            f" {', '.join(FORMATS)}, all but the last also with .gz or .zst"
-        )
-    if path.stat().st_size == 0:
-        raise InputError(f"{path}: the file is empty")
-    if not os.access(path, os.R_OK):
-        raise InputError(f"{path}: not readable; check its permissions")
-    return path, suffix
-
-
-def _keys(
-    source: str,
-    kind: str,
-    records: Iterator[Record],
-    text_key: str | None,
-    label_key: str | None,
-    more: Sequence[tuple[str, str]],
-) -> Keys:
-    """Look at the first records to find the keys."""
-    head = list(itertools.islice(records, _PEEK))
-    exist = list(dict.fromkeys(key for _, _, values in head for key in values))
-    if head:
-        text_key = _find_key(source, kind, exist, "text", text_key)
-        if label_key is not None:
-            _find_key(source, kind, exist, "label", label_key)
-        for role, key in more:
-            _find_key(source, kind, exist, role, key)
-    return Keys(source, text_key or TEXT_KEYS[0], label_key)
-
-
-def _find_key(
-    source: str, kind: str, keys: list[str], role: str, wanted: str | None
-) -> str:
-    exist = ", ".join(str(key)[:40] for key in keys[:50]) or "none"
-    if wanted is None:
-        found = next((key for key in TEXT_KEYS if key in keys), None)
-        if found is None:
-            raise InputError(
-                f"{source}: no {kind} that is known to hold text; {kind}s that exist: "
-                f"{exist}; name one with --{role}-key"
-            )
-        return found
-    if wanted not in keys:
-        raise InputError(
-            f"{source}: no {role} {kind} '{wanted}'; {kind}s that exist: {exist}"
-        )
-    return wanted
-
-
-def _is_id(value: Any) -> bool:
-    """Whether a value names a row: a number, or a string that is not blank."""
-    if isinstance(value, str):
-        return bool(value.strip())
-    return isinstance(value, int | float) and not math.isnan(value)
-
-
-def as_label(value: Any) -> float | None:
-    """Return a label as a finite number that float32 holds, None if it is none."""
-    try:
-        label = float(value)
-    except (TypeError, ValueError, OverflowError):
-        return None
-    return label if -_MAX_LABEL <= label <= _MAX_LABEL else None  # None for NaN
+    return {"name": name, "bytes": size, "ends_sha256": digest}

@@ -64,7 +64,7 @@ def _readable(
         try:
             data = normalisation.encode(example.text)
         except UnreadableText as error:
-            report.skip(error.reason, f"row {example.row}")
+            report.skip(error.reason, f"row {example.row}", detail=str(error))
             continue
         yield example, data
 

@@ -26,7 +26,8 @@ class FeatureSet:
         texts: N strings, as given.
         metadata: JSON-able; checkpoint, step, params_sha256, units, state ("cell" or
             "hidden"), pooling (a name, or a list of names), precision, normalisation,
-            input, label_keys and skipped; of a stack of layers also num_layers and
+            input, label_keys, classes (what labels 0, 1, ... are called where they are
+            words) and skipped; of a stack of layers also num_layers and
             layers ("last" or "all").
         given_ids: N strings, the column that `--id-key` named; None without one.
     """

@@ -17,7 +17,8 @@ from sdjax.errors import InputError
 from sdjax.features import parquet
 from sdjax.files import move_files, replacing, write_whole
 
-FORMAT = "sdjax-features-1"
+FORMAT = "sdjax-features-2"
+_READABLE = ("sdjax-features-1", FORMAT)  # the first names no classes
 SUFFIXES = (".npz", ".npy", ".parquet")
 NEEDED = ("features", "ids", "text_bytes", "text_offsets")
 OPTIONAL = ("labels", "given_bytes", "given_offsets")
@@ -107,7 +108,7 @@ def _checked_metadata(path: Path, data: bytes) -> dict:
         raise InputError(
             f"{path}: metadata is not a JSON object; write it with featurize.py"
         ) from error
-    if found != FORMAT:
+    if found not in _READABLE:
         raise InputError(
             f"{path}: format {found!r}, this version reads {FORMAT!r}; "
             "write it again with featurize.py"

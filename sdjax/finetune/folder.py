@@ -1,6 +1,6 @@
 """Around fine-tuning: labelled files in, a checkpoint with its classifier out."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -11,7 +11,7 @@ from sklearn import metrics
 from sdjax.checkpoints.load import Loaded, checkpoint_steps, model_config
 from sdjax.checkpoints.manager import Checkpoints
 from sdjax.data.read_report import ReadReport
-from sdjax.data.sources import read_examples
+from sdjax.data.sources import Input
 from sdjax.errors import InputError, naming
 from sdjax.features.featurizer import TextFeaturizer
 from sdjax.features.file import FeatureSet
@@ -27,29 +27,28 @@ from sdjax.training.step import create_train_state
 
 
 def read_splits(
-    paths: Mapping[str, str], text_key: str | None, label_key: str | Sequence[str]
-) -> tuple[Targets, dict[str, Labelled], dict[str, ReadReport]]:
-    """Read labelled files and learn the task from the labels of the first.
+    inputs: Mapping[str, Input], normalisation: dict
+) -> tuple[dict[str, FeatureSet], dict[str, ReadReport]]:
+    """Read labelled texts; they have no features yet.
 
     Args:
-        paths: by split, as `read_examples` takes them.
-        text_key: of the text; by default a usual one.
-        label_key: of the label, or several.
+        inputs: by split.
+        normalisation: of the model, as JSON.
 
     Returns:
-        The task; texts and labels by split; what was read and what skipped, by split.
+        Texts and labels by split, the row numbers in the place of features; what was
+        read and what skipped, by split.
 
     Raises:
-        InputError: as `read_examples` and `read_targets`.
+        InputError: a split has no labelled text; as `Input.examples`.
     """
-    reports = {name: ReadReport() for name in paths}
+    reports = {name: ReadReport() for name in inputs}
     sets = {}
-    for name, path in paths.items():
+    for name, opened in inputs.items():
         report = reports[name]
-        keys = {"text_key": text_key, "label_key": label_key}
-        examples = list(read_examples(path, report=report, **keys))
+        examples = list(opened.examples(report))
         if not examples:
-            raise InputError(f"{path}: no labelled text; {report.summary()}")
+            raise InputError(f"{name}: no labelled text; {report.summary()}")
         rows = np.array([e.row for e in examples], np.int64)
         sets[name] = FeatureSet(
             # The labels are checked before minutes of reading: no features yet.
@@ -57,14 +56,29 @@ def read_splits(
             labels=np.array([e.label for e in examples], np.float32),
             ids=rows,
             texts=[e.text for e in examples],
-            metadata={"label_keys": label_key},
+            metadata={
+                "label_keys": list(opened.label_keys),
+                "classes": opened.classes,
+                "normalisation": normalisation,
+            },
         )
+    return sets, reports
+
+
+def as_labelled(
+    sets: Mapping[str, FeatureSet],
+) -> tuple[Targets, dict[str, Labelled]]:
+    """Learn the task from the labels of the first split, and number all of them by it.
+
+    Raises:
+        InputError: as `read_targets`.
+    """
     targets = read_targets(sets)
     splits = {
-        name: Labelled(given.texts, targets.positions(given.labels))
+        name: Labelled(given.texts, targets.positions_of(given))
         for name, given in sets.items()
     }
-    return targets, splits, reports
+    return targets, splits
 
 
 def line(record: Mapping, targets: Targets) -> str:

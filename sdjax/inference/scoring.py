@@ -127,10 +127,12 @@ def checkpoint_of(classifier: Classifier) -> Path:
     return Path(path)
 
 
-def as_row(score: Score, row: int) -> dict:
-    """Return a score as a row of a results file."""
+def as_row(score: Score, row: int, label: str | None = None) -> dict:
+    """Return a score as a row of a results file, with the label where it is known."""
     unit = {} if score.unit is None else {"unit": score.unit}
-    texts = {"row": row, "text": score.text, "called": "|".join(score.called)}
+    texts = {"row": row, "text": score.text}
+    texts |= {} if label is None else {"label": label}
+    texts["called"] = "|".join(score.called)
     return texts | {f"p_{name}": p for name, p in score.probabilities.items()} | unit
 
 

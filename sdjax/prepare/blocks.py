@@ -3,20 +3,22 @@
 import os
 from collections.abc import Iterable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import NamedTuple
 
 import orjson
 
-from sdjax.data import streams
-from sdjax.data.formats import JSON_FORMATS, LINE_FORMATS, Record, line_records
+from sdjax.data.formats import line_records
+from sdjax.data.formats import lines as line_files
+from sdjax.data.formats.layout import Layout, Record
+from sdjax.data.formats.lines import line_blocks, lines_of, split
+from sdjax.data.keys import Keys, value_at
 from sdjax.data.read_report import ReadReport
-from sdjax.data.sources import Dataset, Example, File, Keys, as_label
-from sdjax.data.streams import begin_of_text, line_blocks, lines_of, split
+from sdjax.data.sources import Dataset, Example, File
 
 BLOCK_BYTES = 16 * 2**20  # of lines, or characters of records, handed on together
 # An example with the place that messages name: (place, text, label).
 Placed = tuple[int | str, str, float | None]
+_FILES = 4096  # small ones, handed on together
 _EXAMPLES = 4096  # that come from no file, handed on together
 
 
@@ -24,8 +26,8 @@ class Block(NamedTuple):
     """A part of a source.
 
     keys: of the source that it is a part of.
-    suffix: the format if `content` is lines as `line_blocks` yields them, "" if it is
-        records.
+    layout: of its file if `content` is lines as `line_blocks` yields them, None if it
+        is records.
     content: what has been read and not yet looked at; `by_reference` puts in the place
         of lines where in the file they begin and end.
     report: what reading has counted; `examples` counts on.
@@ -33,7 +35,7 @@ class Block(NamedTuple):
     """
 
     keys: Keys
-    suffix: str
+    layout: Layout | None
     content: list[tuple[int, bytes]] | list[tuple[int, range]] | list[Record]
     report: ReadReport
     start: int | None = None
@@ -50,34 +52,42 @@ class Block(NamedTuple):
 
     def examples(self) -> Iterator[Placed]:
         """Pick the examples; what cannot be used is counted in `report`."""
-        if not self.suffix:
+        if self.layout is None:
             yield from self._pick(self.content)
-        for chunk in self._chunks() if self.suffix else ():
-            if self.suffix in JSON_FORMATS and len(chunk[1]) <= streams.MAX_LINE_BYTES:
+            return
+        is_json = self.layout.format == "jsonl" and self.keys.are_plain
+        for chunk in self._chunks():
+            if is_json and len(chunk[1]) <= line_files.MAX_LINE_BYTES:
                 yield from self._of_json(chunk)
             else:
                 yield from self._of_lines(lines_of([chunk]))
+
+    @property
+    def parts(self) -> "list[Block]":
+        """The blocks that this one is made of: itself."""
+        return [self]
 
     def _chunks(self) -> Iterator[tuple[int, bytes]]:
         """Yield the lines, from the file if only their place is known."""
         if isinstance(self.content[0][1], bytes):
             yield from self.content
             return
-        with Path(self.keys.place).open("rb", buffering=0) as file:
+        with self.layout.stored.path.open("rb", buffering=0) as file:
             for first, place in self.content:
                 yield first, os.pread(file.fileno(), len(place), place.start)
 
     def _of_json(self, chunk: tuple[int, bytes]) -> Iterator[Placed]:
         """Pick at once what is as it should be: this is where the time goes."""
-        loads, (_, text_key, label_key), text, label = orjson.loads, self.keys, "", None
-        (first, lines), usual = chunk, 0
+        loads, text, label = orjson.loads, "", None
+        (text_key,), label_key = self.keys.text, self.keys.label
+        (first, lines), usual, read = chunk, 0, self.keys.labels.read
         for number, line in enumerate(split(lines), first):
             try:
                 values = loads(line)
                 text = values[text_key]
                 if label_key is not None:
-                    label = as_label(values[label_key])
-                    text = None if label is None else text
+                    label = read(values[label_key])
+                    text = text if type(label) is float else None
             except (ValueError, TypeError, KeyError):
                 text = None
             if type(text) is str:
@@ -88,8 +98,7 @@ class Block(NamedTuple):
         self.report.read += usual
 
     def _of_lines(self, lines: Iterable[tuple[int, bytes]]) -> Iterator[Placed]:
-        path = Path(self.keys.place)
-        return self._pick(line_records(path, self.suffix, lines, self.report))
+        return self._pick(line_records(self.layout, lines, self.report))
 
     def _pick(self, records: Iterable[Record]) -> Iterator[Placed]:
         return (placed[1:] for placed in self.keys.pick(records, self.report))
@@ -102,10 +111,23 @@ class ExampleBlock(Block):
         return ((row, text, label) for text, label, row, *_ in self.content)
 
 
-def blocks(sources: Iterable[File | Dataset], report: ReadReport) -> Iterator[Block]:
+class Gathered(NamedTuple):
+    """Blocks of small files that are handed on together."""
+
+    parts: list[Block]
+
+    def by_reference(self) -> "Gathered":
+        """Give blocks that cost little to hand over."""
+        return Gathered([part.by_reference() for part in self.parts])
+
+
+def blocks(
+    sources: Iterable[File | Dataset], report: ReadReport
+) -> Iterator[Block | Gathered]:
     """Read several sources one after the other, in blocks.
 
-    Where the blocks are cut is a function of the sources.
+    Where the blocks are cut is a function of the sources. Small files share one, since
+    each costs the second pass some time.
 
     Args:
         sources: in the order in which they are read.
@@ -113,19 +135,34 @@ def blocks(sources: Iterable[File | Dataset], report: ReadReport) -> Iterator[Bl
     """
     sources = list(sources)
     if all(isinstance(source, File) for source in sources):
-        report.total, report.unit = sum(s.path.stat().st_size for s in sources), "B"
+        report.total, report.unit = sum(source.size for source in sources), "B"
+    small, size = [], 0
     for source in sources:
-        if isinstance(source, File) and source.suffix in LINE_FORMATS:
-            yield from line_format_blocks(source, report)
+        if isinstance(source, File) and source.layout.by_lines:
+            made = line_format_blocks(source, report)
         else:
-            yield from _of_records(source, report)
+            made = _of_records(source, report)
+        bytes_of = source.size if isinstance(source, File) else BLOCK_BYTES
+        if len(sources) == 1 or bytes_of >= BLOCK_BYTES:
+            if small:
+                yield Gathered(small)
+                small, size = [], 0
+            yield from made
+            continue
+        small += made
+        size += bytes_of
+        if size >= BLOCK_BYTES or len(small) >= _FILES:
+            yield Gathered(small)
+            small, size = [], 0
+    if small:
+        yield Gathered(small)
 
 
 def blocks_of(examples: Iterable[Example]) -> Iterator[Block]:
     """Make blocks of examples, which whoever yields them has counted."""
-    examples, keys = iter(examples), Keys("examples", "", None)
+    examples, keys = iter(examples), Keys("examples", ("text",))
     while batch := list(islice(examples, _EXAMPLES)):
-        yield ExampleBlock(keys, "", batch, ReadReport())
+        yield ExampleBlock(keys, None, batch, ReadReport())
 
 
 def line_format_blocks(
@@ -133,15 +170,15 @@ def line_format_blocks(
 ) -> Iterator[Block]:
     """Read a file of lines, or the lines that begin within a span of bytes of it."""
     content, size = [], 0
-    start = begin_of_text(file.path) if span is None else None
+    start = file.layout.form.start if span is None else None
 
     def block() -> Block:
-        return Block(file.keys, file.suffix, content, ReadReport(), start)
+        return Block(file.keys, file.layout, content, ReadReport(), start)
 
-    for first, lines in line_blocks(file.path, report, span):
+    for first, lines in line_blocks(file.layout.stored, file.layout.form, report, span):
         content.append((first, lines))
         size += len(lines)
-        if len(lines) > streams.MAX_LINE_BYTES:
+        if len(lines) > line_files.MAX_LINE_BYTES:
             start = None  # a line may have been cut short
         if size >= BLOCK_BYTES:
             yield block()
@@ -153,17 +190,18 @@ def line_format_blocks(
 def _of_records(source: File | Dataset, report: ReadReport) -> Iterator[Block]:
     """Gather records, and what reading counts meanwhile."""
     keys, batch, characters, counts = source.keys, [], 0, ReadReport()
+    wanted = [*keys.text, *([] if keys.label is None else [keys.label])]
     before = report.position
     for row, place, values in source.records(counts):
-        kept = {key: values[key] for key in keys[1:] if key in values}
+        kept = {key: value_at(values, key) for key in wanted}
         batch.append((row, place, kept))
-        text = kept.get(keys.text)
-        characters += len(text) + 1 if isinstance(text, str) else 1
+        texts = [kept[key] for key in keys.text]
+        characters += 1 + sum(len(text) for text in texts if isinstance(text, str))
         if characters >= BLOCK_BYTES:
             report.position = before + counts.position
-            yield Block(keys, "", batch, counts.take())
+            yield Block(keys, None, batch, counts.take())
             batch, characters = [], 0
     report.position = before + counts.position
     if isinstance(source, Dataset):
         report.total, report.unit = counts.total, counts.unit
-    yield Block(keys, "", batch, counts.take())
+    yield Block(keys, None, batch, counts.take())

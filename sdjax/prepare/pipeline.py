@@ -22,7 +22,7 @@ from sdjax.data.sources import Example
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError, differences
 from sdjax.files import write_whole
-from sdjax.prepare.blocks import BLOCK_BYTES, Block, blocks_of
+from sdjax.prepare.blocks import BLOCK_BYTES, Block, Gathered, blocks_of
 from sdjax.prepare.plan import DEDUP_RULES, SPLIT_RULES, Plan
 from sdjax.prepare.segments import (
     DIGEST,
@@ -53,7 +53,7 @@ def prepare(
 
 
 def prepare_blocks(
-    blocks: Iterable[Block],
+    blocks: Iterable[Block | Gathered],
     folder: str | Path,
     *,
     report: ReadReport,
@@ -105,7 +105,7 @@ def prepare_blocks(
 
 
 def _write_segments(
-    blocks: Iterable[Block],
+    blocks: Iterable[Block | Gathered],
     work: Path,
     plan: Plan,
     pool: Workers,
@@ -132,7 +132,7 @@ def _write_segments(
         layout=plan.layout,
     )
 
-    def tasks() -> Iterator[tuple[Path, Block]]:
+    def tasks() -> Iterator[tuple[Path, Block | Gathered]]:
         for block in blocks:
             segments.append(folder / f"{len(segments):06d}")
             # What another process can read for itself is not sent to it.
@@ -150,7 +150,10 @@ def _write_segments(
 
 
 def _write_segment(
-    task: tuple[Path, Block], normalisation: Normalisation, seed: int, layout: Layout
+    task: tuple[Path, Block | Gathered],
+    normalisation: Normalisation,
+    seed: int,
+    layout: Layout,
 ) -> tuple[int, ReadReport]:
     """Write the segment of a block if it is not there; runs in any process."""
     path, block = task
@@ -252,6 +255,7 @@ def as_manifest(
         "format": "sdjax corpus",
         "format_version": FORMAT_VERSION,
         "request": request,
+        "classes": request["source"].get("classes"),
         "split_rule": request["split"],
         "reviews": sum(s["reviews"] for split in splits.values() for s in split),
         "duplicates": duplicates,

@@ -22,7 +22,7 @@ from sdjax.data.read_report import ReadReport
 from sdjax.data.text import Normalisation
 from sdjax.errors import UnreadableText
 from sdjax.files import write_whole
-from sdjax.prepare.blocks import Block
+from sdjax.prepare.blocks import Block, Gathered
 
 # `high` and `low` are the two halves of the digest, `row` counts within the segment.
 _HALVES = [("high", "<u8"), ("low", "<u8")]
@@ -61,7 +61,7 @@ class Layout(NamedTuple):
 
 
 def encode_block(
-    block: Block, normalisation: Normalisation, seed: int, shards: int
+    block: Block | Gathered, normalisation: Normalisation, seed: int, shards: int
 ) -> tuple[np.ndarray, list[bytes], ReadReport]:
     """Turn a block into the bytes of its reviews.
 
@@ -72,19 +72,22 @@ def encode_block(
     Returns:
         (RECORD[N], the bytes of each review, what was read and skipped).
     """
-    encode, report = normalisation.encode_whole, block.report
+    encode, report = normalisation.encode_whole, ReadReport()
     labels, reviews = [], []
     with _no_search_for_cycles():
-        for place, text, label in block.examples():
-            try:
-                data, reason = encode(text), "empty text"
-            except UnreadableText as error:
-                data, reason = None, error.reason
-            if data is None:
-                report.skip(reason, f"{block.keys.place}:{place}")
-                continue
-            labels.append(label)
-            reviews.append(data)
+        for part in block.parts:
+            for place, text, label in part.examples():
+                try:
+                    data, reason, detail = encode(text), "empty text", ""
+                except UnreadableText as error:
+                    data, reason, detail = None, error.reason, str(error)
+                if data is None:
+                    where = f"{part.keys.place}:{place}"
+                    part.report.skip(reason, where, detail=detail)
+                    continue
+                labels.append(label)
+                reviews.append(data)
+            report.add(part.report)
         digests = b"".join(map(xxh3_128_digest, reviews, repeat(seed % 2**64)))
     index = np.zeros(len(reviews), RECORD)
     halves = np.frombuffer(digests, "<u8").reshape(-1, 2)

@@ -16,10 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from sdjax.data.corpus import SPLITS, Corpus
-from sdjax.data.formats import LINE_FORMATS
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import Dataset, File
-from sdjax.data.streams import COMPRESSIONS
 from sdjax.errors import InputError
 from sdjax.prepare.blocks import Block, blocks, line_format_blocks
 from sdjax.prepare.pipeline import already_prepared, as_manifest, in_splits
@@ -107,12 +105,15 @@ def _pieces(sources: Iterable[File | Dataset]) -> Iterator[Piece]:
     number = 0
     for source in sources:
         spans = [None]
-        if isinstance(source, File) and source.suffix in LINE_FORMATS:
-            if source.path.suffix not in COMPRESSIONS:
-                size = source.path.stat().st_size
+        if isinstance(source, File):
+            layout = source.layout
+            if layout.by_lines and layout.form.start is not None:
+                size = source.size
                 starts = range(0, size, _PIECE_BYTES)
                 spans = [(begin, min(begin + _PIECE_BYTES, size)) for begin in starts]
-            source = source._replace(path=source.path.absolute())
+            stored = layout.stored
+            stored = stored._replace(path=stored.path.absolute(), shown=str(stored))
+            source = source._replace(layout=layout._replace(stored=stored))
         for span in spans:
             yield Piece(number, source, span)
             number += 1
@@ -184,8 +185,9 @@ def _read_piece(piece: Piece, plan: Plan) -> Iterator[tuple[int, Parcel | PieceC
     """Yield (shard, parcel) of everything in a piece, then (-1, its counts)."""
     report, rows, lines = ReadReport(), 0, 0
     for block in piece.blocks(ReadReport()):
-        if block.suffix:
-            lines += sum(data.count(b"\n") for _, data in block.content)
+        for part in block.parts:
+            if part.layout is not None:
+                lines += sum(data.count(b"\n") for _, data in part.content)
         index, reviews, found = encode_block(
             block, plan.normalisation, plan.seed, plan.layout.shards
         )

@@ -19,7 +19,7 @@ from sdjax.probe.sweep import (
     sweep_strengths,
     tuned,
 )
-from sdjax.probe.targets import Targets, read_targets, squeezed
+from sdjax.probe.targets import Targets, read_targets
 from sdjax.probe.unit import TopUnit, class_differences, describe_unit
 
 _DROPPED = (1, 4, 16, 64)  # units left out by the ablation; each takes a whole fit
@@ -195,7 +195,12 @@ def run_probe(
     )
 
 
-_OF_A_FILE = ("input", "skipped", "format")  # of the features, not of the checkpoint
+_OF_A_FILE = (
+    "input",
+    "skipped",
+    "format",
+    "classes",
+)  # of the features, not of the checkpoint
 
 
 def accuracy_at(train: FeatureSet, test: FeatureSet, strength: float) -> float:
@@ -251,7 +256,7 @@ def rank_units(
 
 
 def _split(targets: Targets, given: FeatureSet) -> Split:
-    positions = targets.positions(squeezed(given))
+    positions = targets.positions_of(given)
     return Split(given.features, positions, targets.columns(positions))
 
 

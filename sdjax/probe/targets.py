@@ -1,6 +1,6 @@
 """What the labels ask for: two classes, several, or several labels at once."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -27,11 +27,13 @@ class Targets:
         task: binary, multiclass or multilabel.
         classes: their names; of two, the second is the positive one.
         values: float64, the number that stands for each class; None for `multilabel`.
+        named: what labels 0, 1, ... are called where they are words, else ().
     """
 
     task: str
     classes: tuple[str, ...]
     values: np.ndarray | None = None
+    named: tuple[str, ...] = ()
 
     @property
     def criterion(self) -> str:
@@ -44,6 +46,39 @@ class Targets:
         if self.task == "binary":
             return ((self.classes[0], self.classes[1]),)
         return tuple((f"not {name}", name) for name in self.classes)
+
+    def labels(self, split: FeatureSet) -> np.ndarray:
+        """Return the labels of a split, by the numbers that these targets go by.
+
+        Words that were numbered in another order, or are other words, are renumbered by
+        their names; a name that is not among these gets a number above them.
+
+        Returns:
+            float[N] or float[N, K].
+
+        Raises:
+            InputError: labels are words on one side and numbers on the other.
+        """
+        labels = squeezed(split)
+        names = _names(split)
+        if names == self.named or self.task == "multilabel":
+            return labels
+        if not names or not self.named:
+            words = names or self.named
+            raise InputError(
+                f"labels are words ({', '.join(words)}) in one split and numbers in "
+                f"another; give all of them --classes {','.join(words)} or --label-map"
+            )
+        every = [*self.named, *(name for name in names if name not in self.named)]
+        numbers = np.array([every.index(name) for name in names], labels.dtype)
+        known = labels >= 0
+        renumbered = labels.copy()
+        renumbered[known] = numbers[labels[known].astype(int)]
+        return renumbered
+
+    def positions_of(self, split: FeatureSet) -> np.ndarray:
+        """Return the labels of a split as positions, int64[N] or int64[N, K]."""
+        return self.positions(self.labels(split))
 
     def positions(self, labels: np.ndarray) -> np.ndarray:
         """Turn labels as given, float[N] or float[N, K], into positions."""
@@ -125,7 +160,7 @@ def read_targets(splits: Mapping[str, FeatureSet]) -> Targets:
     if labels.ndim == 2 and labels.shape[1] > 1:
         found = _multilabel(first)
     else:
-        found = _classes(first_name, labels.ravel())
+        found = _classes(first_name, labels.ravel(), _names(first))
     for name, split in splits.items():
         _check_classes(name, split, found, least=_LEAST if split is first else 1)
     return found
@@ -135,6 +170,11 @@ def squeezed(split: FeatureSet) -> np.ndarray:
     """The labels: float[N], where they are one column [N, 1] as well, or [N, K]."""
     labels = np.asarray(split.labels)
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
+
+
+def _names(split: FeatureSet) -> tuple[str, ...]:
+    """What labels 0, 1, ... of a split are called; () where they are numbers."""
+    return tuple(split.metadata.get("classes") or ())
 
 
 def _check_origin(splits: Mapping[str, FeatureSet]) -> None:
@@ -190,13 +230,17 @@ def _multilabel(first: FeatureSet) -> Targets:
     return Targets("multilabel", tuple(map(str, keys)))
 
 
-def _classes(name: str, labels: np.ndarray) -> Targets:
+def _classes(name: str, labels: np.ndarray, named: tuple[str, ...]) -> Targets:
     values = np.unique(labels).astype(np.float64)
     if len(values) < 2:
         raise InputError(
-            f"{name}: every label is {values[0]:g}; the probe needs texts of at least "
-            "two classes"
+            f"{name}: every label is {_listed(values, named)}; the probe needs texts"
+            " of at least two classes"
         )
+    if named and values[0] >= 0:
+        classes = tuple(named[int(value)] for value in values)
+        task = "binary" if len(values) == 2 else "multiclass"
+        return Targets(task, classes, values, named)
     if len(values) > MAX_CLASSES:
         raise InputError(
             f"{name}: {len(values):,} different labels; more than {MAX_CLASSES} are no "
@@ -216,8 +260,9 @@ def _classes(name: str, labels: np.ndarray) -> Targets:
 
 def _check_classes(name: str, split: FeatureSet, targets: Targets, least: int) -> None:
     """Every class of the first split has to be in each, and no other."""
-    labels = squeezed(split)
-    wanted = targets.values
+    labels = targets.labels(split)
+    wanted, named = targets.values, [*targets.named]
+    named += [word for word in _names(split) if word not in named]
     if targets.task == "multilabel":
         if labels.ndim != 2 or labels.shape[1] != len(targets.classes):
             raise InputError(
@@ -232,10 +277,10 @@ def _check_classes(name: str, split: FeatureSet, targets: Targets, least: int) -
         )
     other = np.setdiff1d(labels, wanted)
     if len(other):
-        kinds = "0 or 1" if targets.task == "multilabel" else _listed(wanted)
+        kinds = "0 or 1" if targets.task == "multilabel" else _listed(wanted, named)
         raise InputError(
             f"{name}: labels must be {kinds} as in the first split, found "
-            f"{_listed(other)}; map them in the input and featurize again"
+            f"{_listed(other, named)}; map them in the input and featurize again"
         )
     columns = targets.columns(targets.positions(labels))
     for sums, sides in zip(columns.sum(axis=0), targets.sides, strict=True):
@@ -252,7 +297,6 @@ def _shown(values: np.ndarray) -> tuple[str, ...]:
     return tuple(f"{value:.9g}" for value in values)
 
 
-def _listed(values: np.ndarray) -> str:
-    return ", ".join(f"{v:g}" for v in values[:8]) + (
-        ", ..." if len(values) > 8 else ""
-    )
+def _listed(values: np.ndarray, named: Sequence[str] = ()) -> str:
+    shown = (named[int(v)] if v in range(len(named)) else f"{v:g}" for v in values[:8])
+    return ", ".join(shown) + (", ..." if len(values) > 8 else "")

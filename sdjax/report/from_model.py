@@ -13,7 +13,7 @@ from sdjax.features.featurizer import TextFeaturizer, options_of
 from sdjax.features.file import FeatureSet
 from sdjax.features.trace import TracedText
 from sdjax.probe import l1_probe
-from sdjax.probe.targets import Targets, squeezed
+from sdjax.probe.targets import Targets
 
 
 def run_of(checkpoint: Path) -> Path:
@@ -71,7 +71,7 @@ def trace_examples(
     """
     names = {}
     if targets is not None:
-        positions = targets.positions(squeezed(feature_set))
+        positions = targets.positions_of(feature_set)
         names = {row: targets.names(positions[row]) for row in rows}
     kind, unit = divmod(unit, featurizer.units)
     named = columns.pooling_kinds(featurizer.pooling)[kind]

@@ -7,6 +7,7 @@ from markupsafe import Markup, escape
 
 from sdjax.features.file import FeatureSet
 from sdjax.features.trace import TracedText
+from sdjax.probe import overlap
 from sdjax.probe.bag_of_words import BagOfWords
 from sdjax.probe.l1_probe import ProbeResult
 from sdjax.probe.label_efficiency import Efficiency
@@ -103,7 +104,10 @@ def compose(
         subtitle=_subtitle(result, splits),
         cards=_cards(result, bits_per_character, words),
         summary=_summary(result, words),
-        cautions=_cautions(result),
+        cautions=[
+            *_cautions(result),
+            *overlap.warnings(splits, overlap.find_overlap(splits)),
+        ],
         unit=top.name,
         unit_words=_unit_words(result),
         sides=sides,

@@ -12,10 +12,10 @@ from sdjax.errors import InputError, naming
 from sdjax.features.file import FeatureSet
 from sdjax.features.trace import TracedText
 from sdjax.files import move_files
+from sdjax.probe import overlap
 from sdjax.probe.bag_of_words import BagOfWords
 from sdjax.probe.l1_probe import ProbeResult
 from sdjax.probe.label_efficiency import Efficiency
-from sdjax.probe.targets import squeezed
 from sdjax.report import figures, page
 from sdjax.report.coloured_figure import coloured_texts
 from sdjax.report.coloured_text import Scale
@@ -120,6 +120,7 @@ def write_report(
             "sources": {name: split.metadata for name, split in splits.items()},
             "figures": {name: f"{name}.png" for name in drawn},
             "classifier": CLASSIFIER,
+            "also_in_test": _also_in_test(splits),
             "absent": reasons,
         }
         # Lone surrogates, in a path or a text, have no place in UTF-8.
@@ -132,6 +133,12 @@ def write_report(
         in_order = (*(n for n in names if n not in (PAGE, DATA)), PAGE, DATA)
         move_files((staged / name, folder / name) for name in in_order)
     return folder / PAGE
+
+
+def _also_in_test(splits: Mapping[str, FeatureSet]) -> dict[str, int] | None:
+    """Count the texts of the other splits that test has, too; None: unknown."""
+    found = overlap.find_overlap(splits)
+    return found and {name: int(rows.sum()) for name, rows in found.items()}
 
 
 def make_folder(folder: Path) -> None:
@@ -173,7 +180,7 @@ def _draw(
     )
     figures.unit_histogram(
         test.features[:, top.index],
-        targets.columns(targets.positions(squeezed(test)))[:, column],
+        targets.columns(targets.positions_of(test))[:, column],
         top.threshold,
         top.name,
         paths["unit_histogram"],

@@ -5,9 +5,9 @@ import pickle
 
 import pytest
 
-from sdjax.data import streams
+from sdjax.data.formats import lines as line_files
 from sdjax.data.read_report import ReadReport
-from sdjax.data.sources import open_source
+from sdjax.data.sources import open_input
 from sdjax.prepare import blocks
 
 GOOD = b'{"text": "number %d", "stars": %d}\n'
@@ -15,8 +15,8 @@ GOOD = b'{"text": "number %d", "stars": %d}\n'
 
 def found(source, send):
     report, examples, sizes = ReadReport(), [], []
-    opened = open_source(str(source), label_key="stars")
-    for block in blocks.blocks([opened], report):
+    opened = open_input(str(source), label_key="stars").parts
+    for block in blocks.blocks(opened, report):
         handed_over = pickle.dumps(block.by_reference() if send else block)
         sizes.append(len(handed_over))
         block = pickle.loads(handed_over)
@@ -27,8 +27,8 @@ def found(source, send):
 
 @pytest.fixture
 def small(monkeypatch):
-    monkeypatch.setattr(streams, "CHUNK_BYTES", 1000)
-    monkeypatch.setattr(streams, "MAX_LINE_BYTES", 3000)
+    monkeypatch.setattr(line_files, "CHUNK_BYTES", 1000)
+    monkeypatch.setattr(line_files, "MAX_LINE_BYTES", 3000)
     monkeypatch.setattr(blocks, "BLOCK_BYTES", 5000)
 
 

@@ -132,3 +132,35 @@ def test_a_checkpoint_that_moved_is_known_by_its_parameters():
     other = given(labels, checkpoint="old", params_sha256="cd")
     with pytest.raises(InputError, match="params_sha256 'cd', train has 'ab'"):
         targets.read_targets({"train": train, "valid": other})
+
+
+def test_labels_that_are_words_are_called_by_them():
+    train = given([0, 1, 0, 1], classes=("bad", "good"))
+    found = targets.read_targets({"train": train})
+    assert (found.task, found.classes) == ("binary", ("bad", "good"))
+    three = given([0, 2, 2, 0, 3, 3], classes=("a", "b", "c", "d"))
+    found = targets.read_targets({"train": three})
+    assert (found.task, found.classes) == ("multiclass", ("a", "c", "d"))
+    assert found.positions_of(three).tolist() == [0, 1, 1, 0, 2, 2]
+
+
+def test_words_in_another_order_are_matched_by_name():
+    """As where test lacks a class, or was read with other --classes."""
+    train = given([0, 1, 0, 1], classes=("bad", "good"))
+    other = given([1, 0, 0, 1], classes=("good", "bad"))
+    found = targets.read_targets({"train": train, "test": other})
+    assert found.positions_of(other).tolist() == [0, 1, 1, 0]
+    strange = given([0, 1, 1, 1], classes=("bad", "fine"))
+    with pytest.raises(InputError, match="test: labels must be bad, good.*found fine"):
+        targets.read_targets({"train": train, "test": strange})
+    with pytest.raises(InputError, match="words .bad, good. in one .*--classes bad,g"):
+        targets.read_targets({"train": train, "test": given([0, 1, 0, 1])})
+
+
+def test_parts_without_labels_keep_their_error():
+    train = given([0, 1, 0, 1], classes=("bad", "good"))
+    unlabelled = given([-1] * 4, classes=("bad", "good"))
+    with pytest.raises(InputError, match="found -1"):
+        targets.read_targets({"train": train, "test": unlabelled})
+    with pytest.raises(InputError, match="every label is -1"):
+        targets.read_targets({"train": unlabelled})

@@ -26,8 +26,10 @@ KILLS = 20
 # Small blocks and runs of shards, so that there is much to be killed between.
 PREPARE = """
 import sys
-from sdjax import blocks, cli, shards, streams
-streams.CHUNK_BYTES = blocks.BLOCK_BYTES = 100_000
+from sdjax import cli
+from sdjax.data.formats import lines
+from sdjax.prepare import blocks, shards
+lines.CHUNK_BYTES = blocks.BLOCK_BYTES = 100_000
 shards._MOST_SHARDS = 4
 cli.main()
 """

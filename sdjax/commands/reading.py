@@ -1,0 +1,142 @@
+"""The flags that say how texts are read: the same in every command that reads them."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from sdjax.data.formats.options import FORMATS, QUOTINGS, Options
+from sdjax.data.sources import Input, open_input
+from sdjax.errors import InputError
+
+
+def add_reading(
+    parser: argparse.ArgumentParser,
+    *,
+    label_by_blanks: bool = False,
+    label_required: bool = False,
+) -> None:
+    """Add the flags.
+
+    Args:
+        parser: of a command.
+        label_by_blanks: let `--label-key` take several values with blanks between.
+        label_required: refuse a command line without `--label-key`.
+    """
+    add = parser.add_argument
+    add(
+        "--text-key",
+        metavar="KEY[,KEY...]",
+        help="column or key of the text; several are joined; a.text: text within a",
+    )
+    add(
+        "--label-key",
+        metavar="KEY[,KEY...]",
+        nargs="+" if label_by_blanks else None,
+        required=label_required,
+        help="column or key of the label, a number or a word; or of several labels",
+    )
+    group = parser.add_argument_group("how files are read, where they do not tell it")
+    add = group.add_argument
+    add("--format", default="", metavar="NAME", help=", ".join(FORMATS))
+    add(
+        "--encoding",
+        default="",
+        metavar="NAME",
+        help="as cp1252 or latin-1; UTF-8, and UTF-16 with its mark, need none",
+    )
+    add("--delimiter", default="", metavar="C", type=_character, help="of a table")
+    add(
+        "--quoting",
+        default="auto",
+        choices=QUOTINGS,
+        help="none: quotes in a table mean nothing",
+    )
+    add(
+        "--escapechar",
+        default="",
+        metavar="C",
+        type=_character,
+        help="what escapes quotes within quotes, as \\",
+    )
+    add(
+        "--no-header",
+        action="store_true",
+        help="of a table: its columns are called 0, 1, 2",
+    )
+    add(
+        "--unescape",
+        action="store_true",
+        help='decode \\n and \\" that are written out in texts',
+    )
+    add("--classes", metavar="A,B", help="names of the classes, in their order")
+    add(
+        "--label-map",
+        action="append",
+        default=[],
+        metavar="1,2=NAME",
+        help="makes labels a class; may be given again; other labels are left out",
+    )
+
+
+def options_of(arguments: argparse.Namespace) -> Options:
+    """Return what the flags say.
+
+    Raises:
+        InputError: a value that no file can be read with.
+    """
+    options = Options(
+        format=arguments.format,
+        encoding=arguments.encoding,
+        delimiter=arguments.delimiter,
+        quoting=arguments.quoting,
+        escapechar=arguments.escapechar,
+        header=not arguments.no_header,
+        unescape=arguments.unescape,
+        classes=_names(arguments.classes),
+        label_map=tuple(_pairs(arguments.label_map)),
+    )
+    options.check()
+    return options
+
+
+def open_texts(
+    arguments: argparse.Namespace,
+    sources: str | Sequence[str],
+    *,
+    id_key: str | None = None,
+) -> Input:
+    """Open what a command is to read, by its flags; say what was found out about it.
+
+    Raises:
+        InputError: as `open_input`.
+    """
+    label_key = arguments.label_key
+    if isinstance(label_key, list) and len(label_key) == 1:
+        label_key = label_key[0]
+    opened = open_input(
+        sources,
+        text_key=arguments.text_key,
+        label_key=label_key,
+        id_key=id_key,
+        options=options_of(arguments),
+    )
+    for note in opened.notes:
+        print(note, file=sys.stderr)
+    return opened
+
+
+def _names(text: str | None) -> tuple[str, ...]:
+    return tuple(name.strip() for name in text.split(",")) if text else ()
+
+
+def _pairs(maps: Sequence[str]):
+    for text in maps:
+        labels, equals, name = text.rpartition("=")
+        if not (equals and labels and name):
+            raise InputError(f"--label-map {text}: write it as 1,2=neg")
+        yield from ((label.strip(), name.strip()) for label in labels.split(","))
+
+
+def _character(text: str) -> str:
+    """Read one character, a tab also as the two characters that stand for it."""
+    return {"\\t": "\t", "tab": "\t", "\\\\": "\\"}.get(text, text)

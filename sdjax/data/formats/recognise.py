@@ -1,0 +1,335 @@
+"""What is in a file: told by its bytes, by its name, or by what the user says.
+
+How it is compressed and encoded goes by the bytes alone; the format by a known ending
+of the name, else by the content. Where name and content contradict each other, or the
+content could be two things, the error names the option that decides it.
+"""
+
+import os
+import re
+from pathlib import Path
+
+from sdjax.data.formats import archives, columnar, delimited, objects, stars
+from sdjax.data.formats.compression import Stored, bare_suffixes, look
+from sdjax.data.formats.layout import Layout
+from sdjax.data.formats.lines import MARK, TextForm, _text_chunks
+from sdjax.data.formats.options import Options
+from sdjax.errors import InputError
+
+_BY_SUFFIX = {
+    ".txt": "text",
+    ".pos": "text",
+    ".neg": "text",
+    ".csv": "csv",
+    ".tsv": "csv",
+    ".tab": "csv",
+    ".json": "json",
+    ".jsonl": "json",
+    ".ndjson": "json",
+    ".parquet": "parquet",
+    ".arrow": "arrow",
+    ".feather": "arrow",
+    ".fasta": "fasta",
+    ".fa": "fasta",
+    ".faa": "fasta",
+}
+SUFFIXES = (*_BY_SUFFIX, ".data")
+
+_HEAD_BYTES = 2**18  # looked at, uncompressed
+_MOST_NULS = 0.01
+_NEARLY_ALL = 0.95  # of the lines
+_TREE = re.compile(r"\([0-4] .*\)\s*")
+_MARKS = (
+    (b"\xff\xfe\0\0", "utf-32"),
+    (b"\0\0\xfe\xff", "utf-32"),
+    (b"\xff\xfe", "utf-16"),
+    (b"\xfe\xff", "utf-16"),
+)
+
+
+def recognise(
+    stored: Stored, options: Options, wanted: tuple[str, ...]
+) -> tuple[Layout, list[str], list[str]]:
+    """Find out how a file or folder is to be read.
+
+    Args:
+        stored: where it is; of an archive the one file in it is taken.
+        options: what the user says.
+        wanted: keys that the user names, or that usually hold texts.
+
+    Returns:
+        The layout; the names of the columns of a table ([] of others); notes to be
+        shown, of what is not as its name says.
+
+    Raises:
+        InputError: it cannot be read, or not as its name or the options say.
+    """
+    if stored.path.is_dir():
+        saved = columnar.is_saved(stored.path)
+        return Layout(stored, "saved" if saved else "stars"), [], []
+    if stored.member:
+        inside = archives.names(stored._replace(member=""))
+        if stored.member not in inside:
+            return _folder_in_archive(stored, inside), [], []
+    head, packed = look(stored, _HEAD_BYTES)
+    if packed in ("zip", "tar"):
+        stored = archives.data_member(stored)
+        head, packed = look(stored, _HEAD_BYTES)
+    suffix, endings = bare_suffixes(stored.name)
+    whole, notes = len(head) < _HEAD_BYTES, []
+    if endings and not packed:
+        notes.append(f"{stored}: is not compressed in spite of its name; read as it is")
+    if not head:
+        raise InputError(f"{stored}: the file is empty")
+    columnar_format = _columnar(head, suffix)
+    if columnar_format or options.format in ("parquet", "arrow"):
+        if packed or stored.member:
+            raise InputError(
+                f"{stored}: {columnar_format} files are read where they lie; unpack it"
+            )
+        named = options.format or _BY_SUFFIX.get(suffix, columnar_format)
+        found = columnar_format or named
+        if named != found:
+            raise _contradiction(stored, suffix, found)
+        return Layout(stored, found), [], notes
+    form = _text_form(stored, head, options, bool(packed))
+    text = _decoded(head, form, whole)
+    format, shape, more = _format(stored, text, suffix, whole, options)
+    notes += [f"{stored}: read as {more}"] if more else []
+    layout = Layout(stored, format, form, shape)
+    if format != "csv":
+        return layout, [], notes
+    hint = ".tsv" if options.format == "tsv" else suffix
+    dialect, note = delimited.find_dialect(text, hint, options)
+    notes += [f"{stored}: {note}"] if note else []
+    layout = layout._replace(dialect=dialect)
+    return layout, delimited.columns(layout, text, wanted), notes
+
+
+def check_readable(path: Path) -> None:
+    """Refuse a file that is not there, empty or not to be read.
+
+    Raises:
+        InputError: says which of these.
+    """
+    if not path.exists():
+        raise InputError(
+            f"{path}: no such file; give a path, tfds:NAME or hf:NAME, or - for"
+            " standard input"
+        )
+    if not os.access(path, os.R_OK):
+        raise InputError(f"{path}: not readable; check its permissions")
+    if path.is_file() and path.stat().st_size == 0:
+        raise InputError(f"{path}: the file is empty")
+    if not path.is_file() and not path.is_dir():
+        raise InputError(f"{path}: neither a file nor a folder; give one")
+
+
+def _folder_in_archive(stored: Stored, names: list[str]) -> Layout:
+    prefix = stored.member.strip("/") + "/"
+    if stars.are_stars(names, prefix):
+        return Layout(stored, "stars")
+    below = [name for name in names if name.removeprefix("./").startswith(prefix)]
+    shown = ", ".join((below or names)[:8])
+    raise InputError(f"{stored}: no such file in the archive, which has {shown}, ...")
+
+
+def _columnar(head: bytes, suffix: str) -> str:
+    if head.startswith(b"PAR1"):
+        return "parquet"
+    stream = head.startswith(b"\xff\xff\xff\xff") and suffix in (".arrow", "")
+    return "arrow" if stream or head.startswith(b"ARROW1") else ""
+
+
+def _text_form(stored: Stored, head: bytes, options: Options, packed: bool) -> TextForm:
+    """Find out the encoding, and how lines end."""
+    encoding = next((name for mark, name in _MARKS if head.startswith(mark)), "")
+    if not encoding and options.encoding:
+        usual = options.encoding.lower().replace("_", "-") in (
+            "utf-8",
+            "utf8",
+            "utf-8-sig",
+        )
+        encoding = "" if usual else options.encoding
+    nuls = head.count(0)
+    if not encoding and nuls > _MOST_NULS * len(head):
+        even = head[::2].count(0)
+        order = "utf-16-be" if even > nuls - even else "utf-16-le"
+        raise InputError(
+            f"{stored}: {nuls / len(head):.0%} of its bytes are NUL: it looks like"
+            f" UTF-16 without a byte order mark; give --encoding {order}, or"
+            " another file if it is no text"
+        )
+    sample = _decoded(head, TextForm(encoding), True)
+    returns = "\r" in sample.rstrip("\r") and "\n" not in sample
+    start = None
+    if not (packed or encoding or returns or stored.member):
+        start = len(MARK) if head.startswith(MARK) else 0
+    return TextForm(encoding, returns, start)
+
+
+def _decoded(head: bytes, form: TextForm, whole: bool) -> str:
+    """Decode the beginning of a file, up to its last whole line."""
+
+    class _Once:
+        def __init__(self):
+            self.left = [head]
+
+        def read(self, _):
+            return self.left.pop() if self.left else b""
+
+    data = b"".join(_text_chunks(_Once(), form))
+    if not whole and (cut := data.rfind(b"\n") + 1):
+        data = data[:cut]
+    return data.decode(errors="replace")
+
+
+def _format(
+    stored: Stored, text: str, suffix: str, whole: bool, options: Options
+) -> tuple[str, str, str]:
+    """Choose the format: its name, the shape of JSON, and a note of what was found."""
+    lines = [line for line in text.split("\n") if line.strip()]
+    named = options.format or _BY_SUFFIX.get(suffix, "")
+    named = "csv" if named == "tsv" else named
+    if named in ("json", "jsonl"):
+        if not options.format and lines and not any(_opens_json(x) for x in lines):
+            raise _contradiction(stored, suffix, _by_content(lines))
+        shape = "lines" if named == "jsonl" else _shape(text, lines, whole)
+        return ("jsonl", "", "") if shape == "lines" else ("json", shape, "")
+    if options.format:
+        return named, "", ""
+    found = _by_content(lines)
+    if named == "text":
+        if found in ("sst-trees", "fasttext"):
+            return found, "", f"{found} by its content"
+        if found == "tsv":
+            tabs = lines[0].count("\t")
+            raise InputError(
+                f"{stored}: nearly all of its lines have {tabs} tab{'s'[: tabs - 1]}:"
+                " a table, not one text a line; give --format tsv to read it as one, or"
+                " --format text to take its lines as they are"
+            )
+        if found != "text" and not (found == "csv" and not _names_a_text(lines)):
+            raise _contradiction(stored, suffix, found)
+        return "text", "", ""
+    if named == "csv":
+        if found in ("json", "sst-trees", "fasttext"):
+            raise _contradiction(stored, suffix, found)
+        return "csv", "", ""
+    if named == "fasta":
+        if lines and not lines[0].startswith((">", ";")):
+            raise _contradiction(stored, suffix, found)
+        return "fasta", "", ""
+    if named in ("parquet", "arrow"):
+        if found == "text":
+            return named, "", ""  # whose reader says what is wrong with it
+        raise _contradiction(stored, suffix, found)
+    if lines and lines[0].lstrip().startswith("<"):
+        raise InputError(
+            f"{stored}: looks like markup (XML or HTML), which is not read; give a"
+            " table or JSON, or --format text to take its lines as they are"
+        )
+    note = f"{found} by its content"
+    if found == "json":
+        shape = _shape(text, lines, whole)
+        return ("jsonl", "", note) if shape == "lines" else ("json", shape, note)
+    return "csv" if found == "tsv" else found, "", note
+
+
+def _contradiction(stored: Stored, suffix: str, found: str) -> InputError:
+    return InputError(
+        f"{stored}: its content does not look like {suffix} but like {found}; give "
+        f"--format {found} if that is right, or the format that it is in"
+    )
+
+
+def _by_content(lines: list[str]) -> str:
+    """Name the format that some lines look like most."""
+    if not lines:
+        return "text"
+    first = lines[0].lstrip()
+    if _opens_json(first):
+        return "json"
+    if (
+        first.startswith(">")
+        and len(lines) > 1
+        and re.fullmatch(r"[A-Za-z*-]+", lines[1].strip())
+    ):
+        return "fasta"
+    if _most(lines, lambda line: bool(_TREE.fullmatch(line))):
+        return "sst-trees"
+    if _most(lines, lambda line: line.startswith("__label__")):
+        return "fasttext"
+    tabs = lines[0].count("\t")
+    if tabs and len(lines) > 1 and _most(lines, lambda x: x.count("\t") == tabs):
+        return "tsv"
+    dialect, _ = delimited.find_dialect("\n".join(lines) + "\n", "", Options())
+    found = delimited.sample("\n".join(lines) + "\n", dialect)
+    if (
+        len(found.rows) > 1
+        and found.fits >= _NEARLY_ALL
+        and _like_a_header(found.rows[0])
+    ):
+        return "tsv" if dialect.delimiter == "\t" else "csv"
+    return "text"
+
+
+def _like_a_header(fields: list[str]) -> bool:
+    names = [field.strip() for field in fields]
+    short = all(name and len(name.split()) <= 3 for name in names)
+    return short and len(set(names)) == len(names)
+
+
+def _names_a_text(lines: list[str]) -> bool:
+    """Whether the first line, divided in any way, has a name that texts have."""
+    names = re.split(r'[,;|"]', lines[0].lower())
+    return bool({n.strip() for n in names} & {"text", "review", "sentence", "content"})
+
+
+def _most(lines: list[str], true) -> bool:
+    return sum(map(true, lines)) >= _NEARLY_ALL * len(lines)
+
+
+def _opens_json(line: str) -> bool:
+    return bool(re.match(r"\s*(\{\s*([\"'}]|$)|\[\s*(\{|$))", line))
+
+
+def _shape(text: str, lines: list[str], whole: bool) -> str:
+    """Say how the objects of a JSON file are laid out."""
+    start = text.lstrip()
+    if start.startswith("["):
+        return "array"
+    first = lines[0].encode() if lines else b""
+    try:
+        value = objects.parse(first)
+    except ValueError:
+        pass  # one object over several lines, or a line that is malformed
+    else:
+        alone = whole and len(lines) == 1
+        return _shape_of(value) if alone and isinstance(value, dict) else "lines"
+    if whole:
+        try:
+            return _shape_of(objects.parse(text.encode()))
+        except ValueError:
+            pass
+    if re.match(r"\{\s*\"[^\"]*\"\s*:\s*\[\s*\{", start) and len(lines[0]) < 200:
+        return "wrapped"
+    if re.match(r"\{\s*\"[^\"]*\"\s*:\s*\[\s*\{", start) and len(lines) == 1:
+        return "wrapped"
+    if re.match(r"\{\s*\"[^\"]*\"\s*:\s*\{\s*\"0\"\s*:", start) and len(lines) < 2:
+        return "columns"
+    # Objects that keep to lines end where a line does.
+    return "objects" if re.match(r"\{\s*$", lines[0]) else "lines"
+
+
+def _shape_of(value: dict) -> str:
+    """Say what one object that is alone in a file is."""
+    arrays = [v for v in value.values() if isinstance(v, list) and v]
+    if any(isinstance(v, str) for k, v in value.items() if k in _TEXTS):
+        return "objects"
+    if any(isinstance(v[0], dict) for v in arrays):
+        return "wrapped"
+    return "columns" if objects.columns_of(value) is not None else "objects"
+
+
+_TEXTS = ("text", "review", "reviewText", "sentence", "content", "body")
