@@ -127,6 +127,8 @@ def run(arguments) -> None:
         print(line)
     if report.skipped or report.left_out:
         print(report.summary(), file=sys.stderr)
+    if opened:
+        report.check()
 
 
 def _readable(
