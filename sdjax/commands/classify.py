@@ -127,8 +127,6 @@ def run(arguments) -> None:
         print(line)
     if report.skipped or report.left_out:
         print(report.summary(), file=sys.stderr)
-    if opened:
-        report.check()
 
 
 def _readable(
