@@ -42,8 +42,7 @@ def expand(names: Iterable[str]) -> tuple[list[str | Stored], list[str]]:
     seen = {}
     for source in tqdm(found, "listing", disable=len(found) < _MANY, unit="file"):
         if isinstance(source, Stored):
-            check_readable(source.path)
-            status = source.path.stat()
+            status = check_readable(source.path)
             key = status.st_dev, status.st_ino, source.member
             if key in seen:
                 other = seen[key]

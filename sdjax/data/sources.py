@@ -274,8 +274,12 @@ def _open(
         layout, columns, notes = recognise(source, options, wanted)
         source, place = layout.stored, str(layout.stored)
         kind, shown = "column" if layout.format in TABLES else "key", place
-        records = formats.file_records(layout, peeked)
+        records = (
+            () if layout.format == "text" else formats.file_records(layout, peeked)
+        )
     head = [values for _, _, values in itertools.islice(records, _PEEK)]
+    if not isinstance(source, str) and layout.format == "text":
+        columns = ["text"]  # without a look: there may be many small files
     exist = list(dict.fromkeys(k for v in head for k in keys_of(v))) or columns
     text, label_keys = (TEXT_KEYS[0],), tuple(asked)
     if exist:

@@ -84,7 +84,7 @@ def test_prepare_counts_bad_rows_and_names_the_first(tmp_path, command):
     assert done.status == 0
     assert "read 400; skipped 3" in done.out
     for reason, line in (("non-UTF-8 bytes", 11), ("malformed JSON", 21)):
-        assert f"1 {reason} (first: {source}:{line})" in done.out
+        assert f"1 {reason} (first: {source}:{line}" in done.out
     assert f"1 empty text (first: {source}:31)" in done.out
     strict = [*arguments, "--max-bad-fraction", 0.001, "--out", tmp_path / "d"]
     assert_refused(command.sdjax(*strict), "0.8%", f"{source}:11")
@@ -104,8 +104,8 @@ def test_prepare_counts_bad_rows_and_names_the_first(tmp_path, command):
         ("a.txt", b"good\nbad\xff\n", [], ["50.0%", "non-UTF-8", "a.txt:2"]),
         ("a.txt", b"\n \n", [], ["no usable text", "2 empty text", "a.txt:1"]),
         ("a.txt", b"one\ntwo\n", [], ["2 different reviews", "--shards 1/1/1"]),
-        ("a.xml", b"<a/>", [], [".xml", ".jsonl"]),
-        ("a.csv.gz", b"no gzip", [], ["a.csv.gz", "damaged gzip"]),
+        ("a.xml", b"<a/>", [], ["a.xml", "markup", "--format text"]),
+        ("a.csv.gz", b"no gzip", [], ["a.csv.gz", "exist: no gzip"]),
         ("a.txt", b"one\n", ["--shards", "0/1/1"], ["(0, 1, 1)"]),
     ],
 )

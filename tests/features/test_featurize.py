@@ -108,7 +108,9 @@ def test_bad_rows_are_counted_and_the_first_is_named(featurize, tmp_path):
     done = featurize(b"\n".join(rows), name="in.jsonl")
     assert done.status == 0
     assert "read 298; skipped 2" in done.err
-    assert f"1 non-UTF-8 bytes (first: {tmp_path / 'in.jsonl'}:8)" in done.err
+    assert (
+        f"1 non-UTF-8 bytes (first: {tmp_path / 'in.jsonl'}:8: byte 14 of" in done.err
+    )
     assert f"1 malformed JSON (first: {tmp_path / 'in.jsonl'}:10)" in done.err
     made = feature_file.load(tmp_path / "out.npz")
     assert len(made) == 296 and 7 not in made.ids and made.ids[-1] == 297
@@ -248,7 +250,7 @@ def test_features_that_are_not_finite_are_refused(featurize, tmp_path, monkeypat
         ("text,i\na,\n", "in.csv", ["--id-key", "i"], ["1 id missing", ":2"]),
         ("text\na\n", "in.csv", ["--id-key", "i"], ["'i'", "exist: text"]),
         (b'{"text": "\xff"}\n', "in.jsonl", [], ["non-UTF-8", ":1"]),
-        ("text\na\n", "in.tsv", [], [".tsv", ".csv"]),
+        ("<a>\n</a>\n", "in.xml", [], ["in.xml", "markup"]),
         ("text\na\n", "in.csv", ["--batch-size", 0], ["batch_size 0"]),
         ("text\na\n", "in.csv", ["--pooling", "sum"], ["--pooling", "'sum'"]),
         ("text\na\n", "in.csv", ["--pooling", "max", "max"], ["pooling", "different"]),

@@ -112,7 +112,7 @@ def test_what_cannot_be_trained_with_is_refused(tiny_run, command, tmp_path):
     bad = tmp_path / "bad.jsonl"
     rows = [{"sentence": "x", "label": 1}, {"sentence": None, "label": 0}]
     bad.write_text("".join(json.dumps(row) + "\n" for row in rows * 5))
-    assert_refused(refused(texts=tiny_run.texts | {"valid": bad}), "valid")
+    assert_refused(refused(texts=tiny_run.texts | {"valid": bad}), "50.0%", f"{bad}:2")
     assert not (tmp_path / "out").exists()
 
 

@@ -7,6 +7,7 @@ content could be two things, the error names the option that decides it.
 
 import os
 import re
+import stat
 from pathlib import Path
 
 from sdjax.data.formats import archives, columnar, delimited, objects, stars
@@ -106,23 +107,26 @@ def recognise(
     return layout, delimited.columns(layout, text, wanted), notes
 
 
-def check_readable(path: Path) -> None:
-    """Refuse a file that is not there, empty or not to be read.
+def check_readable(path: Path) -> os.stat_result:
+    """Return the status of a file or folder that can be read and is not empty.
 
     Raises:
         InputError: says which of these.
     """
-    if not path.exists():
+    try:
+        status = path.stat()
+    except OSError:
         raise InputError(
             f"{path}: no such file; give a path, tfds:NAME or hf:NAME, or - for"
             " standard input"
-        )
+        ) from None
     if not os.access(path, os.R_OK):
         raise InputError(f"{path}: not readable; check its permissions")
-    if path.is_file() and path.stat().st_size == 0:
+    if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise InputError(f"{path}: the file is empty")
-    if not path.is_file() and not path.is_dir():
+    if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
         raise InputError(f"{path}: neither a file nor a folder; give one")
+    return status
 
 
 def _folder_in_archive(stored: Stored, names: list[str]) -> Layout:
@@ -160,8 +164,10 @@ def _text_form(stored: Stored, head: bytes, options: Options, packed: bool) -> T
             f" UTF-16 without a byte order mark; give --encoding {order}, or"
             " another file if it is no text"
         )
-    sample = _decoded(head, TextForm(encoding), True)
-    returns = "\r" in sample.rstrip("\r") and "\n" not in sample
+    sample = head
+    if encoding:
+        sample = _decoded(head, TextForm(encoding), True).encode(errors="replace")
+    returns = b"\r" in sample.rstrip(b"\r") and b"\n" not in sample
     start = None
     if not (packed or encoding or returns or stored.member):
         start = len(MARK) if head.startswith(MARK) else 0
@@ -260,8 +266,10 @@ def _by_content(lines: list[str]) -> str:
         return "sst-trees"
     if _most(lines, lambda line: line.startswith("__label__")):
         return "fasttext"
+    if len(lines) == 1:
+        return "text"
     tabs = lines[0].count("\t")
-    if tabs and len(lines) > 1 and _most(lines, lambda x: x.count("\t") == tabs):
+    if tabs and _most(lines, lambda x: x.count("\t") == tabs):
         return "tsv"
     dialect, _ = delimited.find_dialect("\n".join(lines) + "\n", "", Options())
     found = delimited.sample("\n".join(lines) + "\n", dialect)
