@@ -1,4 +1,4 @@
-"""The `sdjax` command: each subcommand end to end, and each bad input in one line."""
+"""The `sdjax` command: subcommands end to end, and one-line errors for bad input."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ def raise_no_space(*args, **kwargs):
 
 @pytest.fixture
 def below_a_file(tmp_path):
-    """A path that nobody can make, root included."""
+    """Return a path that nobody can create, not even root."""
     (tmp_path / "file").write_text("")
     return tmp_path / "file" / "folder"
 
@@ -31,7 +31,7 @@ def below_a_file(tmp_path):
 
 
 def test_the_command_itself(tmp_path):
-    """As users call it; what prepares data must not wait for jax."""
+    """Run it in a process as users do; preparing data must not import jax."""
     arguments = ["-m", "sdjax.cli", "labelled", "--counts", "2/1/1", "--out"]
     done = in_a_process("-X", "importtime", *arguments, tmp_path)
     assert done.status == 0, done.err
@@ -139,7 +139,7 @@ def test_evaluate_warns_of_another_normalisation(command, tiny_run, tmp_path):
     out = tmp_path / "corpus"
     command.sdjax("prepare", source, "--out", out, "--shards", "1/1/1", "--strip-tags")
     done = evaluate(command, tiny_run, "--batch-size", 8, folder=out)
-    assert done.status == 0 and "warning: the corpus is normalised by" in done.err
+    assert done.status == 0 and "warning: the corpus was normalised with" in done.err
 
 
 @pytest.mark.parametrize(
