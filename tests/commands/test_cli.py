@@ -96,7 +96,7 @@ def bits(done) -> float:
     return float(re.search(r"bits per character +(\S+)", done.out)[1])
 
 
-def test_evaluate_gives_what_training_measured(command, tiny_run):
+def test_evaluate_agrees_with_the_training_log(command, tiny_run):
     done = evaluate(command, tiny_run)
     assert done.status == 0, done.err
     measured = {
@@ -119,7 +119,7 @@ def test_evaluate_another_split_beside_compressors(command, tiny_run):
 
 
 def test_evaluate_with_fewer_rows_and_another_precision(command, tiny_run, monkeypatch):
-    """Half precision is near, and is what was computed in."""
+    """The result is near, and the model really computed in half precision."""
     usual = bits(evaluate(command, tiny_run, "--batch-size", 8))
     used = []
 

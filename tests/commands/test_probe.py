@@ -98,7 +98,7 @@ def test_probe_without_the_checkpoint_says_what_is_missing(command, splits, tmp_
     assert page.count(f"no checkpoint in {tmp_path}/gone") == 4
 
 
-def test_probe_leaves_out_what_is_not_asked_for(command, splits, tmp_path):
+def test_probe_skips_optional_parts_on_request(command, splits, tmp_path):
     options = ["--no-bag-of-words", "--draws", 0]
     done = probe(command, splits, tmp_path / "report", *options)
     assert done.status == 0 and "bag of words" not in done.out
@@ -108,7 +108,7 @@ def test_probe_leaves_out_what_is_not_asked_for(command, splits, tmp_path):
     assert "data_efficiency" not in data["figures"]
 
 
-def test_probe_of_one_checkpoint_reads_no_text_again(
+def test_probe_of_one_checkpoint_does_not_featurize_again(
     command, tiny_run, tmp_path, monkeypatch
 ):
     from sdjax.features.featurizer import TextFeaturizer
@@ -203,7 +203,7 @@ def test_probe_where_nothing_can_be_written(
 
 
 def test_probe_with_a_damaged_checkpoint(command, tiny_run, tmp_path):
-    """Its features still tell which unit it is."""
+    """The unit is still found, because that needs only the features."""
     step = shutil.copytree(
         tiny_run.workdir / "checkpoints" / "4", tmp_path / "run" / "checkpoints" / "4"
     )
