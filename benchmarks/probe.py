@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks.interleave import ratio, spread
-from sdjax.probe.sweep import STRENGTHS, Split, fit_strengths
+from sdjax.probe.sweep import C_VALUES, Split, fit_sweep
 
 
 class Row(NamedTuple):
@@ -26,7 +26,7 @@ class Row(NamedTuple):
 
 
 def measure(texts: int, units: int, workers: int, repeats: int) -> list[Row]:
-    """Fit at all strengths in one process and in several, in turn.
+    """Fit at every C in one process and in several, in turn.
 
     Raises:
         ValueError: the weights are not the same to the last bit.
@@ -59,7 +59,7 @@ def made(texts: int, units: int, seed: int = 0) -> Split:
 
 
 def timed(train: Split, workers: int) -> tuple[float, np.ndarray]:
-    """Seconds of wall time, and the weights at every strength."""
+    """Seconds of wall time, and the weights at every C."""
     start = time.perf_counter()
-    fitted = fit_strengths(train, STRENGTHS, workers)
+    fitted = fit_sweep(train, C_VALUES, workers)
     return time.perf_counter() - start, np.stack([fits[0].weights for fits in fitted])

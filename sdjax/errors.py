@@ -1,4 +1,4 @@
-"""What went wrong, in one line that names the value, the place and the fix."""
+"""Errors that a user can fix, reported in one line: the value, the place, the fix."""
 
 import contextlib
 import errno
@@ -8,17 +8,17 @@ from collections.abc import Callable, Iterator, Mapping
 
 
 class InputError(Exception):
-    """The user can mend this: the message names the value, the place and the fix."""
+    """An error that the user can fix; the message names the value, place and fix."""
 
 
 class UnreadableText(InputError):
-    """A text that cannot become symbols; `reason` is what such rows are counted by."""
+    """A text that cannot be encoded; rows are counted by `reason`."""
 
     def __init__(self, reason: str, message: str):
         super().__init__(message)
         self.reason = reason
 
-    def __reduce__(self):  # from a worker of another process
+    def __reduce__(self):  # so that it can be sent from a worker process
         return type(self), (self.reason, str(self))
 
 
@@ -26,9 +26,9 @@ _FIXES = {
     errno.ENOSPC: "free some space or write elsewhere",
     errno.EDQUOT: "free some space or write elsewhere",
     errno.EFBIG: "raise the limit on file sizes (ulimit -f) or write elsewhere",
-    errno.EACCES: "choose a place that you may read and write",
-    errno.EPERM: "choose a place that you may read and write",
-    errno.EROFS: "choose a place that can be written",
+    errno.EACCES: "choose a path that you have permission to read and write",
+    errno.EPERM: "choose a path that you have permission to read and write",
+    errno.EROFS: "choose a path on a writable file system",
     errno.ENOTDIR: "choose another path: a file is in the way",
     errno.EEXIST: "choose another path: a file is in the way",
     errno.EISDIR: "choose another path: this one is a folder",
@@ -38,10 +38,10 @@ _FIXES = {
 
 @contextlib.contextmanager
 def naming(path: str | os.PathLike) -> Iterator[None]:
-    """Name in an `OSError` the path that the user gave.
+    """Replace the path in an `OSError` by the one that the user gave.
 
-    A full disk is reported without any, and a failed replacement with the name of a
-    temporary file.
+    The error of a full disk has no path at all, and that of a failed replacement has
+    the path of a temporary file.
     """
     try:
         yield
@@ -50,12 +50,12 @@ def naming(path: str | os.PathLike) -> Iterator[None]:
 
 
 def differences(there: Mapping, here: Mapping, prefix: str = "") -> list[str]:
-    """Say of each setting that differs what it is there and here.
+    """Describe each setting that differs between `there` and `here`.
 
     Args:
-        there: the settings of what was found.
-        here: the settings that are asked for; others do not count.
-        prefix: put before each name, such as "model.".
+        there: existing settings, for example of a checkpoint.
+        here: requested settings; only these are compared.
+        prefix: of each name, such as "model.".
     """
     return [
         f"{prefix}{key} is {there.get(key)!r} there and {value!r} here"
@@ -65,15 +65,15 @@ def differences(there: Mapping, here: Mapping, prefix: str = "") -> list[str]:
 
 
 def run(main: Callable[[], int | None]) -> int:
-    """Run a command; report what a user can mend in one line on standard error.
+    """Run a command; report errors that a user can fix in one line on standard error.
 
     Args:
         main: does the work and returns an exit status (None counts as 0).
 
     Returns:
-        The exit status: 2 after an `InputError`, 1 after an `OSError` (a full disk,
-        a missing permission), 130 after Ctrl-C. Anything else is a bug of ours and
-        keeps its traceback.
+        The exit status: 2 after an `InputError`, 1 after an `OSError` (such as a full
+        disk or a missing permission), 130 after Ctrl-C. Any other exception is a bug
+        and keeps its traceback.
     """
     try:
         return main() or 0

@@ -1,7 +1,7 @@
-"""Files and folders that are there whole or not at all, and rows written to a file.
+"""Atomic writing of files and folders, and files of rows.
 
-Every artefact is written beside its final name and renamed when it is complete, so an
-interruption leaves the old one, or none, but never a part of the new one.
+Every artefact is written under a temporary name in the same folder and renamed when it
+is complete. An interruption leaves the old artefact or none, never a partial one.
 """
 
 import csv
@@ -20,12 +20,12 @@ ROW_FORMATS = (".csv", ".jsonl")
 
 
 def _beside(path: Path) -> Path:
-    """Return a hidden name in the same folder, so that a rename moves no data."""
+    """Return a hidden path in the same folder, so that renaming copies no data."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
 def _remove(path: Path) -> None:
-    """Remove a file or a folder, if it is there."""
+    """Remove a file or a folder, if it exists."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:
@@ -33,7 +33,7 @@ def _remove(path: Path) -> None:
 
 
 def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, would survive a power cut."""
+    """Force a file, or the entries of a folder, to disk (`fsync`)."""
     descriptor = os.open(path, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -43,11 +43,11 @@ def sync(path: Path) -> None:
 
 @contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
-    """Give a path to write a file to, which then replaces the one at `path`.
+    """Yield a temporary path to write to; at the end its file replaces `path`.
 
     Args:
-        path: in a folder that exists. On any failure it stays as it was.
-        durable: make the new file survive a power cut too, which costs an `fsync`.
+        path: in an existing folder. If the block fails, it is unchanged.
+        durable: also force the new file to disk before it replaces the old one.
     """
     temporary = _beside(path)
     try:
@@ -60,23 +60,23 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes, *, durable: bool = False) -> None:
-    """Write a small file; args as for `replacing`."""
+    """Write a small file atomically; see `replacing` for the arguments."""
     with replacing(path, durable=durable) as temporary:
         temporary.write_bytes(content)
 
 
 def move_files(moves: Iterable[tuple[Path, Path]]) -> None:
-    """Rename each (file, new name) in order, replacing older files one by one.
+    """Rename each (file, new path) in order, replacing older files one by one.
 
-    An artefact of several files is replaced safely if the caller first removes the file
-    without which it does not open, and moves that file's successor last.
+    To replace an artefact of several files safely, first remove the file without which
+    the old one does not open, and move the new version of that file last.
     """
     for file, path in moves:
         os.replace(file, path)
 
 
 def refuse_existing(out: Path) -> None:
-    """Refuse a path that something is at already.
+    """Check that an output path does not exist.
 
     Raises:
         InputError: it exists.
@@ -86,10 +86,10 @@ def refuse_existing(out: Path) -> None:
 
 
 def name_folder(complete: Path, folder: Path) -> None:
-    """Give a complete folder its name, where nothing or an empty folder is.
+    """Rename a complete folder to `folder`, which may exist if it is empty.
 
     Raises:
-        FileExistsError: something else is there.
+        FileExistsError: `folder` is a file or is not empty.
     """
     try:
         os.rename(complete, folder)
@@ -101,9 +101,9 @@ def name_folder(complete: Path, folder: Path) -> None:
 
 @contextmanager
 def staged(out: Path) -> Iterator[Path]:
-    """Give a path beside `out` to write a file or folder to; it is renamed at the end.
+    """Yield a temporary path for a file or folder; at the end it is renamed to `out`.
 
-    Where anything fails, nothing is left of it.
+    If the block fails, the temporary path is removed.
 
     Raises:
         InputError: `out` exists.
@@ -123,7 +123,7 @@ def staged(out: Path) -> Iterator[Path]:
 
 @contextmanager
 def whole_text(path: Path) -> Iterator[TextIO]:
-    """Open a text file to write; it gets its name at the end, and only then.
+    """Open a text file for writing; it appears at `path` only when it is complete.
 
     Raises:
         InputError: the path is a folder.
@@ -135,7 +135,7 @@ def whole_text(path: Path) -> Iterator[TextIO]:
         path.parent.mkdir(parents=True, exist_ok=True)
     with replacing(path) as temporary:
         with naming(path):
-            # What UTF-8 cannot hold (half a surrogate pair) becomes a question mark.
+            # A lone surrogate, which UTF-8 cannot encode, becomes a question mark.
             file = open(temporary, "w", encoding="utf-8", errors="replace", newline="")
         with file:
             yield file
@@ -144,23 +144,23 @@ def whole_text(path: Path) -> Iterator[TextIO]:
 
 
 def check_row_path(path: Path) -> None:
-    """Refuse, before any work, a path that `row_file` cannot write to.
+    """Check, before any work, that `row_file` can write to a path.
 
     Raises:
-        InputError: another ending than .csv or .jsonl, or the path is a folder.
+        InputError: its suffix is not .csv or .jsonl, or it is a folder.
     """
     if path.suffix not in ROW_FORMATS:
-        raise InputError(f"{path}: write to a file in {' or '.join(ROW_FORMATS)}")
+        raise InputError(f"{path}: name a file that ends in {' or '.join(ROW_FORMATS)}")
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file")
 
 
 @contextmanager
 def row_file(path: Path) -> Iterator[Callable[[Iterable[dict]], None]]:
-    """Open a file of rows; gives a function that appends some, all with the same keys.
+    """Open a file of rows; yield a function that appends rows with equal keys.
 
     Args:
-        path: ends in .csv (a header, then a line for each row) or .jsonl.
+        path: ends in .csv (a header, then one line per row) or .jsonl.
 
     Raises:
         InputError: as `check_row_path`.

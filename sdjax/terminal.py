@@ -1,4 +1,4 @@
-"""Text on a terminal: colours where they are wanted, columns, nothing that escapes."""
+"""Text for a terminal: colours, columns, and removal of control characters."""
 
 import os
 import unicodedata
@@ -10,12 +10,12 @@ _GAP = "  |  "
 
 
 def wants_colour(choice: str, stream: TextIO) -> bool:
-    """Whether to write colours to a stream.
+    """Tell whether to write colours to a stream.
 
     Args:
-        choice: "always", "never" or "auto": on a terminal, unless NO_COLOR is set
-            (no-color.org) or the terminal is a dumb one.
-        stream: written to.
+        choice: "always", "never" or "auto". With "auto" there are colours on a
+            terminal, unless NO_COLOR is set (no-color.org) or TERM is "dumb".
+        stream: to write to.
     """
     if choice != "auto":
         return choice == "always"
@@ -24,7 +24,10 @@ def wants_colour(choice: str, stream: TextIO) -> bool:
 
 
 def printable(text: str) -> str:
-    """Replace what would move the cursor or change colours; line ends become blanks."""
+    """Replace control characters, which could move the cursor or change colours.
+
+    White space, including line ends, becomes blanks. The length does not change.
+    """
     return "".join(
         " " if c.isspace() else "\ufffd" if unicodedata.category(c) in _UNSAFE else c
         for c in text
@@ -35,12 +38,12 @@ _UNSAFE = {"Cc", "Cs", "Zl", "Zp"}
 
 
 def on_background(text: str, red: int, green: int, blue: int) -> str:
-    """Dark text on a 24-bit colour, 0 to 255 each."""
+    """Return dark text on a 24-bit background colour, 0 to 255 for each channel."""
     return f"\x1b[48;2;{red};{green};{blue}m\x1b[38;2;16;16;16m{text}{_RESET}"
 
 
 def width(text: str) -> int:
-    """How many cells of the terminal a text takes up."""
+    """Return the number of terminal cells that a text occupies."""
     return sum(_cells(c) for c in text)
 
 
@@ -51,7 +54,7 @@ def _cells(character: str) -> int:
 
 
 def wrap(text: str, columns: int) -> list[str]:
-    """Break a text into lines of at most `columns` cells, at blanks where it can."""
+    """Break a text into lines of at most `columns` cells, at blanks if possible."""
     lines, line = [], ""
     for word in text.split():
         if line and width(line) + 1 + width(word) <= columns:
@@ -79,12 +82,12 @@ def _pieces(word: str, columns: int) -> list[str]:
 def side_by_side(
     headings: Sequence[str], rows: Sequence[Sequence[str]], columns: int
 ) -> Iterator[str]:
-    """Lay texts out in columns, one row of texts below the other.
+    """Yield the lines of a table whose cells are wrapped texts.
 
     Args:
         headings: one for each column.
-        rows: each as many texts as there are headings.
-        columns: cells that a line may take up.
+        rows: each with one text per column.
+        columns: width of the terminal in cells.
     """
     each = max(12, (columns - len(_GAP) * (len(headings) - 1)) // len(headings))
 

@@ -1,4 +1,4 @@
-"""A corpus of four hundred numbered reviews, and what is in it."""
+"""A corpus of four hundred numbered reviews, and helpers to read one."""
 
 from sdjax.data.corpus import SPLITS
 from sdjax.data.read_report import ReadReport

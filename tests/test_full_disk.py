@@ -1,4 +1,4 @@
-"""A disk that fills up while training: one line, and the last checkpoint still good."""
+"""A full disk during training: a one-line error, and the last checkpoint stays good."""
 
 import contextlib
 import resource
@@ -17,10 +17,9 @@ from sdjax.training.metrics import MetricsLog, read_metrics
 
 @contextlib.contextmanager
 def file_limit():
-    """Give a function that makes the system refuse files beyond some bytes.
+    """Yield a function that limits the size of files, to simulate a full disk.
 
-    It is as near to a full disk as a test comes. Undone at the end of the block: what
-    pytest writes is under the same limit.
+    The limit ends with the block, because it applies to the files of pytest too.
     """
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     try:
@@ -32,7 +31,7 @@ def file_limit():
 def test_a_checkpoint_that_fails_while_training_goes_on(
     tiny_run, tmp_path, command, monkeypatch
 ):
-    """Orbax writes in the background and says so at the next save."""
+    """Orbax writes in the background and reports an error only at the next save."""
     workdir = shutil.copytree(tiny_run.workdir, tmp_path / "run")
     steps = [int(step.name) for step in checkpoint_steps(workdir)]
     config = tiny.config(tiny_run.corpus, train_steps=steps[-1] + 8)
@@ -60,7 +59,7 @@ def test_a_checkpoint_that_fails_while_training_goes_on(
     assert load_model(left[-1]).meta.step == steps[-1]
 
 
-def test_a_failed_write_is_known_before_the_next_save(tmp_path):
+def test_a_failed_write_is_reported_before_the_next_save(tmp_path):
     state, carry = tiny.train_state(tiny.model()), tiny.on_devices(tiny.carry(8), 8)
     with Checkpoints(tmp_path / "checkpoints", keep_last=1) as checkpoints:
         checkpoints.check()
@@ -73,7 +72,7 @@ def test_a_failed_write_is_known_before_the_next_save(tmp_path):
     assert not checkpoint_steps(tmp_path)
 
 
-def test_a_checkpoint_that_the_disk_has_no_room_for_is_not_begun(tmp_path, monkeypatch):
+def test_a_checkpoint_too_large_for_the_disk_is_not_started(tmp_path, monkeypatch):
     nearly_full = shutil.disk_usage(tmp_path)._replace(free=1000)
     monkeypatch.setattr(manager.shutil, "disk_usage", lambda _: nearly_full)
     state = tiny.train_state(tiny.model())
@@ -87,8 +86,8 @@ def test_a_checkpoint_that_the_disk_has_no_room_for_is_not_begun(tmp_path, monke
     assert not list((tmp_path / "checkpoints").iterdir())
 
 
-def test_a_metrics_log_that_cannot_grow_is_named_once(tmp_path):
-    """Raised from the line that wrote, not again when the log is closed."""
+def test_a_metrics_log_that_cannot_grow_fails_once(tmp_path):
+    """The error is raised by the write, and not again when the log is closed."""
     path = tmp_path / "metrics.jsonl"
     with file_limit() as limit, pytest.raises(OSError, match="too large") as error:
         with MetricsLog(tmp_path, 0) as log:
@@ -102,8 +101,8 @@ def test_a_metrics_log_that_cannot_grow_is_named_once(tmp_path):
     assert [record["step"] for record in read_metrics(path)] == [1, 2]
 
 
-def test_tensorboard_files_that_cannot_grow_do_not_stop_training_dead(tmp_path):
-    """They are written with the record, not by a thread whose queue would fill up."""
+def test_tensorboard_files_that_cannot_grow_do_not_hang_training(tmp_path):
+    """Events are written at once; a background thread's queue would fill up."""
     with file_limit() as limit, pytest.raises(OSError, match="too large"):
         with MetricsLog(tmp_path, 0) as log:
             (events,) = (tmp_path / "tensorboard").iterdir()

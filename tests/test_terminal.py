@@ -1,4 +1,4 @@
-"""Text on a terminal: colour by choice, columns by width, nothing that escapes."""
+"""Text for a terminal: colours, columns, and removal of control characters."""
 
 import io
 
@@ -22,7 +22,7 @@ class Screen(io.StringIO):
         ("never", "", "xterm", False),
     ],
 )
-def test_colour_is_for_terminals_that_want_it(
+def test_automatic_colours_need_a_capable_terminal(
     monkeypatch, choice, no_color, term, expected
 ):
     monkeypatch.setenv("NO_COLOR", no_color)

@@ -1,11 +1,11 @@
-"""Turn weights of other projects into a checkpoint, and a checkpoint into theirs."""
+"""Convert weights of other projects to a checkpoint, and a checkpoint to theirs."""
 
 import sys
 from pathlib import Path
 
 from sdjax.errors import InputError
 
-# By name: the module of sdjax.checkpoints.
+# The module of each format, within sdjax.checkpoints.
 FORMATS = {
     "openai": "convert.openai",
     "nvidia": "convert.nvidia",
@@ -20,13 +20,13 @@ def add_arguments(parser) -> None:
         "--from",
         dest="origin",
         choices=FORMATS,
-        help="read PATH in this format, write a checkpoint to --out",
+        help="read PATH in this format and write a checkpoint to --out",
     )
     way.add_argument(
         "--to",
         dest="target",
         choices=FORMATS,
-        help="read PATH, a run's folder or one checkpoint, write this format to --out",
+        help="read the run or checkpoint PATH and write this format to --out",
     )
     parser.add_argument(
         "path", type=Path, metavar="PATH", help="what to convert: a file or a folder"
@@ -37,7 +37,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--fold",
         action="store_true",
-        help="with --to: apply weight norm and leave its lengths out",
+        help="with --to: apply weight norm and write plain weights",
     )
 
 
@@ -45,7 +45,7 @@ def run(arguments) -> None:
     from sdjax.files import refuse_existing
 
     if arguments.fold and arguments.origin:
-        raise InputError("--fold goes with --to: what comes in stays as it is")
+        raise InputError("--fold goes with --to: --from keeps the weights unchanged")
     refuse_existing(arguments.out)
     if arguments.origin:
         _read(arguments)
@@ -82,7 +82,7 @@ def _write(arguments) -> None:
     if arguments.fold:
         model = model.clone(use_weight_norm=False)
         params = fold_weight_norm(params)
-    # Only the published form says where a model comes from.
+    # Only the published format has room for metadata.
     meta = {"meta": loaded.meta} if arguments.target == "safetensors" else {}
     write = _format(arguments.target).write
     write(model, params, loaded.meta.normalisation, arguments.out, **meta)

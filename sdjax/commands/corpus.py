@@ -1,4 +1,4 @@
-"""Look at a corpus: what is in it, and whether it is whole."""
+"""Show statistics of a corpus, and verify its files."""
 
 from pathlib import Path
 
@@ -12,10 +12,10 @@ def add_arguments(parser) -> None:
     )
     show.add_argument("folder", type=Path, metavar="DIR")
     show.add_argument(
-        "--verify", action="store_true", help="compare every file with its checksum"
+        "--verify", action="store_true", help="check the checksum of every file"
     )
     show.add_argument(
-        "--figure", type=Path, metavar="FILE.png", help="draw how long reviews are"
+        "--figure", type=Path, metavar="FILE.png", help="draw the review lengths"
     )
 
 
@@ -34,7 +34,7 @@ def run(arguments) -> None:
     for line in stats.lines(corpus, counted):
         print(line)
     if arguments.verify:
-        print("every file has its checksum")
+        print("all checksums match")
     if arguments.figure is not None:
         from sdjax import errors
         from sdjax.report import lengths

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sdjax.errors import InputError
 
-# For a model that was not trained here, as configs/default.py has it.
+# For converted models, which have no training config; the values of the default config.
 _CONVERTED = {"eval_batch_size": 64, "window_size": 256}
 
 
@@ -17,10 +17,12 @@ def add_arguments(parser) -> None:
     parser.add_argument("--split", default="valid", choices=("train", "valid", "test"))
     parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
     parser.add_argument(
-        "--batch-size", type=int, help="rows at once; by default as in training"
+        "--batch-size", type=int, help="rows at once; default: as in training"
     )
     parser.add_argument(
-        "--compressors", action="store_true", help="also gzip, bzip2 and xz at -9"
+        "--compressors",
+        action="store_true",
+        help="also compress the split with gzip, bzip2 and xz at level 9",
     )
 
 
@@ -38,13 +40,14 @@ def run(arguments) -> None:
     codec = trained_on.codec
     if corpus.normalisation.codec != codec:
         raise InputError(
-            f"{arguments.corpus} is of the codec {corpus.normalisation.codec}, the"
+            f"{arguments.corpus} is of the codec {corpus.normalisation.codec}, but the"
             f" model reads {codec}: give a corpus prepared with --codec {codec}"
         )
     if corpus.normalisation != trained_on:
         print(
-            f"warning: the corpus is normalised by {corpus.normalisation.as_json()},"
-            f" the model was trained on {trained_on.as_json()}",
+            "warning: the corpus was normalised with"
+            f" {corpus.normalisation.as_json()}, the training text of the model with"
+            f" {trained_on.as_json()}",
             file=sys.stderr,
         )
     trained = loaded.meta.config or _CONVERTED

@@ -1,4 +1,4 @@
-"""Draw figures of runs: `compare` lays several side by side."""
+"""Draw figures of training runs; `compare` draws several in one figure."""
 
 import sys
 from pathlib import Path
@@ -8,8 +8,8 @@ from sdjax.errors import InputError
 
 def add_arguments(parser) -> None:
     kinds = parser.add_subparsers(required=True, metavar="FIGURE")
-    words = "bits per character of several runs, by progress, characters and time"
-    compare = kinds.add_parser("compare", help=words, description=words)
+    text = "bits per character of several runs over progress, characters and time"
+    compare = kinds.add_parser("compare", help=text, description=text)
     compare.add_argument("runs", nargs="+", type=Path, metavar="RUN")
     compare.add_argument(
         "--out", type=Path, default=Path("comparison.png"), metavar="FILE.png"
@@ -28,8 +28,8 @@ def run(arguments) -> None:
         log = folder / "metrics.jsonl"
         if not log.is_file():
             raise InputError(
-                f"{folder}: no metrics.jsonl; give a run's folder (train.py's "
-                "--workdir)"
+                f"{folder}: no metrics.jsonl; give the folder of a run (--workdir of "
+                "sdjax train)"
             )
         runs.append(comparison.read_run(folder, read_metrics(log), _meta(folder)))
     with naming(arguments.out):
@@ -41,7 +41,7 @@ def run(arguments) -> None:
 
 
 def _meta(folder: Path):
-    """What the newest checkpoint says of the run, where there is one to read."""
+    """Return the metadata of the newest readable checkpoint; None if there is none."""
     from sdjax.checkpoints.load import checkpoint_steps, read_meta
 
     for step in checkpoint_steps(folder)[::-1]:

@@ -1,4 +1,4 @@
-"""Let the model write, with units held at a value if you like."""
+"""Generate text with the model, optionally with units held at a value."""
 
 import shutil
 import sys
@@ -14,37 +14,46 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "checkpoint", type=Path, help="a run's folder or one checkpoint"
     )
-    parser.add_argument("--prefix", default="", help="what each sample starts with")
+    parser.add_argument("--prefix", default="", help="start of every sample")
     parser.add_argument("--samples", type=int, default=1, metavar="N")
     parser.add_argument(
-        "--length", type=int, default=500, metavar="N", help="characters at most"
+        "--length",
+        type=int,
+        default=500,
+        metavar="N",
+        help="largest number of bytes, or letters of a protein, in a sample",
     )
     parser.add_argument(
         "--whole-length",
         action="store_true",
-        help="go on where a review ends, up to --length",
+        help="continue after the end of a review, up to --length",
     )
-    parser.add_argument("--temperature", type=float, default=0.8, help="0: likeliest")
-    parser.add_argument("--top-p", type=float, default=1.0, metavar="P")
+    parser.add_argument(
+        "--temperature", type=float, default=0.8, help="0: greedy decoding"
+    )
+    parser.add_argument(
+        "--top-p", type=float, default=1.0, metavar="P", help="nucleus sampling"
+    )
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument(
         "--unit",
         action="append",
         default=[],
         metavar="N=VALUE",
-        help="hold a unit's cell, of the last layer or LAYER:N of another; several"
-        " allowed; top=+ or top=- with --classifier",
+        help="hold the cell of unit N of the last layer, or of LAYER:N, at a value; may"
+        " be repeated; with --classifier also top=+ or top=-",
     )
     parser.add_argument(
         "--classifier",
         type=Path,
         metavar="DIR",
-        help="of sdjax probe or finetune: scores the samples, knows the top unit",
+        help="written by sdjax probe or finetune; scores the samples, and provides the"
+        " top unit",
     )
     parser.add_argument(
         "--contrast",
         action="store_true",
-        help="hold the classifier's top unit at + and at -, side by side",
+        help="sample with the classifier's top unit at + and at -, side by side",
     )
     parser.add_argument("--batch-size", type=int, default=64, help="samples at once")
     add_normalise(parser, CLEANINGS)
@@ -68,9 +77,9 @@ def run(arguments) -> None:
         whole_length=arguments.whole_length,
     )
     if arguments.contrast and arguments.classifier is None:
-        raise InputError("--contrast holds the top unit of a classifier: --classifier")
+        raise InputError("--contrast needs --classifier, which names the top unit")
     if arguments.out is not None:
-        check_row_path(arguments.out)  # before the work
+        check_row_path(arguments.out)  # fail before the work, not after it
     classifier = arguments.classifier and Classifier.load(arguments.classifier)
     hold = steering.conditions(arguments.unit, classifier, arguments.contrast)
     loaded = load_model(arguments.checkpoint, arguments.precision)
@@ -118,7 +127,7 @@ def run(arguments) -> None:
     count = sum(len(text.encode()) for texts in written for text in texts)
     print(
         f"{len(rows):,} samples, {count:,} characters in {seconds:.1f} s:"
-        f" {count / seconds:,.0f} ch/s, compilation included",
+        f" {count / seconds:,.0f} ch/s, including compilation",
         file=sys.stderr,
     )
 

@@ -1,4 +1,4 @@
-"""Write labelled texts that are new to a model of the synthetic corpus."""
+"""Write labelled texts that do not occur in the synthetic corpus."""
 
 from pathlib import Path
 
@@ -10,7 +10,10 @@ from sdjax.errors import InputError
 def add_arguments(parser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     parser.add_argument(
-        "--counts", type=three, default=(2000, 500, 500), help="train/valid/test"
+        "--counts",
+        type=three,
+        default=(2000, 500, 500),
+        help="texts in train/valid/test",
     )
     parser.add_argument("--seed", type=int, default=0)
 

@@ -1,4 +1,4 @@
-"""Turn reviews into a corpus on disk."""
+"""Write a corpus from reviews: deduplicated, shuffled, split into shards."""
 
 from pathlib import Path
 
@@ -19,51 +19,61 @@ def add_arguments(parser) -> None:
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     add_reading(parser)
     parser.add_argument(
-        "--shards", type=three, default=(1000, 1, 1), help="train/valid/test"
+        "--shards", type=three, default=(1000, 1, 1), help="shards of train/valid/test"
     )
-    parser.add_argument("--seed", type=int, default=0, help="of shuffle and split")
+    parser.add_argument(
+        "--seed", type=int, default=0, help="seed of the shuffle and the split"
+    )
     parser.add_argument("--strip-tags", action="store_true", help="remove HTML tags")
     parser.add_argument(
         "--normalise",
         default="review",
         choices=CLEANINGS,
-        help="none: take bytes as they are, without unescaping, stripping or a frame",
+        help="none: use the bytes unchanged, without unescaping, stripping or framing",
     )
     parser.add_argument(
         "--codec",
         default="bytes",
         choices=CODECS,
-        help="protein: sequences of amino acids, one symbol each",
+        help="protein: sequences of amino acids, one symbol per amino acid",
     )
     parser.add_argument(
         "--split",
         default="shuffled",
         choices=("shuffled", "contiguous"),
-        help="contiguous: valid and test are whole parts of the input",
+        help="contiguous: valid and test are contiguous parts of the input",
     )
     parser.add_argument(
         "--dedup",
         default="exact",
         choices=("exact", "none"),
-        help="none: keep reviews that occur more than once",
+        help="none: keep duplicates",
     )
     parser.add_argument(
         "--engine",
         default="embedded",
         choices=("embedded", "spark"),
-        help="spark: the same corpus, made by a Spark cluster",
+        help="spark: write the same corpus with a Spark cluster",
     )
     parser.add_argument(
-        "--spark-master", default="local[*]", help="of --engine spark", metavar="URL"
+        "--spark-master",
+        default="local[*]",
+        help="cluster for --engine spark",
+        metavar="URL",
     )
     parser.add_argument(
         "--workers",
         type=int,
-        help="processes; by default as many as the input is worth",
+        help="processes; default: one per core, fewer for a small input",
     )
-    parser.add_argument("--max-bad-fraction", type=float, default=0.01)
     parser.add_argument(
-        "--reviews", type=int, default=60_000, help="synthetic: how many"
+        "--max-bad-fraction",
+        type=float,
+        default=0.01,
+        help="fail if a larger fraction of the rows is unusable",
+    )
+    parser.add_argument(
+        "--reviews", type=int, default=60_000, help="number of synthetic reviews"
     )
 
 
@@ -127,7 +137,7 @@ def _synthetic(arguments, options: dict):
     from sdjax.prepare.blocks import blocks_of
 
     if arguments.engine == "spark":
-        raise InputError("synthetic is made by this machine, not by --engine spark")
+        raise InputError("the synthetic corpus cannot be made with --engine spark")
     count = arguments.reviews
     return pipeline.prepare_blocks(
         blocks_of(
@@ -143,7 +153,7 @@ def _synthetic(arguments, options: dict):
 
 
 def _useful_workers(parts) -> int:
-    """One a core, but no more than there are blocks to be read."""
+    """Return one worker per core, but no more than there are blocks to read."""
     import os
 
     from sdjax.data.sources import File

@@ -1,11 +1,11 @@
-"""Fit the classifier, find the unit, write the report."""
+"""Fit a linear classifier on features, find the sentiment unit, write a report."""
 
 from pathlib import Path
 
 from sdjax.commands.overlap import add_drop_overlap, without_overlap
 from sdjax.errors import InputError
 
-# Parts of the report that take the model as well as its features.
+# Parts of the report that need the model, not only its features.
 _NEED_CHECKPOINT = (
     "bits_per_character",
     "training_curve",
@@ -29,17 +29,17 @@ def add_arguments(parser) -> None:
         "--draws",
         type=int,
         default=5,
-        help="of labelled texts, for accuracy by their number; 0: leave that out",
+        help="random draws per size for accuracy by number of labels; 0: skip it",
     )
-    parser.add_argument("--seed", type=int, default=0, help="of the draws")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
     parser.add_argument(
-        "--no-bag-of-words", action="store_true", help="leave that baseline out"
+        "--no-bag-of-words", action="store_true", help="skip the bag-of-words baseline"
     )
     parser.add_argument(
         "--one-checkpoint",
         action="store_true",
-        help="leave out the run's other checkpoints, for each of which all texts of"
-        " train and test are read again",
+        help="do not probe the other checkpoints of the run, which would featurize"
+        " train and test once more for each",
     )
 
 
@@ -59,18 +59,18 @@ def run(arguments) -> None:
     targets, data = l1_probe.prepare_splits(*splits.values())
     make_folder(arguments.out)  # before minutes of work
     result = l1_probe.run_probe(*splits.values(), n_jobs=arguments.workers)
-    given = {"absent": {}}
+    parts = {"absent": {}}
 
     counts = None
     if not arguments.no_bag_of_words:
         if all(any(split.texts) for split in splits.values()):
             texts = {name: split.texts for name, split in splits.items()}
             counts = bag_of_words.count_words(texts)
-            given["words"] = bag_of_words.bag_of_words(targets, data, counts)
+            parts["words"] = bag_of_words.bag_of_words(targets, data, counts)
         else:
-            given["absent"]["bag_of_words"] = "the features files have no texts"
+            parts["absent"]["bag_of_words"] = "the features files have no texts"
     if arguments.draws:
-        given["efficiency"] = label_efficiency.data_efficiency(
+        parts["efficiency"] = label_efficiency.data_efficiency(
             targets,
             data,
             result.top_unit.index,
@@ -81,16 +81,19 @@ def run(arguments) -> None:
             n_jobs=arguments.workers,
         )
     over_training = not arguments.one_checkpoint
-    given |= _of_the_model(splits, result, given["absent"], over_training)
-    written = write_report(arguments.out, result, splits, **given)
-    words = given.get("words")
-    for line in page.headline(result, given.get("bits_per_character"), words):
+    parts |= _model_parts(splits, result, parts["absent"], over_training)
+    written = write_report(arguments.out, result, splits, **parts)
+    words = parts.get("words")
+    for line in page.headline(result, parts.get("bits_per_character"), words):
         print(line)
     print(f"report: {written}")
 
 
-def _of_the_model(splits, result, absent: dict, over_training: bool) -> dict:
-    """What takes the checkpoint; without one, `absent` says why it is not there."""
+def _model_parts(splits, result, absent: dict, over_training: bool) -> dict:
+    """Make the parts that need the checkpoint.
+
+    Without the checkpoint there are none, and `absent` gets the reason.
+    """
     from sdjax.checkpoints.load import load_model
     from sdjax.probe import l1_probe
     from sdjax.report import from_model
@@ -100,7 +103,7 @@ def _of_the_model(splits, result, absent: dict, over_training: bool) -> dict:
     try:
         loaded = load_model(checkpoint)
     except InputError as error:
-        reason = f"the checkpoint of the features is not there ({error})"
+        reason = f"the checkpoint of the features cannot be loaded ({error})"
         absent.update(dict.fromkeys(_NEED_CHECKPOINT, reason))
         return {}
     featurizer = from_model.featurizer_like(splits["test"], loaded)
@@ -109,10 +112,10 @@ def _of_the_model(splits, result, absent: dict, over_training: bool) -> dict:
     points = ()
     if over_training:
         points = from_model.probe_over_training(
-            run, splits["train"], splits["test"], result.strength
+            run, splits["train"], splits["test"], result.C
         )
     else:
-        absent["probe_points"] = "left out (--one-checkpoint)"
+        absent["probe_points"] = "skipped (--one-checkpoint)"
     return {
         "traced": tuple(
             from_model.trace_examples(

@@ -1,9 +1,9 @@
-"""Labelled texts -> batches of one length each, for training end to end.
+"""Labelled texts -> batches of equal length, for fine-tuning.
 
-A text of L bytes is read to its end, but the gradient goes back through its last T
-only: T is the largest of `spans(max_bytes)` that is at most L. The bytes before are
-read without a gradient, so a text ends in the state that featurizing it gives, whatever
-its length, and every row of a batch ends at the batch's last step: nothing is padded.
+The model reads the whole text, but backpropagation covers only its last T bytes, where
+T is the largest of `spans(max_bytes)` that is not longer than the text. The bytes
+before them are read without a gradient. So the final state is the one that featurizing
+the text gives, and no row needs padding: all rows of a batch end at its last step.
 """
 
 from collections.abc import Iterator, Sequence
@@ -11,17 +11,17 @@ from typing import NamedTuple
 
 import numpy as np
 
-_SHORTEST = 2  # bytes; a framed text has three at least
-_LENGTH_STEP = 256  # bytes; texts are ordered by length this coarsely
+_SHORTEST = 2  # bytes; a framed text has at least three
+_LENGTH_STEP = 256  # bytes; texts are sorted by length rounded down to a multiple
 
 
 class TextBatch(NamedTuple):
-    """Some texts, by their last T bytes.
+    """The last T bytes of B texts, and what comes before them.
 
-    rows: int64[B], which texts; a batch that is not full repeats its first one.
-    weights: float32[B], 1, and 0 for the repeated ones.
-    before: the bytes of each text that come before the last T.
-    tokens: uint8[T, B].
+    rows: int64[B], indices of the texts; a batch that is not full repeats its first.
+    weights: float32[B], 1 for a text and 0 for a repetition.
+    before: the bytes of each text before its last T.
+    tokens: uint8[T, B], the last T bytes.
     """
 
     rows: np.ndarray
@@ -31,10 +31,10 @@ class TextBatch(NamedTuple):
 
 
 def spans(max_bytes: int) -> list[int]:
-    """Return the lengths T that are compiled for, ascending: 2, 3, 4, 6, 8, 12, 16, ...
+    """Return the lengths T to compile for, ascending: 2, 3, 4, 6, 8, 12, 16, ...
 
-    Steps of at most a half: of a text shorter than `max_bytes` at least two thirds of
-    the bytes have a gradient.
+    Each is at most 1.5 times the one before, so that at least two thirds of the bytes
+    of a text shorter than `max_bytes` get a gradient.
     """
     sizes, size = {max_bytes}, _SHORTEST
     while size < max_bytes:
@@ -46,13 +46,15 @@ def spans(max_bytes: int) -> list[int]:
 def text_batches(
     encoded: Sequence[bytes], batch_size: int, max_bytes: int, seed: int, epoch: int
 ) -> Iterator[TextBatch]:
-    """Yield every text once, those of similar lengths together, in a random order.
+    """Yield batches that hold every text once, in random order.
+
+    Texts of similar length share a batch.
 
     Args:
         encoded: framed texts.
         batch_size: texts in a batch.
-        max_bytes: of each text that has a gradient, at least 2.
-        seed, epoch: the order is a function of these.
+        max_bytes: the most bytes of a text that get a gradient; at least 2.
+        seed, epoch: determine the order.
     """
     random = np.random.Generator(np.random.Philox(key=(seed, epoch)))
     lengths = np.array([len(data) for data in encoded])
@@ -82,7 +84,7 @@ def _batch(encoded, rows: np.ndarray, size: int, batch_size: int) -> TextBatch:
 
 
 def batches_per_epoch(encoded: Sequence[bytes], batch_size: int, max_bytes: int) -> int:
-    """Return how many batches `text_batches` yields."""
+    """Return the number of batches that `text_batches` yields."""
     sizes = np.array(spans(max_bytes))
     lengths = [len(data) for data in encoded]
     size_of = np.searchsorted(sizes, lengths, side="right")

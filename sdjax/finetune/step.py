@@ -1,4 +1,4 @@
-"""One step of fine-tuning on one device: a classifier's head and the model under it."""
+"""One fine-tuning step on one device, for the classifier head and the body under it."""
 
 from typing import NamedTuple
 
@@ -14,19 +14,19 @@ from sdjax.training.step import TrainState, apply_gradient, cross_entropy, mean_
 
 
 class Standard(NamedTuple):
-    """What the head's features are scaled by, fixed in training: float32[F] each."""
+    """Standardisation of the head's features, float32[F] each; not trained."""
 
     mean: jax.Array
     scale: jax.Array
 
 
 class HeadMetrics(NamedTuple):
-    """What one step reports, over all devices; all 0-d.
+    """What one step reports, summed up over all devices; all 0-d.
 
-    loss: float32, of the head, mean over texts; NaN where it is not finite.
-    nats: float32, summed cross-entropy of the bytes predicted.
-    predicted: int32, bytes predicted.
-    skipped: int32, 1 if the update was left out.
+    loss: float32, loss of the head, mean over texts; may be NaN or infinite.
+    nats: float32, cross-entropy of the language model, sum over predicted bytes.
+    predicted: int32, number of predicted bytes.
+    skipped: int32, 1 if the update was skipped.
     """
 
     loss: jax.Array
@@ -42,12 +42,15 @@ def head_optimizer(
     total_steps: int,
     clip_norm: float = 1.0,
 ) -> optax.GradientTransformation:
-    """Return Adam with a smaller rate for the body, behind clipping of both together.
+    """Return Adam with a lower learning rate for the body than for the head.
+
+    The gradient of both together is clipped by its global norm first.
 
     Args:
-        learning_rate: peak rate of the head.
-        body_ratio: the language model's rate is this part of it.
+        learning_rate: peak learning rate of the head.
+        body_ratio: the body's learning rate as a fraction of the head's.
         warmup_steps, total_steps: of the linear warm-up and decay, in updates.
+        clip_norm: largest global norm of the gradient.
 
     Reference: Howard & Ruder 2018, "ULMFiT", section 3.2 (discriminative rates).
     """
@@ -68,7 +71,7 @@ def head_loss(link: str, scores: jax.Array, targets: jax.Array) -> jax.Array:
     """Return the cross-entropy of each text, float32[B].
 
     Args:
-        link: "sigmoid" (each column on its own; their sum) or "softmax".
+        link: "sigmoid" (the sum over independent columns) or "softmax".
         scores: float32[B, K].
         targets: float32[B, K], 0 or 1.
     """
@@ -88,19 +91,24 @@ def head_step(
     link: str,
     lm_weight: float,
 ) -> tuple[TrainState, HeadMetrics]:
-    """Take one optimizer step on this device's texts; replicas end up equal.
+    """Take one optimizer step on this device's texts, averaged over all devices.
 
-    The loss is the head's, mean over the texts of all devices, plus `lm_weight` times
-    the language model's nats per byte. An update whose gradient is not finite anywhere
-    is left out everywhere, and the loss scale halves.
+    The loss is the mean loss of the head over the texts of all devices plus `lm_weight`
+    times the language model's nats per byte. If the gradient is not finite on any
+    device, all devices skip the update and the loss scale halves.
 
     Args:
         state: params {"body": ..., "head": {"coef" [K, F], "intercept" [K]}}.
-        standard: of the features.
-        carry: the state before `tokens`, [B, L*H]; no gradient goes into it.
+        standard: standardisation of the head's features.
+        carry: the state before `tokens`, [B, L*H]; gradients stop there.
         tokens: uint8[T, B], the last bytes of each text.
-        targets: float32[B, K].
-        weights: float32[B], 0 for texts that do not count.
+        targets: float32[B, K], 0 or 1.
+        weights: float32[B], 0 for padding rows.
+        link: as for `head_loss`.
+        lm_weight: weight of the language model's loss.
+
+    Returns:
+        The new state, equal on all devices, and the metrics.
     """
     devices = jax.lax.psum(1, AXIS)
     texts = jax.lax.psum(weights.sum(), AXIS)
@@ -110,12 +118,13 @@ def head_step(
     def loss(effective):
         reset = jnp.zeros(tokens.shape[1], bool)
         out = state.apply_fn({"params": effective["body"]}, tokens, carry, reset)
-        # The head reads the last layer alone.
+        # The head reads only the last layer.
         cell = out["state"].cell[:, -len(standard.mean) :]
         scores = scores_of(effective["head"], standard, cell)
         head = jnp.sum(head_loss(link, scores, targets) * weights) / texts
         nats = cross_entropy(out["logits"][:-1], tokens, lengths)
-        # pmean divides by the number of devices; the means wanted are over all of them.
+        # The later pmean divides by the number of devices, but `texts` and `predicted`
+        # already count all devices.
         total = (head + lm_weight * nats / jnp.maximum(predicted, 1)) * devices
         return state.loss_scale.scale * total, (head, nats)
 
@@ -127,11 +136,11 @@ def head_step(
 
 
 def _fold_body(params: dict) -> dict:
-    """Apply weight norm to the language model's part of the parameters."""
+    """Apply weight norm to the parameters of the language model."""
     return params | {"body": fold_weight_norm(params["body"])}
 
 
 def scores_of(head: dict, standard: Standard, cell: jax.Array) -> jax.Array:
-    """Return float32[B, K] for cells float32[B, F]."""
+    """Return the scores of the head, float32[B, K], for cells float32[B, F]."""
     features = (cell - standard.mean[None]) / standard.scale[None]
     return features @ head["coef"].T + head["intercept"][None]

@@ -1,1 +1,1 @@
-"""A trained model used: scores, samples, held units."""
+"""Using a trained model: scoring texts, sampling, and holding units at values."""

@@ -1,6 +1,6 @@
-"""Which symbol may follow which when a model writes, as a table for each codec.
+"""Transition tables of the symbols that a model may generate, for each codec.
 
-For bytes it is the automaton of valid UTF-8.
+For the codec "bytes" the table is the automaton of valid UTF-8.
 
 Reference: The Unicode Standard 16.0, table 3-7, "Well-Formed UTF-8 Byte Sequences".
 """
@@ -11,12 +11,12 @@ from sdjax.data import protein
 from sdjax.data.text import Normalisation
 
 START = 0  # between characters
-# In the other states 1, 2 or 3 bytes of a character are still to come; after some
-# first bytes the second is restricted (no overlong forms, surrogates, or > U+10FFFF).
+# In the other states 1, 2 or 3 bytes of a character are missing. After some lead bytes
+# the second byte is restricted: no overlong forms, no surrogates, at most U+10FFFF.
 _ONE, _TWO, _THREE, _AFTER_E0, _AFTER_ED, _AFTER_F0, _AFTER_F4 = range(1, 8)
 INVALID = 8
 
-MISSING = np.array([0, 1, 2, 3, 2, 2, 3, 3, 0], np.int32)  # bytes to come, by state
+MISSING = np.array([0, 1, 2, 3, 2, 2, 3, 3, 0], np.int32)  # missing bytes, by state
 
 
 def _transitions() -> np.ndarray:
@@ -51,26 +51,27 @@ NEXT = _transitions()  # int32[state, byte] -> state
 
 
 def tables(normalisation: Normalisation, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """Return the grammar of a codec, for a model of `size` symbols.
+    """Return the grammar of a codec for a model with `size` symbols.
 
     Returns:
-        int32[S, size], state and symbol -> next state, which is the last one for a
-        symbol that may not follow; int32[S], how many symbols are still to come in each
-        state. State 0 is where a text begins.
+        (int32[S, size], the next state for each state and symbol; int32[S], the number
+        of missing symbols in each state). State 0 is the initial state. The last state
+        means that the symbol is not allowed.
     """
     if normalisation.codec == "protein":
         table, missing = _protein()
     else:
         table, missing = NEXT, MISSING
-    # A model may have more symbols than its codec writes.
+    # A model may have more symbols than its codec uses; those are never allowed.
     more = ((0, 0), (0, size - table.shape[1]))
     return np.pad(table, more, constant_values=len(table) - 1), missing
 
 
 def _protein() -> tuple[np.ndarray, np.ndarray]:
-    """Within a sequence (state 0) letters and the stop may follow, but no gap.
+    """Return the grammar of proteins.
 
-    After the stop (state 1) only the start of another sequence may follow.
+    Within a sequence (state 0) letters and the stop symbol are allowed, but not the
+    gap. After the stop symbol (state 1) only the start of another sequence is allowed.
     """
     table = np.full((3, protein.VOCABULARY_SIZE), 2, np.int32)
     table[0, 1 : len(protein.LETTERS)] = 0

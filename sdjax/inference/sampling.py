@@ -1,7 +1,7 @@
-"""Sampling: the model writes on from a prefix, with units held at a value or free.
+"""Sampling: continue a prefix with the model, optionally with units held at a value.
 
-The whole loop runs on one device in one compiled call: effective weights (weight norm,
-casts) are computed once before it, and only the bytes come back.
+The whole loop is one compiled call on one device. Effective weights (weight norm,
+casts) are computed once before it, and only the symbols are transferred back.
 """
 
 import math
@@ -21,27 +21,28 @@ from sdjax.inference import grammar
 from sdjax.model.cell import feature_major, make_stack_step
 from sdjax.model.language_model import LanguageModel
 
-_PREFIX_CHUNK = 64  # prefixes are padded to multiples of it, so that few are compiled
+_PREFIX_CHUNK = 64  # prefixes are padded to multiples of this, to compile few shapes
 
 
-Unit = int | tuple[int, int]  # of the last layer, or (layer, unit)
+Unit = int | tuple[int, int]  # a unit of the last layer, or (layer, unit)
 
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to draw.
+    """Options of sampling.
 
     Args:
-        length: symbols of each sample at most, bytes or letters. A character of several
-            bytes is only begun where it fits.
-        temperature: divides the logits; 0 takes the likeliest symbol.
-        top_p: draw among the fewest symbols whose probabilities sum to this.
-        seed: sample n depends on it and on n, not on how many are drawn beside it
+        length: largest number of symbols (bytes or letters) of a sample. A multi-byte
+            character is only started if it fits.
+        temperature: divides the logits; 0 is greedy decoding.
+        top_p: nucleus sampling from the smallest set of symbols whose probabilities
+            sum up to at least this.
+        seed: sample n depends only on the seed and on n, not on the other samples
             (up to rounding, which differs between batch sizes).
-        whole_length: go on after the end of a text instead of stopping there.
+        whole_length: continue after the end of a text instead of stopping there.
 
     Raises:
-        InputError: a value that nothing can be drawn with.
+        InputError: a value is out of range.
     """
 
     length: int = 500
@@ -73,37 +74,38 @@ def generate(
     batch_size: int = 64,
     progress: bool = False,
 ) -> list[list[str]]:
-    """Let the model write on from a prefix.
+    """Generate continuations of a prefix.
 
-    A held unit's cell is set after every byte, those of the prefix included, so that
-    the model never sees another value of it; the unit's hidden value follows from its
-    cell and its output gate.
+    The cell of a held unit is overwritten after every byte, including the bytes of the
+    prefix. The hidden state of that byte was already computed by the cell update, so
+    the held value takes effect at the next byte.
 
     Args:
         model, params: the language model.
-        normalisation: of its training text; the prefix is treated likewise.
-        prefix: what each sample starts with. White space at its end is kept as one
-            blank.
-        samples: how many under each condition.
-        hold: the conditions, unit -> value each; {} holds nothing. A number is a unit
-            of the last layer, a pair (layer, number) one of any. Sample n draws the
+        normalisation: of its training text; applied to the prefix too.
+        prefix: the start of every sample. White space at its end becomes one blank.
+        samples: number of samples for each condition.
+        hold: the conditions, each a mapping unit -> value; {} holds nothing. A unit is
+            a number in the last layer, or a pair (layer, number). Sample n uses the
             same random numbers under every condition.
-        sampling: how to draw.
+        sampling: options of sampling.
         batch_size: rows on the device at once.
         progress: show a progress bar on standard error.
 
     Returns:
-        For each condition its samples, without the prefix: valid UTF-8, or letters of
+        For each condition its samples without the prefix: valid UTF-8, or letters of
         amino acids.
 
     Raises:
-        InputError: a unit that the model does not have, or a value that is not finite.
+        InputError: the model lacks a unit, or a value is not finite.
 
     Reference: Radford et al. 2017, section 4.3; Holtzman et al. 2020 (top-p).
     """
     sampling = sampling or Sampling()
     if samples < 1 or batch_size < 1:
-        raise InputError(f"{samples} samples, {batch_size} at once: at least 1 of each")
+        raise InputError(
+            f"{samples} samples, batch size {batch_size}: both must be at least 1"
+        )
     units, values = _held(hold, model)
     rows = [(c, n) for c in range(len(hold)) for n in range(samples)]
     batch_size = min(batch_size, len(rows))
@@ -141,7 +143,7 @@ def generate(
             )
             for row, (condition, _) in enumerate(batch):
                 text = normalisation.shown(drawn[: lengths[row], row].tobytes())
-                if lengths[row] < sampling.length:  # a text ended: off with its frame
+                if lengths[row] < sampling.length:  # the text ended: remove its frame
                     text = text.removesuffix(" ")
                 written[condition].append(text)
             bar.update(len(batch) * sampling.length)
@@ -151,23 +153,29 @@ def generate(
 def _held(
     hold: Sequence[Mapping[Unit, float]], model: LanguageModel
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return units int32[K] in the whole state and float32[K, conditions], NaN free."""
+    """Return the held units and their values under each condition.
+
+    Returns:
+        (int32[K], indices into the whole state; float32[K, conditions], NaN where a
+        unit is not held).
+    """
     places = sorted({_place(unit, model) for condition in hold for unit in condition})
     values = np.full((len(places), len(hold)), np.nan, np.float32)
     for column, condition in enumerate(hold):
         for unit, value in condition.items():
             if not abs(value) < float(np.finfo(np.float32).max):
                 name = unit_text(unit)
-                raise InputError(f"unit {name}={value}: hold it at a finite number")
+                raise InputError(f"unit {name}={value}: give a finite number")
             row = places.index(_place(unit, model))
-            if not np.isnan(values[row, column]):  # 5 and 1:5 of two layers
+            # With two layers, 5 and 1:5 are the same unit.
+            if not np.isnan(values[row, column]):
                 raise InputError(f"unit {unit_text(unit)} is held twice")
             values[row, column] = value
     return np.array(places, np.int32), values
 
 
 def _place(unit: Unit, model: LanguageModel) -> int:
-    """Return where a unit stands in the whole state."""
+    """Return the index of a unit in the whole state, layer 0 first."""
     last, width = model.num_layers - 1, model.hidden_size
     layer, number = unit if isinstance(unit, tuple) else (last, unit)
     if not 0 <= number < width:
@@ -180,12 +188,12 @@ def _place(unit: Unit, model: LanguageModel) -> int:
 
 
 def unit_text(unit: Unit) -> str:
-    """Write a unit as it is given: "2388" of the last layer, "0:2388" of layer 0."""
+    """Return a unit as on the command line: "2388" (last layer) or "0:2388"."""
     return ":".join(map(str, unit)) if isinstance(unit, tuple) else str(unit)
 
 
 def _prefix_bytes(prefix: str, normalisation: Normalisation) -> tuple[np.ndarray, int]:
-    """Return the framed prefix, uint8[padded], and how many bytes of it count."""
+    """Return the framed prefix, uint8[padded], and its length without padding."""
     data = normalisation.encode_prefix(prefix)
     padded = np.zeros(-(-len(data) // _PREFIX_CHUNK) * _PREFIX_CHUNK, np.uint8)
     padded[: len(data)] = np.frombuffer(data, np.uint8)
@@ -216,12 +224,13 @@ def _write(
     nucleus,
     whole_length,
 ):
-    """Return symbols uint8[length, B] and how many of each row count, int32[B].
+    """Generate symbols, uint8[length, B], and the length of each sample, int32[B].
 
     Args:
-        prefix: uint8[P], the same for every row; the first `read` bytes count.
-        rows: uint32[B], the samples' numbers.
-        units: int32[K], in the whole state; values: float32[K, B], NaN where free.
+        prefix: uint8[P], the same for every row; only the first `read` bytes count.
+        rows: uint32[B], sample numbers.
+        units: int32[K], indices into the whole state.
+        values: float32[K, B], NaN where a unit is not held.
         seed, temperature, top_p: scalars.
     """
     state = model.zero_state(len(rows))
@@ -229,11 +238,12 @@ def _write(
     bound = model.bind({"params": params})
     step = make_stack_step(bound.weights(), dtype)
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(rows)
-    # Over all units and outside the loop: setting a few inside it takes a scatter.
+    # Spread the values over all units here, because setting a few units inside the
+    # loop would need a scatter at every step.
     held = jnp.full(state.cell.T.shape, jnp.nan).at[units].set(values)
     held = jnp.split(held, model.num_layers)
     table, missing = grammar.tables(normalisation, model.vocabulary_size)
-    refused, end = len(table) - 1, None if whole_length else normalisation.end
+    invalid, end = len(table) - 1, None if whole_length else normalisation.end
     next_state, missing = jnp.asarray(table), jnp.asarray(missing)
 
     def advance(states, token):  # one [H, B] and [H, B] per layer; [B]
@@ -260,7 +270,7 @@ def _write(
         logits = bound.logits(states[-1].hidden.T)
         after = next_state[character]  # [B, V]
         fits = missing[after] < length - time
-        logits = jnp.where((after != refused) & fits, logits, -jnp.inf)
+        logits = jnp.where((after != invalid) & fits, logits, -jnp.inf)
         token = draw(logits, time)
         character = jnp.take_along_axis(after, token[:, None], axis=1)[:, 0]
         if end is not None:
@@ -285,7 +295,7 @@ def _write(
 
 
 def _nucleus(logits: jax.Array, top_p: jax.Array) -> jax.Array:
-    """Rule out all but the likeliest symbols that together reach top_p: [B, V]."""
+    """Mask all logits [B, V] outside the smallest set that reaches top_p."""
     probabilities = jax.nn.softmax(logits)
     ordered = jnp.sort(probabilities, axis=1, descending=True)
     before = jnp.cumsum(ordered, axis=1) - ordered

@@ -1,4 +1,4 @@
-"""Texts -> probabilities and the sentiment unit's value, by a saved classifier."""
+"""Scoring texts with a saved classifier: probabilities and the top unit's value."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,11 +17,11 @@ from sdjax.terminal import printable
 
 
 class Score(NamedTuple):
-    """What a classifier says of one text.
+    """The prediction for one text.
 
-    probabilities: by class; for two classes only that of the second one.
-    called: the class that is predicted; of several labels all that apply.
-    unit: the top unit after the last byte; None where the classifier names none.
+    probabilities: by class; for two classes only that of the second.
+    called: the predicted class; for a multi-label task all labels that apply.
+    unit: value of the top unit after the last byte; None if the classifier names none.
     """
 
     text: str
@@ -31,12 +31,12 @@ class Score(NamedTuple):
 
 
 class Scorer:
-    """A classifier together with the language model whose features it reads.
+    """A classifier and the language model that computes its features.
 
     Args:
         classifier: as loaded.
         loaded: the language model.
-        batch_size: texts read at once.
+        batch_size: texts to featurize at once.
 
     Raises:
         InputError: the classifier was fitted on another model's features.
@@ -52,7 +52,7 @@ class Scorer:
         self.unit = top["index"] if top else None
 
     def score(self, texts: Sequence[str], progress: bool = False) -> list[Score]:
-        """Score texts, in their order; each on its own."""
+        """Score each text; return the scores in the order of the texts."""
         self._featurizer.progress = progress
         features = self._featurizer.transform(texts)
         probabilities = self.classifier.predict_proba(features)
@@ -72,16 +72,16 @@ class Scorer:
 
     @property
     def normalisation(self) -> Normalisation:
-        """What is done to a text before it is read."""
+        """The normalisation that is applied to each text."""
         return self._featurizer.normalisation
 
     @property
     def scale(self) -> Scale:
-        """The colours for the top unit's values."""
+        """The colour scale of the top unit."""
         return Scale.of(top_unit(self.classifier))
 
     def trace(self, text: str) -> TracedText:
-        """Follow the top unit through a text."""
+        """Trace the top unit through a text, byte by byte."""
         normalisation = self.normalisation
         return TracedText(
             normalisation.shown(normalisation.encode(text)),
@@ -93,30 +93,30 @@ def top_unit(classifier: Classifier) -> dict:
     """Return the classifier's top unit: index, sign, threshold, quantiles by class.
 
     Raises:
-        InputError: it names none.
+        InputError: it names none, or it reads pooled states.
     """
-    found = classifier.metadata.get("top_unit")
-    if not found:
+    top = classifier.metadata.get("top_unit")
+    if not top:
         raise InputError(
             f"this {classifier.task} classifier names no top unit: use one that sdjax"
             " probe or finetune wrote, or give a unit's number"
         )
     if (pooling := classifier.metadata.get("pooling", "last")) != "last":
         raise InputError(
-            f"this classifier reads the {pooling} over each text, which no unit holds"
-            " while a text is read: use one with pooling last"
+            f"this classifier reads the {pooling} over each text, not the value of a"
+            " unit at one byte: use a classifier with pooling last"
         )
-    return found
+    return top
 
 
 def sides(classifier: Classifier) -> tuple[str, str]:
-    """Return what the top unit tells apart: of two classes, negative and positive."""
+    """Return the names of the two sides of the top unit, the negative one first."""
     first, second = top_unit(classifier).get("classes", classifier.classes)
     return first, second
 
 
 def checkpoint_of(classifier: Classifier) -> Path:
-    """Return the checkpoint that a classifier names.
+    """Return the path of the checkpoint that a classifier was fitted on.
 
     Raises:
         InputError: it names none.
@@ -128,7 +128,7 @@ def checkpoint_of(classifier: Classifier) -> Path:
 
 
 def as_row(score: Score, row: int, label: str | None = None) -> dict:
-    """Return a score as a row of a results file, with the label where it is known."""
+    """Return a score as a row of an output file, with the label where it is known."""
     unit = {} if score.unit is None else {"unit": score.unit}
     texts = {"row": row, "text": score.text}
     texts |= {} if label is None else {"label": label}
@@ -137,14 +137,14 @@ def as_row(score: Score, row: int, label: str | None = None) -> dict:
 
 
 def verdict(unit: int | None, score: Score) -> str:
-    """Say in a line what was found in a text, the text itself left out."""
+    """Return the prediction and the value of the unit in one line, without the text."""
     parts = [f"p({name}) = {p:.3f}" for name, p in score.probabilities.items()]
     line = f"{_named(score)}: {', '.join(parts)}"
     return line if score.unit is None else f"{line}, unit {unit} at {score.unit:+.2f}"
 
 
 def table(classifier: Classifier, scores: Sequence[Score]) -> str:
-    """Lay scores out as lines: probabilities, what is called, the unit, the text."""
+    """Return scores as a table: probabilities, predicted class, unit value, text."""
     names = classifier.classes[-len(classifier.thresholds) :]
     called = max(6, *map(len, classifier.classes))
     unit = (classifier.metadata.get("top_unit") or {}).get("index")

@@ -1,4 +1,4 @@
-"""Holding the sentiment unit: where to, and what the classifier says of the outcome."""
+"""Steering with the sentiment unit: values to hold it at, and the effect measured."""
 
 from collections.abc import Sequence
 
@@ -8,11 +8,11 @@ from sdjax.inference.sampling import Unit, unit_text
 from sdjax.inference.scoring import Score, sides, top_unit
 from sdjax.model.classifier import Classifier
 
-_OUTER = {"+": "0.95", "-": "0.05"}  # the far end of a class, on its own side
+_OUTER = {"+": "0.95", "-": "0.05"}  # outer quantile of a class, by direction
 
 
 def held_unit(classifier: Classifier) -> Unit:
-    """Return the top unit: its number in the last layer, or with the layer it is of."""
+    """Return the top unit as a number in the last layer, or as (layer, number)."""
     index, metadata = top_unit(classifier)["index"], classifier.metadata
     if (layers := layers_within(metadata)) == 1:
         return index
@@ -22,8 +22,8 @@ def held_unit(classifier: Classifier) -> Unit:
 def held_value(classifier: Classifier, direction: str) -> tuple[Unit, float]:
     """Return the top unit and the value to hold it at.
 
-    The value is the outer quantile of the class's texts: only one text in twenty goes
-    further in that direction.
+    The value is the 5 % or 95 % quantile over the texts of the class: only one text in
+    twenty lies further out.
 
     Args:
         classifier: of two classes.
@@ -32,8 +32,8 @@ def held_value(classifier: Classifier, direction: str) -> tuple[Unit, float]:
     top = top_unit(classifier)
     if classifier.metadata.get("state", "cell") != "cell":
         raise InputError(
-            "this classifier reads hidden states; what is held is a cell: use one of"
-            " cells, or give a unit's number and value"
+            "this classifier reads hidden states, but only cells can be held: use a"
+            " classifier on cells, or give the number and the value of a unit"
         )
     name = sides(classifier)[direction == "+"]
     upwards = (direction == "+") == (top["sign"] > 0)
@@ -45,12 +45,13 @@ def held_value(classifier: Classifier, direction: str) -> tuple[Unit, float]:
 def conditions(
     units: Sequence[str], classifier: Classifier | None, contrast: bool
 ) -> list[dict]:
-    """Return what to hold: one condition, or towards each class of the classifier.
+    """Return the conditions to sample under: one, or two with `contrast`.
 
     Args:
         units: `UNIT=VALUE`, as for `parse_holds`.
-        classifier: whose top unit `top` and `contrast` mean.
-        contrast: also hold the top unit at "+" in the first and at "-" in the second.
+        classifier: provides the top unit, for `top` and `contrast`.
+        contrast: also hold the top unit, at "+" in the first condition and at "-" in
+            the second.
     """
     held = parse_holds(units, classifier)
     if not contrast:
@@ -58,12 +59,14 @@ def conditions(
     both = [held_value(classifier, direction) for direction in "+-"]
     if both[0][0] in held:
         unit = unit_text(both[0][0])
-        raise InputError(f"--unit: --contrast holds unit {unit} itself")
+        raise InputError(
+            f"--unit {unit}=...: --contrast already holds this unit; omit one of them"
+        )
     return [held | {unit: value} for unit, value in both]
 
 
 def headings(classifier: Classifier, hold: Sequence[dict]) -> list[str]:
-    """Return a heading for each column of a contrast."""
+    """Return the headings of the two columns of a contrast."""
     unit = held_unit(classifier)
     return [
         f"unit {unit_text(unit)} held at {held[unit]:+.3g} ({name})"
@@ -74,45 +77,47 @@ def headings(classifier: Classifier, hold: Sequence[dict]) -> list[str]:
 def shares(
     classifier: Classifier, hold: Sequence[dict], scores: Sequence[Score]
 ) -> list[str]:
-    """Say how many samples of each condition the classifier gives to each class.
+    """Return lines with the share of each predicted class under each condition.
 
     Args:
+        classifier: that scored the samples.
         hold: the conditions.
-        scores: of the samples, those of the first condition first.
+        scores: of the samples, condition by condition.
     """
     samples = len(scores) // len(hold)
     names = classifier.classes
-    lines, found = [], []
+    lines, positive_shares = [], []
     for start, held in zip(range(0, len(scores), samples), hold, strict=True):
         called = [s.called for s in scores[start : start + samples]]
         share = {name: sum(name in c for c in called) / samples for name in names}
-        found.append(share[names[-1]])
+        positive_shares.append(share[names[-1]])
         what = ", ".join(
             f"unit {unit_text(u)} held at {v:+.3g}" for u, v in held.items()
         )
         parts = ", ".join(f"{name} {value:.1%}" for name, value in share.items())
         lines.append(f"{what or 'nothing held'}: {parts} of {samples:,} samples")
-    if len(found) == 2:
-        points = 100 * (found[0] - found[1])
+    if len(positive_shares) == 2:
+        points = 100 * (positive_shares[0] - positive_shares[1])
         lines.append(f"difference in {names[-1]}: {points:.1f} points")
     return lines
 
 
 def parse_holds(texts: Sequence[str], classifier: Classifier | None) -> dict:
-    """Read `UNIT=VALUE` into unit -> value.
+    """Parse `UNIT=VALUE` into a mapping unit -> value.
 
-    UNIT is a unit of the last layer, `LAYER:UNIT` one of any, and `top` the
-    classifier's, with `+` and `-` as values.
+    `UNIT` is a unit of the last layer and `LAYER:UNIT` one of another layer. `top` is
+    the classifier's top unit, for which `+` and `-` are values too.
 
     Raises:
-        InputError: not of that form, a unit given twice, or `top` without classifier.
+        InputError: a text has another form, a unit occurs twice, or `top` is used
+            without a classifier.
     """
     hold = {}
     for text in texts:
         name, _, value = text.partition("=")
         if name == "top":
             if classifier is None:
-                raise InputError(f"--unit {text}: top is a classifier's: --classifier")
+                raise InputError(f"--unit {text}: top needs --classifier")
             if value in _OUTER:
                 unit, number = held_value(classifier, value)
             else:
@@ -127,10 +132,10 @@ def parse_holds(texts: Sequence[str], classifier: Classifier | None) -> dict:
     return hold
 
 
-def _number(given: str, text: str, kind: type = float):
+def _number(part: str, text: str, kind: type = float):
     try:
-        return kind(given)
+        return kind(part)
     except ValueError:
         raise InputError(
-            f"--unit {text}: write a unit's number and a value, as 2388=1.5"
+            f"--unit {text}: give the number of a unit and a value, such as 2388=1.5"
         ) from None

@@ -22,7 +22,7 @@ import jax.numpy as jnp
 
 
 class RecurrentState(NamedTuple):
-    """What is carried from byte to byte: hidden [B, L*H], cell float32[B, L*H]."""
+    """The recurrent state between bytes: hidden [B, L*H], cell float32[B, L*H]."""
 
     hidden: jax.Array
     cell: jax.Array
@@ -83,7 +83,7 @@ def dot(a, b):
 
 
 def activate(z, axis: int):
-    """Split the gates' sums and activate them: i, f, o, u."""
+    """Split the pre-activations along `axis` and return the gates i, f, o, u."""
     i, f, o, u = jnp.split(z, 4, axis)
     return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jax.nn.sigmoid(o), jnp.tanh(u)
 
@@ -106,8 +106,8 @@ def make_step(weights: Weights, compute_dtype) -> Callable:
         step(hidden [H, B], cell float32[H, B], x [E, B]) -> hidden, cell, `Kept`; all
         but the cell in the compute dtype.
     """
-    # One product for both operands of the gates: adding a product of x that was
-    # computed before the loop costs more than it saves.
+    # m and x go through one joint product. Computing the product of x before the loop
+    # and adding it here would cost more than it saves.
     gate_weight = jnp.concatenate([weights.wh, weights.wx]).astype(compute_dtype).T
     bias = weights.b[:, None]
     multiplicative = isinstance(weights, MLSTMWeights)
@@ -152,7 +152,7 @@ def make_stack_step(stack: Stack, compute_dtype) -> Callable:
 
 
 def feature_major(state: RecurrentState, count: int) -> tuple[RecurrentState, ...]:
-    """Return the layers' states as a loop over time carries them, [H, B] each."""
+    """Return the state of each layer as carried by a loop over time, [H, B] each."""
     return jax.tree.map(jnp.transpose, split_layers(state, count))
 
 
@@ -162,11 +162,11 @@ def batch_major(states: Sequence[RecurrentState]) -> RecurrentState:
 
 
 def chosen(states: Sequence[RecurrentState], of: str, layers: str) -> jax.Array:
-    """Return one of the states that a loop carries, float32, feature-major.
+    """Select a state from those that a loop carries, float32, feature-major.
 
     Args:
-        states: as `feature_major` makes them.
-        of: "cell" or "hidden", or "both" for hidden and cell, one after the other.
+        states: as returned by `feature_major`.
+        of: "cell", "hidden", or "both" for hidden followed by cell.
         layers: "last" for [H, B], "all" for [L*H, B].
     """
     if of == "both":

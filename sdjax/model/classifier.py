@@ -1,4 +1,4 @@
-"""A classifier on features: linear, saved as JSON and arrays, read without jax."""
+"""The linear classifier on features, saved as JSON and arrays; needs no jax."""
 
 import json
 import os
@@ -24,10 +24,11 @@ _SAME_SOURCE = ("params_sha256", "state", "layers", "pooling", "normalisation")
 class Classifier:
     """A linear classifier on the features of one checkpoint.
 
-    K counts the scores of a text: one for `binary` (that of `classes[1]`), else one for
-    each class. `thresholds` are probabilities: a class of `binary` and `multilabel` is
-    predicted where its probability is above its threshold; `multiclass` predicts the
-    class that is furthest above its own, which with equal ones is the most probable.
+    K is the number of scores per text: one for `binary` (that of `classes[1]`), else
+    one per class. `thresholds` are probabilities. For `binary` and `multilabel` a class
+    is predicted if its probability exceeds its threshold. `multiclass` predicts the
+    class that exceeds its threshold most; with equal thresholds that is the most
+    probable class.
 
     Args:
         task: binary, multiclass or multilabel.
@@ -35,15 +36,15 @@ class Classifier:
         coef: float64[K, F], in units of the raw features.
         intercept: float64[K].
         thresholds: float64[K], in [0, 1].
-        link: what makes scores probabilities: sigmoid (each on its own; those of
-            `multiclass` are scaled to sum to one) or softmax (`multiclass` only).
-        metadata: JSON-able. Whose features it reads: checkpoint (a path), step, state,
-            pooling, normalisation, precision and params_sha256 (of its parameters).
-            What was found: top_unit (index, sign, threshold, quantiles by class) and
-            figures (accuracy and the like). None of them is required.
+        link: turns scores into probabilities: sigmoid (of each score; for `multiclass`
+            normalised to sum 1) or softmax (only for `multiclass`).
+        metadata: JSON-able; all keys are optional. The source of the features:
+            checkpoint (a path), step, state, pooling, normalisation, precision and
+            params_sha256 (hash of the parameters). Results: top_unit (index, sign,
+            threshold, quantiles by class) and figures (such as accuracy).
 
     Raises:
-        InputError: the parts do not fit each other.
+        InputError: the parts are inconsistent.
     """
 
     task: str
@@ -76,13 +77,13 @@ class Classifier:
         probabilities = expit(scores)
         if self.task == "multiclass":
             total = probabilities.sum(axis=1, keepdims=True)
-            # Where all of them vanish, none is likelier than another.
+            # If all of them underflow to zero, the classes are equally likely.
             even = np.full_like(probabilities, 1 / len(self.classes))
             return np.divide(probabilities, total, out=even, where=total > 0)
         return probabilities
 
     def predict(self, features: np.ndarray) -> np.ndarray:
-        """Return what is predicted for features float32[N, F].
+        """Return the predictions for features float32[N, F].
 
         Returns:
             int64[N], positions in `classes`; for `multilabel` int64[N, K], 1 where a
@@ -91,7 +92,7 @@ class Classifier:
         return self.decide(self.predict_proba(features))
 
     def decide(self, probabilities: np.ndarray) -> np.ndarray:
-        """Return `predict` of probabilities float64[N, K] that are known already."""
+        """Return the predictions for probabilities float64[N, K]; see `predict`."""
         above = probabilities - self.thresholds
         if self.task == "multiclass":
             return above.argmax(axis=1)
@@ -99,14 +100,14 @@ class Classifier:
         return labels if self.task == "multilabel" else labels[:, 0]
 
     def check_source(self, metadata: Mapping, place: object) -> None:
-        """Refuse features, or a model, that it was not fitted on.
+        """Check that features, or a model, are those that it was fitted on.
 
         Args:
             metadata: of a features file, or the same keys of a model.
-            place: names them in the message.
+            place: name for the message, such as the path of the file.
 
         Raises:
-            InputError: names the first key that both know and that differs.
+            InputError: a key that both have differs; it names the first one.
         """
         for key in _SAME_SOURCE:
             found, wanted = metadata.get(key), self.metadata.get(key)
@@ -120,9 +121,9 @@ class Classifier:
     def save(self, folder: str | os.PathLike) -> None:
         """Write `classifier.json` and three arrays; an older classifier is replaced.
 
-        The JSON goes first and comes last: what an interruption leaves does not load.
-        The path of the checkpoint is written relative to the folder, so that both can
-        be moved together.
+        The old JSON is removed first and the new one is written last, so a folder that
+        an interruption leaves incomplete does not load. The path of the checkpoint is
+        stored relative to the folder, so that both can be moved together.
 
         Raises:
             InputError: `folder` is a file.
@@ -152,10 +153,13 @@ class Classifier:
 
     @classmethod
     def load(cls, folder: str | os.PathLike) -> "Classifier":
-        """Read a classifier; `metadata["checkpoint"]` is a path that can be opened.
+        """Read a classifier.
+
+        The relative path in `metadata["checkpoint"]` is resolved against the folder.
 
         Raises:
-            InputError: there is none, or it is damaged, cut short or of another format.
+            InputError: there is no classifier, or it is damaged, truncated or of
+                another format.
         """
         folder = Path(folder)
         data = _read_json(folder)
@@ -218,7 +222,7 @@ def _read_array(path: Path) -> np.ndarray:
 
 
 def _check(place: str, given: Classifier) -> None:
-    """Refuse parts that do not fit each other."""
+    """Refuse inconsistent parts; `place` begins the message."""
 
     def require(right: bool, message: str) -> None:
         if not right:
@@ -252,14 +256,14 @@ def _check(place: str, given: Classifier) -> None:
 
 
 def _names(classes: Sequence) -> bool:
-    """Whether they are strings, and all different."""
+    """Tell whether all classes are strings, without repeats."""
     return all(isinstance(c, str) for c in classes) and len(set(classes)) == len(
         classes
     )
 
 
 def _relative(path: str, folder: Path) -> str:
-    """A path as seen from the folder; as it is where there is no way (other drives)."""
+    """Return a path relative to the folder, or absolute if it is on another drive."""
     try:
         return os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
     except ValueError:

@@ -1,7 +1,7 @@
 """Mean, maximum and minimum of a state over the bytes of each text.
 
-The statistics are kept in the loop over time, so memory does not grow with the length
-of a text, and are carried from chunk to chunk of a text that is read in several.
+The statistics are updated in the loop over time, so memory does not grow with the
+length of a text. They are carried from chunk to chunk if a text is read in chunks.
 """
 
 from collections.abc import Collection
@@ -26,8 +26,9 @@ from sdjax.model.cell import (
 class Pools(NamedTuple):
     """Statistics of a state over the bytes read so far, float32[B, width] each.
 
-    None where a statistic was not asked for. `total + lost` is the sum: adding up a
-    million bytes in float32 alone would lose three digits.
+    A statistic that was not requested is None. The sum is `total + lost`, where `lost`
+    compensates rounding: a plain float32 sum over a million bytes would lose three
+    digits.
     """
 
     total: jax.Array | None
@@ -40,8 +41,9 @@ def start(kinds: Collection[str], batch_size: int, width: int) -> Pools:
     """Return the statistics of no bytes, on the host.
 
     Args:
-        kinds: which to keep, of "mean", "max" and "min".
-        width: numbers in the state that is summed up.
+        kinds: the statistics to keep: "mean", "max", "min".
+        batch_size: number of texts.
+        width: size of the pooled state.
     """
 
     def filled(kind: str, value: float) -> np.ndarray | None:
@@ -66,17 +68,17 @@ def forward(
     compute_dtype=jnp.float32,
     layers: str = "last",
 ) -> tuple[RecurrentState, Pools]:
-    """Read texts of different lengths, with statistics over the bytes of each.
+    """Read texts of different lengths and update the statistics of each.
 
     Args:
         stack, inputs, state, lengths, compute_dtype: as for `recurrence.forward`.
         pools: of the bytes before these.
-        of: "cell", "hidden" or "both": the state that is summed up.
-        layers: "last" or "all": whose.
+        of: the state to pool: "cell", "hidden" or "both".
+        layers: the layers to pool: "last" or "all".
 
     Returns:
-        The state each text ends in, and `pools` with these bytes; what stands after a
-        text's `lengths[r]` bytes changes neither.
+        The final state of each text, and the updated `pools`. Padding after the
+        `lengths[r]` bytes of text r affects neither.
     """
     step = make_stack_step(stack, compute_dtype)
     x = inputs.astype(compute_dtype).swapaxes(1, 2)
@@ -89,11 +91,11 @@ def forward(
         return jax.tree.map(lambda a, b: jnp.where(reading, a, b), after, before)
 
     sums = jax.tree.map(jnp.transpose, pools)
-    if pools.total is not None:  # of these bytes alone, to be added exactly
+    if pools.total is not None:  # sum up this chunk alone; it is added exactly below
         sums = sums._replace(total=jnp.zeros_like(sums.total), lost=None)
     state = state._replace(hidden=state.hidden.astype(compute_dtype))
     states = feature_major(state, len(layers_of(stack)))
-    # As many steps as the longest text has, not as the buffer has room for.
+    # Take as many steps as the longest text has bytes, which may be less than T.
     states, sums = lax.fori_loop(0, lengths.max(), body, (states, sums))
     sums = jax.tree.map(jnp.transpose, sums)
     if pools.total is not None:
@@ -111,7 +113,7 @@ def _added(sums: Pools, value: jax.Array) -> Pools:
 
 
 def _exact_sum(a: jax.Array, b: jax.Array, lost: jax.Array) -> dict[str, jax.Array]:
-    """Add, and keep what rounding took (Knuth 1997, section 4.2.2, theorem B)."""
+    """Add, and keep the rounding error (Knuth 1997, section 4.2.2, theorem B)."""
     total = a + b
     from_b = total - a
     return {"total": total, "lost": lost + (a - (total - from_b)) + (b - from_b)}

@@ -31,7 +31,7 @@ POLICIES = {
 
 
 def policy(name: str) -> Policy:
-    """Look a precision up by name.
+    """Return the policy of a precision.
 
     Raises:
         InputError: there is no such precision.
@@ -56,20 +56,20 @@ def loss_scale(
 ) -> DynamicScale:
     """Return the loss scale of a precision, with array leaves so that it can be saved.
 
-    A scale that never changes has both factors 1, and is 1 itself where it is not
-    wanted or the precision needs none: one step function serves every kind.
+    A static scale is a dynamic one whose factors are 1. No scaling is a static scale
+    of 1. So one step function serves every kind.
 
     Args:
-        precision: only "fp16" is scaled: bfloat16 has the exponents of float32.
-        kind: "dynamic"; "static", `initial` throughout; or "none".
+        precision: only "fp16" is scaled; bfloat16 has the exponent range of float32.
+        kind: "dynamic"; "static", which keeps `initial`; or "none".
         initial: the first scale.
-        growth_interval: finite updates in a row after which the scale grows.
-        growth_factor: what it is multiplied by then.
-        backoff_factor: what it is multiplied by on an overflow.
-        floor: it never falls below this.
+        growth_interval: number of consecutive finite updates before the scale grows.
+        growth_factor: multiplies the scale after that many updates.
+        backoff_factor: multiplies the scale after an overflow.
+        floor: lower bound of the scale.
 
     Raises:
-        InputError: a value that no run can use.
+        InputError: a value is out of range.
 
     Reference: Micikevicius et al. 2018, "Mixed Precision Training", section 3.2; the
     defaults of interval and factors are those of NVIDIA's guide "Training with Mixed
@@ -88,15 +88,15 @@ def loss_scale(
     if not (growth_interval >= 1 and grows and falls):
         raise InputError(
             f"loss scale with growth_interval {growth_interval}, growth_factor"
-            f" {growth_factor}, backoff_factor {backoff_factor}: use at least 1, at"
-            " least 1, and above 0 up to 1"
+            f" {growth_factor}, backoff_factor {backoff_factor}: the first two must be"
+            " at least 1, and the last above 0 and at most 1"
         )
     scaled = policy(precision).scales_loss and kind != "none"
     moves = scaled and kind == "dynamic"
     return DynamicScale(
         growth_factor=growth_factor if moves else 1.0,
         backoff_factor=backoff_factor if moves else 1.0,
-        growth_interval=growth_interval - 1,  # flax grows at the update after these
+        growth_interval=growth_interval - 1,  # flax grows one update later
         fin_steps=jnp.zeros((), jnp.int32),
         scale=jnp.float32(initial if scaled else 1.0),
         minimum_scale=floor if moves else None,
@@ -106,14 +106,15 @@ def loss_scale(
 def resumed_loss_scale(
     saved: DynamicScale, first: DynamicScale, same_precision: bool
 ) -> DynamicScale:
-    """Return the loss scale of a run that is resumed from a checkpoint.
+    """Return the loss scale of a run that resumes from a checkpoint.
 
-    A dynamic scale has found its size and is kept. Any other scale, and the scale of a
-    run that changes its precision, is taken from the config.
+    A dynamic scale has adapted to the run, so its value is restored. A static scale, or
+    any scale after a change of precision, is taken from the config.
 
     Args:
         saved: of the checkpoint, with the factors of `first`.
         first: of the config.
+        same_precision: whether the checkpoint has the precision of the config.
     """
     if same_precision and (first.growth_factor, first.backoff_factor) != (1, 1):
         return saved
@@ -124,9 +125,10 @@ def resumed_loss_scale(
 def matmul(x: jax.Array, w: jax.Array, compute_dtype: jnp.dtype) -> jax.Array:
     """Multiply in the compute dtype, accumulate and return in float32.
 
-    Autodiff of a half-precision product would round the weight gradient to half and
-    multiply float32 by half going back; here every product, forward and backward, has
-    both operands in the compute dtype and the weight gradient leaves in float32.
+    With plain autodiff of a half-precision product, the weight gradient would be
+    rounded to half precision and the backward products would mix float32 and half.
+    Here all products, forward and backward, have both operands in the compute dtype,
+    and the weight gradient is returned in float32.
 
     Args:
         x: [..., in].

@@ -1,1 +1,1 @@
-"""Reviews become a corpus: everything that writes one, on this machine or on Spark."""
+"""Writing a corpus from reviews, on this machine or on Spark."""

@@ -1,4 +1,4 @@
-"""Sources in parts that are small enough to be handed to another process."""
+"""Blocks: parts of the input, small enough to hand to another process."""
 
 import os
 from collections.abc import Iterable, Iterator
@@ -15,23 +15,22 @@ from sdjax.data.keys import Keys, value_at
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import Dataset, Example, File
 
-BLOCK_BYTES = 16 * 2**20  # of lines, or characters of records, handed on together
-# An example with the place that messages name: (place, text, label).
+BLOCK_BYTES = 16 * 2**20  # bytes of lines, or characters of records, in one block
+# An example as (place, text, label); messages name the place.
 Placed = tuple[int | str, str, float | None]
-_FILES = 4096  # small ones, handed on together
-_EXAMPLES = 4096  # that come from no file, handed on together
+_FILES = 4096  # small files in one block
+_EXAMPLES = 4096  # in one block, if they do not come from a file
 
 
 class Block(NamedTuple):
-    """A part of a source.
+    """A part of a source, read but not yet parsed.
 
-    keys: of the source that it is a part of.
-    layout: of its file if `content` is lines as `line_blocks` yields them, None if it
-        is records.
-    content: what has been read and not yet looked at; `by_reference` puts in the place
-        of lines where in the file they begin and end.
-    report: what reading has counted; `examples` counts on.
-    start: where lines begin in a file that has them as they are here, else None.
+    keys: of the source.
+    layout: of the file if `content` holds lines, as yielded by `line_blocks`; None if
+        it holds records.
+    content: the lines or records; after `by_reference`, byte ranges instead of lines.
+    report: counts from reading; `examples` adds to them.
+    start: byte offset of the lines in an uncompressed file; None if there is none.
     """
 
     keys: Keys
@@ -41,7 +40,10 @@ class Block(NamedTuple):
     start: int | None = None
 
     def by_reference(self) -> "Block":
-        """Give a block that costs little to hand over and is read where it is used."""
+        """Return a block of byte ranges, if possible, to be read where it is used.
+
+        It is cheap to send to another process.
+        """
         if self.start is None:
             return self
         begin, content = self.start, []
@@ -51,7 +53,7 @@ class Block(NamedTuple):
         return self._replace(content=content)
 
     def examples(self) -> Iterator[Placed]:
-        """Pick the examples; what cannot be used is counted in `report`."""
+        """Yield the usable examples; `report` counts the others."""
         if self.layout is None:
             yield from self._pick(self.content)
             return
@@ -68,7 +70,7 @@ class Block(NamedTuple):
         return [self]
 
     def _chunks(self) -> Iterator[tuple[int, bytes]]:
-        """Yield the lines, from the file if only their place is known."""
+        """Yield the lines; read them from the file if the block has byte ranges."""
         if isinstance(self.content[0][1], bytes):
             yield from self.content
             return
@@ -77,10 +79,13 @@ class Block(NamedTuple):
                 yield first, os.pread(file.fileno(), len(place), place.start)
 
     def _of_json(self, chunk: tuple[int, bytes]) -> Iterator[Placed]:
-        """Pick at once what is as it should be: this is where the time goes."""
+        """Parse well-formed lines on a fast path, since this loop takes most time.
+
+        Any other line goes through `_of_lines`, which counts what is wrong with it.
+        """
         loads, text, label = orjson.loads, "", None
         (text_key,), label_key = self.keys.text, self.keys.label
-        (first, lines), usual, read = chunk, 0, self.keys.labels.read
+        (first, lines), parsed, read = chunk, 0, self.keys.labels.read
         for number, line in enumerate(split(lines), first):
             try:
                 values = loads(line)
@@ -91,11 +96,11 @@ class Block(NamedTuple):
             except (ValueError, TypeError, KeyError):
                 text = None
             if type(text) is str:
-                usual += 1
+                parsed += 1
                 yield number, text, label
             else:
                 yield from self._of_lines([(number, line)])
-        self.report.read += usual
+        self.report.read += parsed
 
     def _of_lines(self, lines: Iterable[tuple[int, bytes]]) -> Iterator[Placed]:
         return self._pick(line_records(self.layout, lines, self.report))
@@ -105,14 +110,14 @@ class Block(NamedTuple):
 
 
 class ExampleBlock(Block):
-    """A block whose content is examples, for which there is nothing left to pick."""
+    """A block whose content is examples, which need no parsing."""
 
     def examples(self) -> Iterator[Placed]:
         return ((row, text, label) for text, label, row, *_ in self.content)
 
 
 class Gathered(NamedTuple):
-    """Blocks of small files that are handed on together."""
+    """Blocks of small files that one worker gets together."""
 
     parts: list[Block]
 
@@ -124,14 +129,15 @@ class Gathered(NamedTuple):
 def blocks(
     sources: Iterable[File | Dataset], report: ReadReport
 ) -> Iterator[Block | Gathered]:
-    """Read several sources one after the other, in blocks.
+    """Read several sources in order and yield them in blocks.
 
-    Where the blocks are cut is a function of the sources. Small files share one, since
-    each costs the second pass some time.
+    The boundaries of the blocks depend only on the sources. Small files share a block,
+    since each block costs the second pass some time.
 
     Args:
-        sources: in the order in which they are read.
-        report: gets the total and the position; the blocks count the rows.
+        sources: in reading order.
+        report: receives total and position for the progress bar; rows are counted in
+            the reports of the blocks.
     """
     sources = list(sources)
     if all(isinstance(source, File) for source in sources):
@@ -159,7 +165,7 @@ def blocks(
 
 
 def blocks_of(examples: Iterable[Example]) -> Iterator[Block]:
-    """Make blocks of examples, which whoever yields them has counted."""
+    """Yield blocks of examples; their producer has already counted them."""
     examples, keys = iter(examples), Keys("examples", ("text",))
     while batch := list(islice(examples, _EXAMPLES)):
         yield ExampleBlock(keys, None, batch, ReadReport())
@@ -168,7 +174,13 @@ def blocks_of(examples: Iterable[Example]) -> Iterator[Block]:
 def line_format_blocks(
     file: File, report: ReadReport, span: tuple[int, int] | None = None
 ) -> Iterator[Block]:
-    """Read a file of lines, or the lines that begin within a span of bytes of it."""
+    """Yield blocks of a file of lines.
+
+    Args:
+        file: of a line format.
+        report: receives the position.
+        span: if given, only lines that begin in this range of bytes are read.
+    """
     content, size = [], 0
     start = file.layout.form.start if span is None else None
 
@@ -179,7 +191,7 @@ def line_format_blocks(
         content.append((first, lines))
         size += len(lines)
         if len(lines) > line_files.MAX_LINE_BYTES:
-            start = None  # a line may have been cut short
+            start = None  # a line may be truncated, so offsets no longer add up
         if size >= BLOCK_BYTES:
             yield block()
             content, size, start = [], 0, None if start is None else start + size
@@ -188,7 +200,7 @@ def line_format_blocks(
 
 
 def _of_records(source: File | Dataset, report: ReadReport) -> Iterator[Block]:
-    """Gather records, and what reading counts meanwhile."""
+    """Yield blocks of records, each with the counts from reading it."""
     keys, batch, characters, counts = source.keys, [], 0, ReadReport()
     wanted = [*keys.text, *([] if keys.label is None else [keys.label])]
     before = report.position

@@ -1,10 +1,10 @@
-"""Preparing a corpus: reviews deduplicated, shuffled, split and written in shards.
+"""Preparing a corpus: reviews are deduplicated, shuffled, split and written in shards.
 
-Two passes, each spread over any number of processes. The first turns every block of
-the input into a segment, sorted by the shards that its reviews go to; the second makes
-the shards out of the segments. Either goes on where an interrupted run stopped. The
-manifest is written last and the folder is renamed into place, so whatever
-`sdjax.data.corpus` opens is complete.
+There are two passes, each of which can use several processes. The first pass turns
+every block of the input into a segment whose reviews are sorted by shard. The second
+pass merges the segments into shards. Both passes resume after an interruption. The
+manifest is written last and the folder is renamed into place, so a corpus that
+`sdjax.data.corpus` can open is complete.
 """
 
 import json
@@ -39,16 +39,17 @@ from sdjax.prepare.workers import Workers
 def prepare(
     examples: Iterable[Example], folder: str | Path, *, report: ReadReport, **options
 ) -> Corpus:
-    """Write a corpus of examples from anywhere; see `prepare_blocks` for the options.
+    """Write a corpus from an iterable of examples; see `prepare_blocks`.
 
     Args:
-        examples: consumed once, unless the same corpus is there already.
-        report: what is counted as they are consumed, by `sources.counted` for example.
-        options: besides those of `prepare_blocks` those of `Plan`.
+        examples: consumed once, or not at all if the same corpus already exists.
+        folder: as for `prepare_blocks`.
+        report: updated by whoever yields the examples, such as `sources.counted`.
+        options: fields of `Plan`, and keyword arguments of `prepare_blocks`.
     """
-    given = {key: options.pop(key) for key in Plan._fields if key in options}
+    rules = {key: options.pop(key) for key in Plan._fields if key in options}
     return prepare_blocks(
-        blocks_of(examples), folder, report=report, plan=Plan(**given), **options
+        blocks_of(examples), folder, report=report, plan=Plan(**rules), **options
     )
 
 
@@ -63,27 +64,27 @@ def prepare_blocks(
     max_bad_fraction: float = 0.01,
     progress: bool = True,
 ) -> Corpus:
-    """Write a corpus: normalised, exact duplicates dropped, shuffled, split in shards.
+    """Write a corpus: normalise, drop exact duplicates, shuffle, split into shards.
 
-    A seeded hash of a review's bytes says which shard it goes to and where in the shard
-    it stands: the corpus is a function of the set of reviews and of the plan, not of
-    their order (but with the split rule "contiguous") nor of the number of workers.
-    Of duplicates with different labels the smallest label stays; with "contiguous" the
-    first duplicate does.
+    A seeded hash of the bytes of a review determines its shard and its place in the
+    shard. So the corpus depends on the set of reviews and on the plan, but not on the
+    number of workers and, unless the split rule is "contiguous", not on the order of
+    the reviews. Among duplicates with different labels the smallest label is kept; with
+    "contiguous" the first duplicate is kept.
 
     Args:
-        blocks: consumed once, unless the same corpus is there already.
-        folder: must not exist, be empty, or hold the corpus that is asked for.
-        report: gets what is counted; checked before anything is put in place.
-        source: where the blocks come from, as JSON; kept in the manifest.
-        plan: what is asked for.
-        workers: processes that work at it.
-        max_bad_fraction: how much of the input may be unusable.
+        blocks: consumed once, or not at all if the same corpus already exists.
+        folder: must not exist, be empty, or already hold the same corpus.
+        report: receives the counts; too many bad rows stop the run before publishing.
+        source: JSON description of the input; stored in the manifest.
+        plan: the rules of the corpus.
+        workers: number of processes.
+        max_bad_fraction: largest fraction of unusable rows.
         progress: show a progress bar on standard error.
 
     Raises:
-        InputError: a folder that holds something else or cannot be written, a full
-            disk, bad input, too few reviews for the shards.
+        InputError: the folder holds something else or cannot be written, the disk is
+            full, the input is bad, or there are too few reviews for the shards.
     """
     folder = Path(folder)
     plan.check()
@@ -92,12 +93,15 @@ def prepare_blocks(
         if progress:
             print(f"{folder}: already prepared, nothing to do", file=sys.stderr)
         return Corpus.open(folder)
-    left = request | {"block_bytes": BLOCK_BYTES, "digest": DIGEST}
-    with work_folder(folder, left) as work:
+    # Unfinished work is resumed only if all of this is the same.
+    resumable = request | {"block_bytes": BLOCK_BYTES, "digest": DIGEST}
+    with work_folder(folder, resumable) as work:
         with Workers(workers) as pool:
-            read = _write_segments(blocks, work, plan, pool, report, progress)
+            segments, rows = _write_segments(blocks, work, plan, pool, report, progress)
             report.check(max_bad_fraction)
-            shards, duplicates = _write_shards(*read, work, plan, pool, progress)
+            shards, duplicates = _write_shards(
+                segments, rows, work, plan, pool, progress
+            )
         splits = in_splits(shards, plan)
         manifest = as_manifest(request, splits, duplicates, report)
         publish(work / "corpus", folder, manifest)
@@ -112,7 +116,7 @@ def _write_segments(
     report: ReadReport,
     progress: bool,
 ) -> tuple[list[Path], list[int]]:
-    """Turn every block into a segment; give these and how many reviews each has."""
+    """Write a segment for every block; return their paths and numbers of reviews."""
     folder, finished = work / "segments", work / "segments.json"
     folder.mkdir(exist_ok=True)
     if finished.exists():
@@ -135,7 +139,8 @@ def _write_segments(
     def tasks() -> Iterator[tuple[Path, Block | Gathered]]:
         for block in blocks:
             segments.append(folder / f"{len(segments):06d}")
-            # What another process can read for itself is not sent to it.
+            # A worker process reads the block from the file itself if it can, which
+            # is cheaper than sending the text to it.
             yield segments[-1], block if pool.count == 1 else block.by_reference()
 
     with tqdm(desc="reading", unit_scale=True, disable=not progress) as bar:
@@ -144,8 +149,8 @@ def _write_segments(
             report.add(counted)
             bar.total, bar.unit = report.total or None, report.unit
             bar.update(report.position - bar.n)
-    left = {"rows": rows, "report": report.as_json()}
-    write_whole(finished, json.dumps(left).encode())
+    summary = {"rows": rows, "report": report.as_json()}
+    write_whole(finished, json.dumps(summary).encode())
     return segments, rows
 
 
@@ -155,10 +160,10 @@ def _write_segment(
     seed: int,
     layout: Layout,
 ) -> tuple[int, ReadReport]:
-    """Write the segment of a block if it is not there; runs in any process."""
+    """Write the segment of a block unless it is already complete."""
     path, block = task
-    if (found := read_marker(path)) is not None:
-        return found
+    if (finished := read_marker(path)) is not None:
+        return finished
     index, reviews, report = encode_block(block, normalisation, seed, layout.shards)
     write_segment(path, index, reviews, layout, report)
     return len(reviews), report
@@ -172,7 +177,7 @@ def _write_shards(
     pool: Workers,
     progress: bool,
 ) -> tuple[list[dict], int]:
-    """Make the shards; give their manifest entries and how many duplicates went."""
+    """Write the shards; return their manifest entries and the number of duplicates."""
     for name in ("runs", "held", *(f"corpus/{split}" for split in SPLITS)):
         (work / name).mkdir(parents=True, exist_ok=True)
     names, holdout = plan.names(), None
@@ -187,15 +192,15 @@ def _write_shards(
         total=len(names), desc="writing", unit="shard", disable=not progress
     ) as bar:
         while runs:
-            for made, dropped in pool.map(_finish_run, runs):
-                entries += made
+            for written, dropped in pool.map(_finish_run, runs):
+                entries += written
                 duplicates += dropped
-                bar.update(len(made))
+                bar.update(len(written))
             segments = [path for run in runs for path in run.held_segments]
             runs = []
-            if segments:  # what was held out makes the shards of valid and test
-                left = names[layout.shards :]
-                runs = _runs(work, segments, holdout.layout, left, "none", None)
+            if segments:  # the held-out reviews become the shards of valid and test
+                others = names[layout.shards :]
+                runs = _runs(work, segments, holdout.layout, others, "none", None)
     return entries, duplicates
 
 
@@ -207,7 +212,7 @@ def _runs(
     dedup: str,
     holdout: Holdout | None,
 ) -> list[Run]:
-    """Describe how the shards `names` are to be written out of some segments."""
+    """Return the runs that write the shards `names` from these segments."""
     runs = []
     for cuts in plan_runs(segments, layout):
         shards = slice(cuts[0] // layout.parts, cuts[-1] // layout.parts)
@@ -228,12 +233,16 @@ def _runs(
 
 
 def _finish_run(run: Run) -> tuple[list[dict], int]:
-    """Write a run if it is not there; runs in any process."""
+    """Write the shards of a run unless they are already complete."""
     return read_run(run) or write_run(run)
 
 
 def in_splits(entries: list[dict], plan: Plan) -> dict[str, list[dict]]:
-    """Put the entries of all shards, in order, under the names of their splits.
+    """Group the entries of all shards by split.
+
+    Args:
+        entries: of all shards, in the order of `Plan.names`.
+        plan: the rules of the corpus.
 
     Raises:
         InputError: a shard is empty.
@@ -250,7 +259,7 @@ def in_splits(entries: list[dict], plan: Plan) -> dict[str, list[dict]]:
 def as_manifest(
     request: dict, splits: dict[str, list[dict]], duplicates: int, report: ReadReport
 ) -> dict:
-    """Say in one JSON object what a corpus is and where it comes from."""
+    """Return the manifest of a corpus, as JSON-able values."""
     return {
         "format": "sdjax corpus",
         "format_version": FORMAT_VERSION,
@@ -268,7 +277,8 @@ def _check_filled(splits: dict[str, list[dict]], shards: tuple[int, int, int]) -
     reviews = sum(entry["reviews"] for split in splits.values() for entry in split)
     empty = sum(not entry["reviews"] for split in splits.values() for entry in split)
     if empty:
-        # With 20 reviews a shard on average an empty one is a 1 in 5e8 event.
+        # With 20 reviews per shard on average, the chance that a given shard is empty
+        # is 1 in 5e8.
         fewer = max(1, reviews // 20 - shards[1] - shards[2])
         raise InputError(
             f"{reviews:,} different reviews leave {empty:,} of {sum(shards):,} shards "
@@ -281,7 +291,11 @@ def _check_filled(splits: dict[str, list[dict]], shards: tuple[int, int, int]) -
 
 
 def already_prepared(folder: Path, request: dict) -> bool:
-    """Tell whether `folder` holds the corpus asked for; refuse anything else in it."""
+    """Tell whether `folder` already holds the requested corpus.
+
+    Raises:
+        InputError: it holds anything else.
+    """
     if not folder.exists():
         return False
     if not folder.is_dir():
@@ -292,11 +306,11 @@ def already_prepared(folder: Path, request: dict) -> bool:
         raise InputError(
             f"{folder}: not empty and not a corpus; choose another output folder"
         )
-    # Corpora of earlier versions were all made by the rules that are the default.
+    # Corpora of earlier versions do not name their rules, which are now the defaults.
     default = {"split": SPLIT_RULES[0], "dedup": DEDUP_RULES[0]}
-    found = default | read_manifest(folder).get("request", {})
+    existing = default | read_manifest(folder).get("request", {})
     wanted = json.loads(json.dumps(request))
-    differ = differences(found, wanted)
+    differ = differences(existing, wanted)
     if differ:
         raise InputError(
             f"{folder}: already holds another corpus ({'; '.join(differ)}); choose "

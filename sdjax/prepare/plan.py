@@ -1,4 +1,4 @@
-"""What is asked of a corpus, besides what it is made of."""
+"""The rules by which a corpus is made: shards, seed, normalisation, split, dedup."""
 
 from typing import NamedTuple
 
@@ -17,13 +17,13 @@ DEDUP_RULES = ("exact", "none")
 class Plan(NamedTuple):
     """The rules by which a corpus is made.
 
-    shards: how many train, valid and test have.
-    seed: another seed gives another shuffle and another split.
-    normalisation: what is done to each text.
-    split: "shuffled" splits after shuffling; "contiguous" cuts the input in as many
-        parts as there are shards, gives some whole parts to valid and test, and
-        shuffles within each split (Puri et al. 2018).
-    dedup: "exact" drops all but one of equal reviews, "none" keeps them.
+    shards: numbers of shards of train, valid and test.
+    seed: of the shuffle and the split.
+    normalisation: of each text.
+    split: "shuffled" splits after shuffling; "contiguous" cuts the input into as many
+        parts as there are shards, assigns whole parts to valid and test, and shuffles
+        within each split (Puri et al. 2018).
+    dedup: "exact" keeps one of each set of equal reviews, "none" keeps all.
     """
 
     shards: tuple[int, int, int] = (1000, 1, 1)
@@ -33,20 +33,24 @@ class Plan(NamedTuple):
     dedup: str = "exact"
 
     def check(self) -> None:
-        """Refuse what no corpus can be made by."""
+        """Check the values.
+
+        Raises:
+            InputError: one is not usable.
+        """
         if len(self.shards) != len(SPLITS) or min(self.shards) < 1:
             raise InputError(
-                f"shards are {self.shards}; give at least one each: {SPLITS}"
+                f"shards are {self.shards}; give at least one for each of {SPLITS}"
             )
         if not -(2**63) <= self.seed < 2**63:
-            raise InputError(f"seed is {self.seed}; give one of at most 63 bits")
+            raise InputError(f"seed is {self.seed}; give a signed 64-bit number")
         if self.split not in SPLIT_RULES:
             raise InputError(f"no split rule {self.split!r}; use one of {SPLIT_RULES}")
         if self.dedup not in DEDUP_RULES:
             raise InputError(f"no dedup rule {self.dedup!r}; use one of {DEDUP_RULES}")
 
     def as_json(self) -> dict:
-        """Give it as it stands in a manifest."""
+        """Return the plan as it is stored in the manifest."""
         return {
             "normalisation": self.normalisation.as_json(),
             "seed": self.seed,
@@ -57,17 +61,20 @@ class Plan(NamedTuple):
 
     @property
     def layout(self) -> Layout:
-        """How the segments are laid out: what is held out by row has no shard yet."""
+        """The layout of the segments.
+
+        With "contiguous" it covers only train: held-out reviews get their shards later.
+        """
         shards = sum(self.shards) if self.split == "shuffled" else self.shards[0]
         return Layout.of(shards) if self.dedup == "exact" else spread_layout(shards)
 
     def names(self) -> list[str]:
-        """Name the shards, in the order of their digests' remainders."""
+        """Return the names of all shards, by shard number."""
         counts = zip(SPLITS, self.shards, strict=True)
         return [f"{split}/{i:05d}" for split, count in counts for i in range(count)]
 
     def split_of_parts(self) -> np.ndarray:
-        """Draw the parts of the input that are held out: index into SPLITS, int64."""
+        """Return the split of each part of the input, int64, as indices into SPLITS."""
         _, valid, test = self.shards
         key = np.random.Philox(key=np.array([self.seed % 2**64, 1], np.uint64))
         drawn = np.random.Generator(key).permutation(sum(self.shards))

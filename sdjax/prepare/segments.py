@@ -1,9 +1,9 @@
-"""Reviews on their way to shards: a segment holds those of one block, by place.
+"""Segments: the reviews of one block, sorted by the place where they will go.
 
-A place is a part of a shard. Which shard a review goes to, and where in it, is a
-matter of its digest alone: a seeded hash of its bytes. A segment file has the table of
-its places, its index (one `RECORD` a review) and the reviews' bytes, the latter two
-sorted by place, so that all that any shard gets from it is one stretch of it.
+A place is a part of a shard. The shard of a review and its position there depend only
+on its digest, a seeded hash of its bytes. A segment file consists of a table of places,
+the index (one `RECORD` per review) and the bytes of the reviews. Index and bytes are
+sorted by place, so everything that a shard needs from a segment is contiguous.
 """
 
 import contextlib
@@ -24,25 +24,27 @@ from sdjax.errors import UnreadableText
 from sdjax.files import write_whole
 from sdjax.prepare.blocks import Block, Gathered
 
-# `high` and `low` are the two halves of the digest, `row` counts within the segment.
+# `high` and `low` are the halves of the digest; `row` is the row within the segment.
 _HALVES = [("high", "<u8"), ("low", "<u8")]
 _COUNTS = [("length", "<u4"), ("row", "<u4"), ("shard", "<u4")]
 RECORD = np.dtype([*_HALVES, ("label", "<f4"), *_COUNTS])
-DIGEST = "xxh3_128"  # of work that was left: it is not gone on with by another one
-_MOST_PLACES = 16384  # of a table, which every segment has
+# Recorded with unfinished work: work that was begun with another hash is not resumed.
+DIGEST = "xxh3_128"
+_MOST_PLACES = 16384  # every segment holds a table of all places, so this bounds it
 
 
 class Layout(NamedTuple):
-    """Shards, each cut in parts that are written one after the other."""
+    """A number of shards, each cut into parts that are written one after the other."""
 
     shards: int
     parts: int
 
     @classmethod
     def of(cls, shards: int, most_parts: int = 256) -> "Layout":
-        """Return the layout for a number of shards: parts are small for few of them.
+        """Return the layout for a number of shards; fewer shards get more parts.
 
-        The parts are a power of two, so that one holds what begins with some bits.
+        The number of parts is a power of two, so that the first bits of a digest
+        determine its part.
         """
         parts = max(1, min(most_parts, _MOST_PLACES // shards))
         return cls(shards, 1 << (parts.bit_length() - 1))
@@ -52,8 +54,8 @@ class Layout(NamedTuple):
         return self.shards * self.parts
 
     def place(self, index: np.ndarray) -> np.ndarray:
-        """Return the place of each record, int64[N]."""
-        # Within a shard reviews are in the order of their digests' first bytes.
+        """Return the place of each record of an index, int64[N]."""
+        # Within a shard, reviews are sorted by the first byte of their digests.
         part = ((index["high"] & np.uint64(0xFF)) * np.uint64(self.parts)) >> np.uint64(
             8
         )
@@ -63,18 +65,20 @@ class Layout(NamedTuple):
 def encode_block(
     block: Block | Gathered, normalisation: Normalisation, seed: int, shards: int
 ) -> tuple[np.ndarray, list[bytes], ReadReport]:
-    """Turn a block into the bytes of its reviews.
+    """Encode the reviews of a block and assign them to shards.
 
     Args:
+        block: of the input.
+        normalisation: of each text.
         seed: of the hash, modulo 2^64.
-        shards: how many there are for the digest to pick from.
+        shards: number of shards to choose from.
 
     Returns:
-        (RECORD[N], the bytes of each review, what was read and skipped).
+        (RECORD[N], the bytes of each review, counts of what was read and skipped).
     """
     encode, report = normalisation.encode_whole, ReadReport()
     labels, reviews = [], []
-    with _no_search_for_cycles():
+    with _without_garbage_collection():
         for part in block.parts:
             for place, text, label in part.examples():
                 try:
@@ -92,7 +96,7 @@ def encode_block(
     index = np.zeros(len(reviews), RECORD)
     halves = np.frombuffer(digests, "<u8").reshape(-1, 2)
     index["high"], index["low"] = halves[:, 0], halves[:, 1]
-    index["label"] = np.array(labels, np.float64) + 0  # one zero instead of two
+    index["label"] = np.array(labels, np.float64) + 0  # turns -0.0 into 0.0
     index["length"] = list(map(len, reviews))
     index["row"] = np.arange(len(reviews))
     index["shard"] = index["high"] % np.uint64(shards)
@@ -100,8 +104,8 @@ def encode_block(
 
 
 @contextlib.contextmanager
-def _no_search_for_cycles() -> Iterator[None]:
-    """Spare the garbage collector many objects of which none is in a cycle."""
+def _without_garbage_collection() -> Iterator[None]:
+    """Pause the garbage collector, which would scan many objects without cycles."""
     was_on = gc.isenabled()
     gc.disable()
     try:
@@ -118,7 +122,15 @@ def write_segment(
     layout: Layout,
     report: ReadReport,
 ) -> None:
-    """Write a segment; it counts once its marker is there, which is written last."""
+    """Write a segment. Its marker is written last; without it the segment is ignored.
+
+    Args:
+        path: of the segment; the marker has `.json` added.
+        index: RECORD[N].
+        reviews: the bytes of each review.
+        layout: the places.
+        report: counts of the block, stored in the marker.
+    """
     place, places = layout.place(index), layout.places
     order = np.argsort(place, kind="stable")
     counts = np.bincount(place, minlength=places)
@@ -135,9 +147,9 @@ def write_segment(
 
 
 def read_marker(path: Path) -> tuple[int, ReadReport] | None:
-    """Tell how many reviews a segment has and what reading it counted, if it is whole.
+    """Return (number of reviews, counts of the block) of a complete segment, or None.
 
-    A file that the system had not yet written out when the power failed is too short.
+    After a power failure a segment may be shorter than its marker says; that is None.
     """
     try:
         marker = json.loads(_marker(path).read_bytes())
@@ -154,7 +166,7 @@ def _marker(path: Path) -> Path:
 
 
 def read_sizes(path: Path, places: int) -> np.ndarray:
-    """Return the bytes of each place, int64[places]."""
+    """Return the number of bytes at each place, int64[places]."""
     table = np.fromfile(path, np.int64, 2 * (places + 1)).reshape(-1, 2)
     return np.diff(table[:, 1])
 
@@ -162,7 +174,13 @@ def read_sizes(path: Path, places: int) -> np.ndarray:
 def read_places(
     path: Path, places: int, first: int, last: int
 ) -> tuple[np.ndarray, bytes]:
-    """Read the index (RECORD[N]) and the bytes of the places from `first` to `last`."""
+    """Read index (RECORD[N]) and bytes of the places from `first` up to `last`.
+
+    Args:
+        path: of the segment.
+        places: number of places in the segment.
+        first, last: the range; `last` is not included.
+    """
     with path.open("rb", buffering=0) as file:
 
         def read(begin: int, size: int) -> bytes:

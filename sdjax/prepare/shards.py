@@ -1,7 +1,8 @@
-"""From segments to shards: sorted by digest, duplicates dropped, written with an index.
+"""Shards: merged from segments, sorted by digest, deduplicated, written with an index.
 
-A run of shards is written at a time, by any process: what it writes is a function of
-the segments. Memory holds a part of a shard, or several whole ones.
+The unit of work is a run, a few neighbouring shards. Its result depends only on the
+segments, so any process can write it. Memory holds one part of a large shard, or
+several small shards, at a time.
 """
 
 import hashlib
@@ -24,26 +25,28 @@ from sdjax.prepare.segments import (
     write_segment,
 )
 
-_SPREAD_PARTS = 4  # of a shard where copies are kept and lie anywhere in their part
+# Parts of a shard if duplicates are kept. Copies are spread only within their part, so
+# the parts must be large.
+_SPREAD_PARTS = 4
 
-_GROUP_BYTES = 16 * 2**20  # read at a time, unless a single part is more
-_MOST_SHARDS = 64  # of a run: they are open at once, and finished work is kept by runs
+_GROUP_BYTES = 16 * 2**20  # read at once, unless a single part is larger
+_MOST_SHARDS = 64  # in a run; all are open at once, and a run is the unit of resuming
 
 
 def spread_layout(shards: int) -> Layout:
-    """Return the layout for reviews among which there may be copies to be kept."""
+    """Return the layout of a corpus that keeps duplicates."""
     return Layout.of(shards, _SPREAD_PARTS)
 
 
 class Holdout(NamedTuple):
-    """What is held out of train, where that is a matter of a review's row.
+    """The rows of the input that are held out of train by the rule "contiguous".
 
-    The rows of the input are cut in as many equal parts as there are shards in all.
+    The input is cut into as many equal parts as there are shards in total.
 
-    firsts: rows in the segments before each one, int64[segments].
-    rows: in all segments together.
+    firsts: the first row of each segment, int64[segments].
+    rows: total number of rows.
     split: of each part: 0 train, 1 valid, 2 test; int64[parts].
-    shards: of valid and test.
+    shards: numbers of shards of valid and test.
     """
 
     firsts: np.ndarray
@@ -53,31 +56,32 @@ class Holdout(NamedTuple):
 
     @property
     def layout(self) -> Layout:
-        """The layout of the segments of what is held out."""
+        """The layout of the segments of held-out reviews."""
         return spread_layout(sum(self.shards))
 
     def split_of(self, rows: np.ndarray) -> np.ndarray:
-        """Return the split of rows of the input, int64[N]."""
+        """Return the split of each row of the input, int64[N]."""
         return self.split[rows * len(self.split) // self.rows]
 
     def shard_of(self, index: np.ndarray, split: np.ndarray) -> np.ndarray:
-        """Return to which shard of valid and test what is held out goes, [N]."""
+        """Return the shard of held-out reviews, [N]; those of test follow valid's."""
         valid, test = (np.uint64(count) for count in self.shards)
         high = index["high"]
         return np.where(split == 1, high % valid, high % test + valid)
 
 
 class Run(NamedTuple):
-    """Some neighbouring shards, written by one call.
+    """Neighbouring shards that one call writes.
 
-    folder: where they go, under `names`.
-    marker: a file that is written last.
-    segments: of all blocks, in their order; `layout` is theirs.
-    cuts: places between which reviews are read together: the first of the run, the
-        last, and others in between. Either whole shards lie between two, or parts of
-        the only one.
-    deduplicate: drop all but one of equal reviews.
-    held: the folder for segments of what is held out.
+    folder, names: where to write the shards.
+    marker: a file that is written last; without it the run is incomplete.
+    segments: of all blocks, in order.
+    layout: of the segments.
+    cuts: places at which reading is divided, from the first place of the run to its
+        end. Between two cuts lie either whole shards or parts of a single shard.
+    deduplicate: keep one of each set of equal reviews.
+    holdout: which rows to write to `held` instead; None for no rows.
+    held: the folder for segments of held-out reviews.
     """
 
     folder: Path
@@ -98,7 +102,7 @@ class Run(NamedTuple):
 
 
 def plan_runs(segments: list[Path], layout: Layout) -> list[list[int]]:
-    """Return the cuts of each run, for all shards of a layout."""
+    """Divide all shards of a layout into runs; return the cuts of each run."""
     sizes = np.zeros(layout.places, np.int64)
     for segment in segments:
         sizes += read_sizes(segment, layout.places)
@@ -118,15 +122,15 @@ def plan_runs(segments: list[Path], layout: Layout) -> list[list[int]]:
             room -= size
         runs.append([*cuts, end])
         if len(cuts) > 1:
-            room = -1  # nothing shares a run with a shard in pieces
+            room = -1  # a shard that is read in several groups has a run of its own
     return runs
 
 
 def write_run(run: Run) -> tuple[list[dict], int]:
-    """Write the shards of a run and, last, its marker.
+    """Write the shards of a run, then its marker.
 
     Returns:
-        (the manifest entry of each shard, how many duplicates were dropped).
+        (the manifest entry of each shard, the number of dropped duplicates).
     """
     with ExitStack() as stack:
         writers = [
@@ -137,7 +141,7 @@ def write_run(run: Run) -> tuple[list[dict], int]:
         for begin, end in pairwise(run.cuts):
             index, rows, data = _read(run, begin, end)
             shard = index["shard"].astype(np.int64) - first
-            # Of equal reviews the first stays: by label, or where rows count by row.
+            # Equal reviews are sorted by this, and the first is kept.
             tie = index["label"] if run.holdout is None else rows
             order, dropped = arrange(shard, index, tie, run.deduplicate)
             duplicates += dropped
@@ -161,10 +165,10 @@ def write_run(run: Run) -> tuple[list[dict], int]:
 
 
 def read_run(run: Run) -> tuple[list[dict], int] | None:
-    """Return what `write_run` returned, if the run was written whole.
+    """Return what `write_run` returned if the run is complete, else None.
 
-    Every file is read and compared with its checksum: a marker may outlive what it
-    stands for when the power fails.
+    Every file is compared with its checksum, because after a power failure the marker
+    may exist although a shard was not written out.
     """
     try:
         done = json.loads(run.marker.read_bytes())
@@ -185,7 +189,7 @@ def read_run(run: Run) -> tuple[list[dict], int] | None:
 
 
 def _read(run: Run, begin: int, end: int) -> tuple[np.ndarray, np.ndarray, bytes]:
-    """Read some places of all segments: index, rows in the input, bytes."""
+    """Read a range of places from all segments: index, rows in the input, bytes."""
     indices, data = [], []
     for segment in run.segments:
         index, content = read_places(segment, run.layout.places, begin, end)
@@ -199,7 +203,13 @@ def _read(run: Run, begin: int, end: int) -> tuple[np.ndarray, np.ndarray, bytes
 
 
 def cut(data: bytes, index: np.ndarray, chosen: np.ndarray) -> list[bytes]:
-    """Cut the chosen reviews out of the bytes that an index describes."""
+    """Return the bytes of the chosen reviews.
+
+    Args:
+        data: the bytes of all reviews.
+        index: RECORD[N] of them, in the same order.
+        chosen: int64[n], positions in the index.
+    """
     stops = np.cumsum(index["length"], dtype=np.int64)[chosen]
     starts = (stops - index["length"][chosen]).tolist()
     return [data[i:j] for i, j in zip(starts, stops.tolist(), strict=True)]
@@ -208,16 +218,16 @@ def cut(data: bytes, index: np.ndarray, chosen: np.ndarray) -> list[bytes]:
 def arrange(
     shard: np.ndarray, index: np.ndarray, tie: np.ndarray, deduplicate: bool
 ) -> tuple[np.ndarray, int]:
-    """Put reviews in the order of their shards and, in each, of their digests.
+    """Sort reviews by shard and, within a shard, by digest.
 
     Args:
         shard: int64[N].
         index: RECORD[N].
-        tie: [N]; of equal reviews the one with the least comes first and stays.
+        tie: [N], orders equal reviews; the one with the smallest value is kept.
         deduplicate: drop the others.
 
     Returns:
-        (which review comes first, second ..., how many were dropped).
+        (positions in the index, in order; the number of dropped reviews).
     """
     order, copy = _sort(shard, index, tie)
     if deduplicate:
@@ -230,8 +240,12 @@ def arrange(
 def _sort(
     shard: np.ndarray, index: np.ndarray, tie: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Sort by shard, digest and `tie`; say of each the how-many-eth copy it is."""
-    high, low = (index[half].byteswap() for half in ("high", "low"))  # first byte first
+    """Sort by shard, digest and `tie`.
+
+    Returns:
+        (the order, and for each review in it its index among equal reviews), int64[N].
+    """
+    high, low = (index[half].byteswap() for half in ("high", "low"))  # big-endian order
     order = np.lexsort((tie, low, high, shard))
     keys = np.stack([shard[order].astype(np.uint64), high[order], low[order]])
     new = np.ones(len(order), bool)
@@ -241,9 +255,10 @@ def _sort(
 
 
 def _apart(shard: np.ndarray, index: np.ndarray, copy: np.ndarray) -> np.ndarray:
-    """Return an order in which copies that are kept do not follow each other.
+    """Return an order in which kept duplicates do not follow each other.
 
-    Their first bits stay, by which the parts of a shard are in order.
+    Each copy is sorted by a digest of its own, whose first bits, which determine the
+    part of the shard, are unchanged.
     """
     high, low = (index[half].byteswap() for half in ("high", "low"))
     mixed = low ^ (copy.astype(np.uint64) * np.uint64(0x9E3779B97F4A7C15))
@@ -255,7 +270,7 @@ def _apart(shard: np.ndarray, index: np.ndarray, copy: np.ndarray) -> np.ndarray
 
 
 class ShardWriter:
-    """A shard that is being written: its bytes, then its index."""
+    """Writes one shard: its bytes, then its index."""
 
     def __init__(self, folder: Path, name: str):
         self._folder, self._name = folder, name
@@ -272,7 +287,7 @@ class ShardWriter:
         return self._folder / f"{self._name}.{kind}"
 
     def add(self, reviews: list[bytes], index: np.ndarray) -> None:
-        """Append reviews; `index` is RECORD[N]."""
+        """Append N reviews with their index, RECORD[N]."""
         content = b"".join(reviews)
         self._file.write(content)
         self._sha256.update(content)
@@ -280,7 +295,7 @@ class ShardWriter:
         self._labels.append(index["label"])
 
     def finish(self) -> dict:
-        """Write the index; return the manifest entry."""
+        """Write the index and return the manifest entry."""
         self._file.close()
         labels = np.concatenate(self._labels)
         offsets = np.zeros(len(labels) + 1, np.int64)

@@ -1,8 +1,8 @@
-"""Preparing a corpus on a Spark cluster: byte for byte what `pipeline` makes.
+"""Preparing a corpus on a Spark cluster; the result equals that of `pipeline`.
 
-The input is cut in pieces that the executors read; Spark's shuffle brings the reviews
-of each shard to one of them, which writes it. The input and the output folder must be
-on a file system that driver and executors share, and sdjax be installed on all.
+The input is cut into pieces, which the executors read. Spark's shuffle brings all
+reviews of a shard to one executor, which writes it. Input and output must be on a file
+system that driver and executors share, and sdjax must be installed on all of them.
 """
 
 import os
@@ -26,14 +26,14 @@ from sdjax.prepare.segments import RECORD, encode_block
 from sdjax.prepare.shards import Holdout, ShardWriter, arrange, cut
 from sdjax.prepare.work_folder import publish, work_folder
 
-_PIECE_BYTES = 64 * 2**20  # of a file that can be read from anywhere
+_PIECE_BYTES = 64 * 2**20  # of an uncompressed file, which can be read from any offset
 
-# Reviews on their way to a shard: (piece, RECORD[N] as bytes, the reviews' bytes).
+# Reviews of one shard: (piece number, RECORD[N] as bytes, the bytes of the reviews).
 Parcel = tuple[int, bytes, bytes]
 
 
 class Piece(NamedTuple):
-    """A part of the input that one task reads: a source, or a span of bytes of it."""
+    """The input of one task: a source, or a range of bytes of it."""
 
     number: int
     source: File | Dataset
@@ -46,7 +46,7 @@ class Piece(NamedTuple):
 
 
 class PieceCounts(NamedTuple):
-    """What reading a piece came to: its reviews, its lines, what was skipped."""
+    """Counts from reading a piece: reviews, lines, and what was skipped."""
 
     number: int
     rows: int
@@ -65,15 +65,16 @@ def prepare(
     max_bad_fraction: float = 0.01,
     progress: bool = True,
 ) -> Corpus:
-    """Write the corpus that `pipeline.prepare_blocks` writes of these sources.
+    """Write the same corpus as `pipeline.prepare_blocks`, on Spark.
 
     Args:
-        sources, folder, report, source, plan, max_bad_fraction: as there.
+        sources: files and datasets, in order.
+        folder, report, source, plan, max_bad_fraction: as for `prepare_blocks`.
         master: URL of the cluster, or `local[N]` for N threads of this machine.
-        progress: let Spark show its progress.
+        progress: show Spark's progress bar.
 
     Raises:
-        InputError: as there, and if Spark is not to be had.
+        InputError: as for `prepare_blocks`, or Spark is missing or does not start.
     """
     folder = Path(folder).absolute()
     plan.check()
@@ -83,14 +84,14 @@ def prepare(
             print(f"{folder}: already prepared, nothing to do", file=sys.stderr)
         return Corpus.open(folder)
     pieces = list(_pieces(sources))
-    # Spark sees to failures itself: what an interrupted run left is not gone on with.
+    # Spark retries failed tasks; an interrupted run starts again.
     with work_folder(folder, {"engine": "spark"}) as work:
         for split in SPLITS:
             (work / "corpus" / split).mkdir(parents=True, exist_ok=True)
         with _Context(master, progress) as context:
             read, counts = _read_all(context, pieces, plan)
-            for found in _with_places_in_files(pieces, counts):
-                report.add(found)
+            for piece_report in _with_file_lines(pieces, counts):
+                report.add(piece_report)
             report.check(max_bad_fraction)
             rows = [count.rows for count in counts]
             shards, duplicates = _write_all(read, rows, work / "corpus", plan)
@@ -120,15 +121,14 @@ def _pieces(sources: Iterable[File | Dataset]) -> Iterator[Piece]:
 
 
 class _Context:
-    """A Spark session whose Python is ours; what tasks refuse is an `InputError`."""
+    """A Spark session with this Python; an `InputError` of a task is raised here."""
 
     def __init__(self, master: str, progress: bool):
         try:
             from pyspark.sql import SparkSession
         except ImportError as error:
             raise InputError(
-                "--engine spark takes one more package, and Java 17: "
-                "pip install 'sdjax[spark]'"
+                "--engine spark needs pyspark and Java 17: pip install 'sdjax[spark]'"
             ) from error
         os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
         settings = {
@@ -141,11 +141,11 @@ class _Context:
             builder = builder.config(name, value)
         try:
             self._session = builder.getOrCreate()
-        except Exception as error:  # of Java, of py4j, of pyspark
+        except Exception as error:  # Java, py4j and pyspark each raise their own
             lines = str(error).strip().splitlines() or [type(error).__name__]
             raise InputError(
                 f"--spark-master {master}: Spark does not start ({lines[0][:200]});"
-                " check the address and that Java 17 is installed"
+                " check the URL and that Java 17 is installed"
             ) from error
 
     def __enter__(self):
@@ -153,15 +153,16 @@ class _Context:
 
     def __exit__(self, kind, error, _):
         self._session.stop()
-        told = (
+        # A failed task arrives as an error of Spark, with the message in its text.
+        message = (
             re.search(r"sdjax\.errors\.InputError: (.+)", str(error)) if kind else None
         )
-        if told and kind is not InputError:
-            raise InputError(told[1]) from error
+        if message and kind is not InputError:
+            raise InputError(message[1]) from error
 
 
 def _read_all(context, pieces: list[Piece], plan: Plan):
-    """Return the parcels by shard, kept on disk, and the counts of each piece."""
+    """Read all pieces; return an RDD of (shard, parcel) and the counts by piece."""
     from pyspark import StorageLevel
 
     read = (
@@ -182,18 +183,18 @@ def _is_parcel(pair: tuple[int, Parcel | PieceCounts]) -> bool:
 
 
 def _read_piece(piece: Piece, plan: Plan) -> Iterator[tuple[int, Parcel | PieceCounts]]:
-    """Yield (shard, parcel) of everything in a piece, then (-1, its counts)."""
+    """Yield (shard, parcel) for all reviews of a piece, then (-1, its counts)."""
     report, rows, lines = ReadReport(), 0, 0
     for block in piece.blocks(ReadReport()):
         for part in block.parts:
             if part.layout is not None:
                 lines += sum(data.count(b"\n") for _, data in part.content)
-        index, reviews, found = encode_block(
+        index, reviews, block_report = encode_block(
             block, plan.normalisation, plan.seed, plan.layout.shards
         )
         index["row"] += rows
         rows += len(reviews)
-        report.add(found)
+        report.add(block_report)
         yield from _parcels(piece.number, index, reviews)
     yield -1, PieceCounts(piece.number, rows, lines, report)
 
@@ -208,10 +209,10 @@ def _parcels(
         yield shard, (piece, index[chosen].tobytes(), data)
 
 
-def _with_places_in_files(
+def _with_file_lines(
     pieces: list[Piece], counts: list[PieceCounts]
 ) -> Iterator[ReadReport]:
-    """Yield the reports, with lines that are counted from the start of their file."""
+    """Yield the reports with line numbers of the file instead of the piece."""
     before = 0
     for piece, count in zip(pieces, counts, strict=True):
         if piece.span is None or piece.span[0] == 0:
@@ -227,7 +228,7 @@ def _with_places_in_files(
 def _write_all(
     read, rows: list[int], folder: Path, plan: Plan
 ) -> tuple[list[dict], int]:
-    """Write all shards; give their manifest entries and the duplicates dropped."""
+    """Write all shards; return their manifest entries and the number of duplicates."""
     from pyspark import StorageLevel
 
     names, count, holdout = plan.names(), plan.layout.shards, None
@@ -252,8 +253,8 @@ def _write_all(
             deduplicate=False,
             holdout=None,
         )
-        left = written.filter(_is_held)
-        done += _by_shard(left, len(names) - count, write).values().collect()
+        held_out = written.filter(_is_held)
+        done += _by_shard(held_out, len(names) - count, write).values().collect()
     done.sort(key=lambda entry: names.index(entry[0]["file"].removesuffix(".bin")))
     return [entry for entry, _ in done], sum(dropped for _, dropped in done)
 
@@ -282,7 +283,7 @@ def _write_shard(
     deduplicate: bool,
     holdout: Holdout | None,
 ) -> Iterator[tuple[int, Parcel | tuple[dict, int]]]:
-    """Write a shard; yield what it holds out, then (-1, (its entry, duplicates))."""
+    """Write a shard; yield held-out parcels, then (-1, (its entry, duplicates))."""
     indices, rows, data = [np.zeros(0, RECORD)], [np.zeros(0, np.int64)], []
     for _, (piece, content, reviews) in parcels:
         indices.append(np.frombuffer(content, RECORD))

@@ -1,13 +1,13 @@
-"""The built-in corpus: reviews of many products, each with a hidden polarity.
+"""The built-in synthetic corpus: product reviews with a hidden polarity.
 
-Every opinion in a review follows its polarity, and neutral sentences lie in between:
-a byte-level language model that remembers the polarity across them predicts the next
-opinion better. The label stands beside the text, never in it, and both polarities
-share every template, so neither length nor punctuation gives it away.
+All opinions of a review have its polarity, with neutral sentences between them. A
+byte-level language model therefore predicts the next opinion better if it remembers the
+polarity. The label is stored beside the text and never written in it. Both polarities
+use the same templates, so length and punctuation do not reveal the label.
 
-Two things are kept out of the reviews, so that `labelled` texts are new to a model
-trained on them: the templates of `HELD_OUT_TEMPLATES`, and one in four pairings of a
-sentiment word with what it is said about (`is_held_out`).
+The `labelled` texts are new to a model trained on the reviews, because the reviews
+never use the templates of `HELD_OUT_TEMPLATES`, nor a quarter of the combinations of a
+sentiment word with a noun (`is_held_out`).
 """
 
 import csv
@@ -41,14 +41,14 @@ from sdjax.prepare.synthetic_words import (
 NEGATIVE, POSITIVE = 0, 1
 
 _BLOCK = 1024  # reviews drawn at a time
-_MAX_DRAWS = 8  # groups of random numbers that a review takes: 2 + 6 sentences
+_MAX_DRAWS = 8  # groups of random numbers per review: 2 and one for each of 6 sentences
 _TABLE = 256  # entries of a sampling table
 _ZIPF = 1.3  # a word of rank r from 1 has weight r ** -_ZIPF
 
 
 @functools.cache
 def _held_out_pairings(noun: str) -> frozenset[str]:
-    """Pick a quarter of every list of words, by hash, so that no list goes empty."""
+    """Choose a quarter of each word list by hash, so that no list becomes empty."""
 
     def rank(word: str) -> bytes:
         return hashlib.blake2b(f"{word}|{noun}".encode(), digest_size=8).digest()
@@ -60,18 +60,18 @@ def _held_out_pairings(noun: str) -> frozenset[str]:
 
 
 def is_held_out(word: str, noun: str) -> bool:
-    """Tell whether a sentiment word is never said about this noun in the reviews."""
+    """Tell whether the reviews never combine this sentiment word with this noun."""
     return word in _held_out_pairings(noun)
 
 
 def reviews(count: int, seed: int = 0) -> Iterator[Example]:
     """Yield reviews of 3 to 8 sentences with their hidden polarity as label.
 
-    The first n reviews are the same for every `count` of at least n.
+    A larger `count` appends reviews and does not change the first ones.
 
     Args:
-        count: how many.
-        seed: of everything; other seeds give other reviews.
+        count: number of reviews.
+        seed: determines all random choices.
 
     Returns:
         Examples with label 0.0 (negative) or 1.0 (positive), rows from 0.
@@ -85,7 +85,7 @@ def reviews(count: int, seed: int = 0) -> Iterator[Example]:
             draws
         )
         product, polarity = PRODUCTS[product % len(PRODUCTS)], polarity % 2
-        # The product is named once, in an opinion or in a neutral opening.
+        # Only the first sentence, an opinion or a neutral opening, names the product.
         tables = terse if opens // 2 % 2 else verbose
         if opens % 2:
             sentences = [_opinion(tables[polarity], product, template, word)]
@@ -103,15 +103,15 @@ def reviews(count: int, seed: int = 0) -> Iterator[Example]:
 
 
 def labelled(count: int, seed: int = 0) -> Iterator[Example]:
-    """Yield labelled texts of 1 to 3 sentences that are new to a reader of `reviews`.
+    """Yield labelled texts of 1 to 3 sentences that do not occur in `reviews`.
 
-    Every template is held out, and so is every pairing of a sentiment word with a
-    noun. The words and nouns themselves do occur in the reviews. At least one sentence
-    is an opinion; others, the last one too, may be neutral. Texts may repeat.
+    All templates are held out, and all combinations of a sentiment word with a noun.
+    The words and nouns themselves do occur in the reviews. At least one sentence is an
+    opinion; the others, including the last, may be neutral. Texts may repeat.
 
     Args:
-        count: how many.
-        seed: of everything; other seeds give other texts.
+        count: number of texts.
+        seed: determines all random choices.
 
     Returns:
         Examples with label 0.0 (negative) or 1.0 (positive), rows from 0.
@@ -139,8 +139,9 @@ def write_labelled(
     """Write labelled texts as train.csv, valid.csv and test.csv (label, sentence).
 
     Args:
-        folder: made where it does not exist; the three files are replaced.
-        counts: texts in each file. No text occurs twice, in one file or in two.
+        folder: created if it does not exist; existing files are replaced.
+        counts: texts in each file. No text occurs twice, not even across files.
+        seed: as for `labelled`.
 
     Returns:
         The path of each split.
@@ -193,7 +194,7 @@ def _opinion(table: tuple, noun: str, template: int, word: int) -> str:
     first = word % _TABLE
     second = word // _TABLE % _TABLE
     while words[second] == words[first]:
-        second = (second + 31) % _TABLE  # odd, so that every entry is reached
+        second = (second + 31) % _TABLE  # an odd step reaches every entry
     values = {"n": noun, "w": words[first], "x": words[second]}
     values["W"] = values["w"].capitalize()
     values["aw"] = with_article(values["w"])
@@ -203,7 +204,7 @@ def _opinion(table: tuple, noun: str, template: int, word: int) -> str:
 
 @functools.cache
 def _instances(templates: tuple[str, ...]) -> list[list[str]]:
-    """Fill every slot but {p} in every way, one list per template."""
+    """Fill all slots except {p} in every combination; return one list per template."""
     fillers = {name: values.split(", ") for name, values in FILLERS.items()}
     instances = []
     for template in templates:
@@ -218,7 +219,7 @@ def _instances(templates: tuple[str, ...]) -> list[list[str]]:
 
 
 def _opinions(templates, held_out: bool) -> tuple[tuple, tuple]:
-    """Build for each polarity (cut templates, words by kind and noun)."""
+    """Return, for each polarity, (cut templates, words by kind and noun)."""
     cut = [
         _cut(kind, template) for kind, group in templates.items() for template in group
     ]
@@ -233,7 +234,7 @@ def _cut(kind: str, template: str) -> tuple[str, list[str]]:
 
 
 def _words_by_kind(polarity: int, held_out: bool) -> dict[str, dict[str, list[str]]]:
-    """Give a sampling table of words for every kind and noun."""
+    """Return a sampling table of words for every kind and noun."""
     return {
         kind: {noun: _table(words[polarity], noun, held_out) for noun in NOUNS}
         for kind, words in WORDS.items()
@@ -241,7 +242,7 @@ def _words_by_kind(polarity: int, held_out: bool) -> dict[str, dict[str, list[st
 
 
 def _table(words: list[str], noun: str, held_out: bool) -> list[str]:
-    """Repeat each word that may be said of this noun in proportion to its weight."""
+    """Return the words allowed with this noun, repeated in proportion to weight."""
     allowed = [
         (word, rank**-_ZIPF)
         for rank, word in enumerate(words, 1)

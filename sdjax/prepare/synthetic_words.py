@@ -1,7 +1,7 @@
-"""The words and templates of the built-in corpus; `synthetic` puts them together.
+"""Words and templates of the synthetic corpus, for `synthetic`; data only.
 
-Data only. The templates of `HELD_OUT_TEMPLATES` and `HELD_OUT_NEUTRAL_TEMPLATES` occur
-in the labelled texts and never in the reviews.
+`HELD_OUT_TEMPLATES` and `HELD_OUT_NEUTRAL_TEMPLATES` are used for the labelled texts
+and never for the reviews.
 """
 
 PRODUCTS = (
@@ -14,17 +14,17 @@ PRODUCTS = (
     "hotel, restaurant, cafe, bakery, hostel, resort, steakhouse, diner, museum, "
     "drill, lawn mower, ladder, hammer, garden hose, chainsaw, pressure washer"
 ).split(", ")
-# Aspects that any product has: which ones come up says nothing about the product, so
-# that the polarity is the one thing worth remembering throughout a review.
+# Every product has these aspects. They do not depend on the product, so the polarity is
+# the only thing that is worth remembering through a review.
 ASPECTS = (
     "price, quality, design, service, style, color, look, feel, value, size, delivery, "
     "whole experience"
 ).split(", ")
 NOUNS = (*PRODUCTS, *ASPECTS)
 
-# Sentiment words by kind, (negative, positive), common ones first. Verbs take the
-# noun as object ("I love the lid"), predicates as subject ("the lid let me down");
-# adverbs open a sentence.
+# Sentiment words by kind: (negative, positive), the most frequent first. The noun is
+# the object of a verb ("I love the lid") and the subject of a predicate ("the lid let
+# me down"). Adverbs open a sentence.
 WORDS = {
     "adjective": (
         "terrible, awful, bad, disappointing, horrible, poor, useless, annoying, "
@@ -56,11 +56,11 @@ WORDS = {
     ),
 }
 
-# {n}: what it is about; {s}: an adverb; {w} and {x}: two different sentiment words of
-# the template's kind; {W}: the first with a capital; {aw}: the first with "a" or "an".
-# Sentences open and close with sentiment words, so that from one to the next it is
-# two bytes here and fifty there: a model that has learned to remember polarity over
-# few bytes goes on to more.
+# {n}: the noun; {s}: an adverb; {w} and {x}: two different sentiment words of the
+# template's kind; {W}: {w} capitalised; {aw}: {w} with "a" or "an".
+# Some templates begin or end with a sentiment word, so the distance between two
+# sentiment words varies from two bytes to fifty. A model can learn to remember the
+# polarity over a few bytes first, and over more bytes later.
 TRAINING_TEMPLATES = {
     "adjective": (
         "The {n} is {w}.",
@@ -112,7 +112,7 @@ HELD_OUT_TEMPLATES = {
     ),
 }
 
-# Opinions without a noun, (negative, positive); they close many reviews.
+# Opinions without a noun, (negative, positive). Half of the reviews end with one.
 CLOSINGS = (
     (
         "I am sending it back.",

@@ -1,4 +1,4 @@
-"""A function applied in several processes, its results in the order of what it gets."""
+"""Mapping a function over tasks in several processes, with results in order."""
 
 import multiprocessing
 import os
@@ -17,10 +17,10 @@ Task, Result = TypeVar("Task"), TypeVar("Result")
 
 
 class Workers:
-    """Processes that work for this one; with a count of 1 it does the work itself.
+    """A pool of worker processes; with a count of 1 the work runs in this process.
 
-    Used as a context manager: leaving it ends the processes. They also end when this
-    process is killed.
+    Use it as a context manager. The workers end when the block is left, and also if
+    this process is killed.
     """
 
     def __init__(self, count: int):
@@ -43,38 +43,38 @@ class Workers:
     def map(
         self, function: Callable[[Task], Result], tasks: Iterable[Task]
     ) -> Iterator[Result]:
-        """Yield `function(task)` of each task, in the order of the tasks.
+        """Yield `function(task)` for each task, in order.
 
-        No more tasks than keep the processes busy are drawn ahead.
+        Only as many tasks are taken in advance as keep the workers busy.
 
         Raises:
-            WorkerDied: a process was killed.
-            Whatever `function` or drawing a task raises.
+            WorkerDied: a worker was killed.
+            Exception: whatever `function` or iterating over the tasks raises.
         """
         if self._executor is None:
             yield from map(function, tasks)
             return
-        under_way = deque()
+        pending = deque()
         try:
             for task in tasks:
-                under_way.append(self._executor.submit(function, task))
-                if len(under_way) > self.count + 1:
-                    yield under_way.popleft().result()
-            while under_way:
-                yield under_way.popleft().result()
+                pending.append(self._executor.submit(function, task))
+                if len(pending) > self.count + 1:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
         except BrokenProcessPool as error:
             raise WorkerDied(
-                "a worker process was killed, perhaps for want of memory; give the "
-                f"same command with fewer --workers than {self.count} to go on"
+                "a worker process was killed, perhaps because memory ran out; repeat "
+                f"the command with fewer --workers than {self.count} to resume"
             ) from error
 
 
 class WorkerDied(InputError):
-    """The system killed a worker; what was finished can be kept."""
+    """A worker process was killed; finished work is kept for the next run."""
 
 
 def _start() -> None:
-    """Leave Ctrl-C to the process that we work for, and end when it is gone."""
+    """Initialise a worker: ignore Ctrl-C, which the parent handles, and end with it."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = multiprocessing.parent_process().sentinel
 

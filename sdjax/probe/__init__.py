@@ -1,1 +1,1 @@
-"""Features become an L1 classifier, the unit, the baselines."""
+"""Probing: an L1 classifier on features, its top unit, and the baselines."""

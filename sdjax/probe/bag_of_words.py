@@ -1,4 +1,4 @@
-"""The baseline that needs no model: logistic regression on counts of words."""
+"""The baseline without a language model: logistic regression on word counts."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -11,17 +11,18 @@ from sdjax.probe.logistic import LinearFit, fit_l2
 from sdjax.probe.sweep import Split
 from sdjax.probe.targets import Targets
 
-STRENGTHS = (0.25, 1.0, 4.0, 16.0, 64.0)
-# A mark counts as a word: "!" says something, and few texts are without any.
+C_VALUES = (0.25, 1.0, 4.0, 16.0, 64.0)
+# Punctuation marks count as words: "!" is informative, and with them hardly any text
+# is empty.
 _WORD = r"\w+|[^\w\s]"
 
 
 @dataclass(frozen=True)
 class BagOfWords:
-    """What the baseline reached."""
+    """The result of the baseline."""
 
-    strength: float  # chosen on valid
-    words: int  # and pairs of words that train has
+    C: float  # inverse of the L2 penalty, chosen on valid
+    words: int  # size of the vocabulary: words and bigrams of train
     scores: dict[str, dict]  # by split (`Targets.scores`)
 
     def as_json(self) -> dict:
@@ -29,14 +30,14 @@ class BagOfWords:
 
 
 def count_words(texts: Mapping[str, Sequence[str]]) -> dict[str, csr_matrix]:
-    """Count words and pairs of words, those that train has, in lower case.
+    """Count lower-cased words and bigrams, with the vocabulary of train.
 
     Args:
         texts: N strings by split.
 
     Returns:
-        int64[N, words], sparse, by split. Where train has no word at all, one column
-        of zeros.
+        int64[N, words], sparse, by split. If train has no words at all, a single
+        column of zeros.
     """
     vectorizer = CountVectorizer(ngram_range=(1, 2), token_pattern=_WORD)
     try:
@@ -52,48 +53,46 @@ def fit_words(
     counts: Mapping[str, csr_matrix],
     rows: np.ndarray,
 ) -> list[dict[str, dict]]:
-    """Fit some rows of train at every strength and measure on valid and test.
+    """Fit a subset of train at every C and evaluate on all splits.
 
-    What is fitted is tf-idf, sublinear, over the words that these rows have.
+    The features are sublinear tf-idf over the words that occur in the subset.
 
     Args:
         targets: the task.
-        data: train, valid and test; of their features nothing is read.
-        counts: of each (`count_words`).
-        rows: int64[n], of train.
+        data: train, valid and test; only their labels are read.
+        counts: word counts of each split (`count_words`).
+        rows: int64[n], the subset: row numbers in train.
 
     Returns:
-        For each of `STRENGTHS` the scores of these rows as `train`, and of the others.
+        For each of `C_VALUES` the scores by split; those of `train` are of the subset.
     """
-    seen = np.flatnonzero(counts["train"][rows].sum(axis=0))
-    seen = seen if len(seen) else np.array([0])  # no word: a column of zeros
-    tfidf = TfidfTransformer(sublinear_tf=True).fit(counts["train"][rows][:, seen])
-    shown = {**counts, "train": counts["train"][rows]}
-    words = {name: tfidf.transform(count[:, seen]) for name, count in shown.items()}
+    known = np.flatnonzero(counts["train"][rows].sum(axis=0))
+    known = known if len(known) else np.array([0])  # no words: a column of zeros
+    tfidf = TfidfTransformer(sublinear_tf=True).fit(counts["train"][rows][:, known])
+    used = {**counts, "train": counts["train"][rows]}
+    words = {name: tfidf.transform(count[:, known]) for name, count in used.items()}
     true = {name: split.positions for name, split in data.items()}
     true["train"] = true["train"][rows]
-    found = []
-    for strength in STRENGTHS:
-        fits = [
-            fit_l2(words["train"], y, strength) for y in data["train"].columns[rows].T
-        ]
-        found.append(
+    scores = []
+    for C in C_VALUES:
+        fits = [fit_l2(words["train"], y, C) for y in data["train"].columns[rows].T]
+        scores.append(
             {
                 name: targets.scores(positions, _predict(targets, words[name], fits))
                 for name, positions in true.items()
             }
         )
-    return found
+    return scores
 
 
 def bag_of_words(
     targets: Targets, data: Mapping[str, Split], counts: Mapping[str, csr_matrix]
 ) -> BagOfWords:
-    """Fit all of train, choose the strength on valid (equal scores: the smaller)."""
+    """Fit all of train and choose C on valid; ties go to the smaller C."""
     rows = np.arange(counts["train"].shape[0])
-    found = fit_words(targets, data, counts, rows)
-    best = int(np.argmax([scores["valid"][targets.criterion] for scores in found]))
-    return BagOfWords(STRENGTHS[best], counts["train"].shape[1], found[best])
+    by_C = fit_words(targets, data, counts, rows)
+    best = int(np.argmax([scores["valid"][targets.criterion] for scores in by_C]))
+    return BagOfWords(C_VALUES[best], counts["train"].shape[1], by_C[best])
 
 
 def _predict(targets: Targets, words: csr_matrix, fits: Sequence[LinearFit]):

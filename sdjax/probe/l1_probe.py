@@ -1,4 +1,4 @@
-"""What a linear classifier reads from the features, and which unit says most."""
+"""The probe: an L1 logistic regression on features, and a ranking of their units."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
@@ -10,24 +10,25 @@ from sdjax.features.file import FeatureSet
 from sdjax.model.classifier import Classifier
 from sdjax.probe.logistic import LinearFit, fit_few, fit_l1
 from sdjax.probe.sweep import (
+    C_VALUES,
     SPLITS,
-    STRENGTHS,
     Split,
     SweepPoint,
-    choose_strength,
+    choose_C,
     classifier_of,
-    sweep_strengths,
-    tuned,
+    sweep_C,
+    tune_thresholds,
 )
 from sdjax.probe.targets import Targets, read_targets
 from sdjax.probe.unit import TopUnit, class_differences, describe_unit
 
-_DROPPED = (1, 4, 16, 64)  # units left out by the ablation; each takes a whole fit
+# The ablation removes this many top units; each size costs one more complete fit.
+_DROPPED = (1, 4, 16, 64)
 
 
 @dataclass(frozen=True)
 class Units:
-    """Accuracy with k units: those alone, or all but those."""
+    """Accuracy with only the top k units, or with all units except them."""
 
     k: int
     accuracy: dict[str, float]  # by split
@@ -35,42 +36,42 @@ class Units:
 
 @dataclass(frozen=True)
 class ProbeResult:
-    """Everything that the probe found.
+    """The result of the probe.
 
-    `order` holds all units, the largest effect first: the absolute L1 weight times the
-    difference of the unit's class means on train, which is how far apart the unit alone
-    moves the scores of the two sides, of several columns the largest. Equal effects
-    (the many zeros among them) are ordered by the absolute difference of class means.
+    `order` ranks all units by effect. The effect of a unit is its L1 weight times the
+    difference of its class means on train: how far the unit alone separates the mean
+    scores of the two classes. With several columns the largest absolute effect counts.
+    Ties (many effects are zero) are broken by the absolute difference of class means.
     """
 
     targets: Targets
-    strength: float
+    C: float  # inverse of the L1 penalty, chosen on valid
     sweep: tuple[SweepPoint, ...]
-    classifier: Classifier  # of all units, at `strength`
+    classifier: Classifier  # on all units, at `C`
     effects: np.ndarray  # float64[columns, H], with the sign of the weight
-    nonzero: int  # units with a weight
-    order: np.ndarray  # int64[H]
-    scores: dict[str, dict]  # of all units, by split (`Targets.scores`)
+    nonzero: int  # units with a weight other than zero
+    order: np.ndarray  # int64[H], unit indices, the largest effect first
+    scores: dict[str, dict]  # of the classifier, by split (`Targets.scores`)
     top_unit: TopUnit
-    class_units: tuple[TopUnit, ...]  # of each column its own top unit
-    top_k: tuple[Units, ...]  # the k highest ranked alone
-    without_top_k: tuple[Units, ...]  # all others, fitted again
-    majority: dict[str, float]  # accuracy of always naming the split's commonest label
+    class_units: tuple[TopUnit, ...]  # the top unit of each column
+    top_k: tuple[Units, ...]  # fits on the k top units only
+    without_top_k: tuple[Units, ...]  # fits on all other units
+    majority: dict[str, float]  # accuracy of the majority class, by split
     counts: dict[str, dict[str, int]]  # texts by split and class
 
     @property
     def accuracy(self) -> dict[str, float]:
-        """Of all units, by split."""
+        """The accuracy of the classifier on all units, by split."""
         return {split: scores["accuracy"] for split, scores in self.scores.items()}
 
     def as_json(self) -> dict:
-        """Everything as JSON-able values; of the weights only those not zero."""
+        """Return everything as JSON-able values; zero weights are omitted."""
         weights = self.classifier.coef
         return {
             "task": self.targets.task,
             "classes": list(self.targets.classes),
             "criterion": self.targets.criterion,
-            "strength": self.strength,
+            "C": self.C,
             "sweep": [asdict(point) for point in self.sweep],
             "units": weights.shape[1],
             "nonzero": self.nonzero,
@@ -98,14 +99,14 @@ class ProbeResult:
 def prepare_splits(
     train: FeatureSet, valid: FeatureSet, test: FeatureSet
 ) -> tuple[Targets, dict[str, Split]]:
-    """Check that features can be probed together, and turn labels into columns.
+    """Check that the splits belong together, and encode their labels.
 
     Raises:
-        InputError: they cannot (`read_targets`).
+        InputError: the splits do not belong together (`read_targets`).
     """
-    given = dict(zip(SPLITS, (train, valid, test), strict=True))
-    targets = read_targets(given)
-    return targets, {name: _split(targets, split) for name, split in given.items()}
+    features = dict(zip(SPLITS, (train, valid, test), strict=True))
+    targets = read_targets(features)
+    return targets, {name: _split(targets, split) for name, split in features.items()}
 
 
 def run_probe(
@@ -113,51 +114,50 @@ def run_probe(
     valid: FeatureSet,
     test: FeatureSet,
     *,
-    strengths: Sequence[float] = STRENGTHS,
+    C_values: Sequence[float] = C_VALUES,
     n_jobs: int = -1,
 ) -> ProbeResult:
-    """Fit L1 logistic regression, choose its strength on valid, and rank the units.
+    """Fit L1 logistic regression, choose C on valid, and rank the units.
 
-    Features are used as they are, unscaled. Only train is ever fitted; valid chooses
-    the strength (equal scores: the smaller, hence sparser) and, of several labels at
-    once, each one's threshold; test is only measured.
+    The features are not scaled. Everything is fitted on train. Valid chooses C (ties
+    go to the smaller C, which gives the sparser model) and, for a multi-label task,
+    the threshold of each label. Test is only evaluated.
 
     Args:
         train, valid, test: features float32[N, H] with labels, all from one checkpoint.
-        strengths: candidates for C, the inverse of the weight of the L1 penalty.
+        C_values: candidates for C, the inverse of the weight of the L1 penalty.
         n_jobs: processes for the fits, -1 for one per core; the result does not
             depend on it.
 
     Returns:
-        The chosen fit, its scores, and the top units with and without the others.
+        The chosen classifier, its scores, and the fits with and without the top units.
 
     Raises:
-        InputError: the features cannot be probed together (`read_targets`).
+        InputError: the splits do not belong together (`read_targets`).
 
     Reference:
         Radford et al. 2017, "Learning to generate reviews and discovering sentiment",
-        section 3.3 and 4.1. They rank by the weight alone; ours moves no score where
-        a unit hardly varies, or is the same on both sides, whatever its weight.
+        sections 3.3 and 4.1. They rank units by weight alone. We rank by effect: a
+        unit with a large weight can still be useless if it hardly varies or has the
+        same mean in both classes.
     """
     targets, data = prepare_splits(train, valid, test)
-    sweep, fitted = sweep_strengths(
-        targets, data["train"], data["valid"], strengths, n_jobs
-    )
-    best = choose_strength(sweep)
-    strength, fits = sweep[best].strength, fitted[best]
-    classifier = tuned(classifier_of(targets, fits), data["valid"])
+    sweep, fitted = sweep_C(targets, data["train"], data["valid"], C_values, n_jobs)
+    best = choose_C(sweep)
+    C, fits = sweep[best].C, fitted[best]
+    classifier = tune_thresholds(classifier_of(targets, fits), data["valid"])
     features, columns = data["train"].features, data["train"].columns
     effects = classifier.coef * class_differences(features, columns)
     order = rank_units(effects, features, columns)
     ks = _curve_sizes(sweep[best].nonzero)
     column = int(np.argmax(np.abs(effects[:, order[0]])))
-    own = [
+    column_units = [
         rank_units(effects[[c]], data["train"].features, y[:, None])[0]
         for c, y in enumerate(data["train"].columns.T)
     ]
     result = ProbeResult(
         targets=targets,
-        strength=strength,
+        C=C,
         sweep=sweep,
         classifier=classifier,
         effects=effects,
@@ -169,16 +169,14 @@ def run_probe(
         ),
         class_units=tuple(
             describe_unit(int(unit), c, targets, fits, data, train.metadata)
-            for c, unit in enumerate(own)
+            for c, unit in enumerate(column_units)
         ),
         top_k=tuple(_alone(targets, order[:k], data) for k in ks),
-        without_top_k=_without(
-            targets, order, sweep[best].nonzero, data, strength, n_jobs
-        ),
+        without_top_k=_without(targets, order, sweep[best].nonzero, data, C, n_jobs),
         majority={n: targets.majority(s.positions) for n, s in data.items()},
         counts={n: targets.counts(s.positions) for n, s in data.items()},
     )
-    found = {
+    findings = {
         "top_unit": {
             **asdict(result.top_unit),
             "classes": list(targets.sides[column]),
@@ -186,52 +184,49 @@ def run_probe(
         "figures": {
             "scores": result.scores,
             "majority": result.majority,
-            "strength": strength,
+            "C": C,
         },
     }
-    metadata = {k: v for k, v in train.metadata.items() if k not in _OF_A_FILE}
+    metadata = {k: v for k, v in train.metadata.items() if k not in _FILE_KEYS}
     return replace(
-        result, classifier=replace(classifier, metadata={**metadata, **found})
+        result, classifier=replace(classifier, metadata={**metadata, **findings})
     )
 
 
-_OF_A_FILE = (
-    "input",
-    "skipped",
-    "format",
-    "classes",
-)  # of the features, not of the checkpoint
+# These describe the features file; the classifier records only the checkpoint.
+_FILE_KEYS = ("input", "skipped", "format", "classes")
 
 
-def accuracy_at(train: FeatureSet, test: FeatureSet, strength: float) -> float:
-    """Fit on train at one strength and return the accuracy on test.
+def accuracy_at(train: FeatureSet, test: FeatureSet, C: float) -> float:
+    """Fit on train at one C and return the accuracy on test.
 
-    For probe accuracy over training: features of other checkpoints, the same strength.
+    The curve of probe accuracy over training uses this with the features of earlier
+    checkpoints and the C that was chosen for the last one.
 
     Raises:
-        InputError: the features cannot be probed together (`read_targets`).
+        InputError: the splits do not belong together (`read_targets`).
     """
     targets = read_targets({"train": train, "test": test})
-    fitted, measured = _split(targets, train), _split(targets, test)
-    fits = [fit_l1(fitted.features, y, strength) for y in fitted.columns.T]
-    predicted = classifier_of(targets, fits).predict(measured.features)
-    return targets.scores(measured.positions, predicted)["accuracy"]
+    train_split, test_split = _split(targets, train), _split(targets, test)
+    fits = [fit_l1(train_split.features, y, C) for y in train_split.columns.T]
+    predicted = classifier_of(targets, fits).predict(test_split.features)
+    return targets.scores(test_split.positions, predicted)["accuracy"]
 
 
 def extreme_examples(
     feature_set: FeatureSet, unit: int, sign: int, count: int = 4
 ) -> tuple[list[int], list[int]]:
-    """Choose the rows that a unit finds most positive and most negative.
+    """Choose the texts at which a unit is most positive and most negative.
 
     Args:
         feature_set: features float32[N, H].
         unit: index of the unit.
-        sign: +1 when larger values mean class 1, -1 when they mean class 0.
-        count: rows of each kind, fewer when N is less than twice that.
+        sign: +1 if larger values mean class 1, -1 if they mean class 0.
+        count: rows of each kind; at most N // 2.
 
     Returns:
         Row indices of the most positive and of the most negative texts, the most
-        extreme first; no row is in both.
+        extreme first. No row is in both lists.
     """
     count = min(count, len(feature_set) // 2)
     rows = np.argsort(-sign * feature_set.features[:, unit], kind="stable").tolist()
@@ -249,15 +244,16 @@ def rank_units(
         columns: {0, 1}[N, columns].
 
     Returns:
-        int64[H], unit indices, the strongest first; equal in both: the lower index.
+        int64[H], unit indices, the largest effect first. If both measures are equal,
+        the lower index comes first.
     """
     differences = class_differences(features, columns)
     return np.lexsort((-differences.max(axis=0), -np.abs(effects).max(axis=0)))
 
 
-def _split(targets: Targets, given: FeatureSet) -> Split:
-    positions = targets.positions_of(given)
-    return Split(given.features, positions, targets.columns(positions))
+def _split(targets: Targets, features: FeatureSet) -> Split:
+    positions = targets.positions_of(features)
+    return Split(features.features, positions, targets.columns(positions))
 
 
 def _scores(targets: Targets, classifier: Classifier, data: Mapping) -> dict:
@@ -278,15 +274,14 @@ def _without(
     order: np.ndarray,
     nonzero: int,
     data: Mapping,
-    strength: float,
+    C: float,
     n_jobs: int,
 ) -> tuple[Units, ...]:
-    """The ablation: leave the k strongest units out and fit the others again."""
+    """Run the ablation: remove the k top units and fit again on the rest."""
     ks = [k for k in _DROPPED if k <= max(nonzero, 1) and k < len(order)]
     jobs = [(k, y) for k in ks for y in data["train"].columns.T]
     fits = Parallel(n_jobs=n_jobs, backend="loky")(
-        delayed(_fit_others)(data["train"].features, y, strength, order[:k])
-        for k, y in jobs
+        delayed(_fit_others)(data["train"].features, y, C, order[:k]) for k, y in jobs
     )
     count = data["train"].columns.shape[1]
     return tuple(
@@ -295,23 +290,23 @@ def _without(
     )
 
 
-def _fit_others(features, labels, strength: float, dropped: np.ndarray) -> LinearFit:
-    """As wide as the features again, with zeros for the dropped units."""
+def _fit_others(features, labels, C: float, dropped: np.ndarray) -> LinearFit:
+    """Fit without the dropped units; they get weight zero in the result."""
     kept = np.setdiff1d(np.arange(features.shape[1]), dropped)
-    fit = fit_l1(features[:, kept], labels, strength)
+    fit = fit_l1(features[:, kept], labels, C)
     weights = np.zeros(features.shape[1])
     weights[kept] = fit.weights
     return replace(fit, weights=weights)
 
 
 def _units(targets: Targets, k: int, fits: Sequence[LinearFit], data: Mapping) -> Units:
-    classifier = tuned(classifier_of(targets, fits), data["valid"])
+    classifier = tune_thresholds(classifier_of(targets, fits), data["valid"])
     scores = _scores(targets, classifier, data)
     return Units(k, {name: value["accuracy"] for name, value in scores.items()})
 
 
 def _curve_sizes(last: int) -> list[int]:
-    """1, 2, 4, ... below `last`, `last` itself, and 10, which others report."""
+    """Return 1, 2, 4, ... and 10 (which papers report) below `last`, and `last`."""
     last = max(last, 1)
     sizes = {2**i for i in range(last.bit_length())} | {10}
     return sorted({size for size in sizes if size < last} | {last})

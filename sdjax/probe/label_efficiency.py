@@ -1,4 +1,4 @@
-"""Accuracy against the number of labelled texts, over several draws of them."""
+"""Label efficiency: test accuracy against the number of labelled training texts."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
@@ -9,19 +9,19 @@ from scipy.sparse import csr_matrix
 
 from sdjax.probe import bag_of_words
 from sdjax.probe.logistic import fit_few, fit_l1
-from sdjax.probe.sweep import STRENGTHS, Split, classifier_of
+from sdjax.probe.sweep import C_VALUES, Split, classifier_of
 from sdjax.probe.targets import Targets
 
-# A tenth of the work of the sweep's own settings. On SST (512 units, 3,000 texts) the
-# looser tolerance alone is five times faster and moves test accuracy by 0.1 to 0.4
-# points, less than the draws do.
-_STRENGTHS = STRENGTHS[::2]
+# These settings cost a tenth of those of the full sweep. On SST (512 units, 3,000
+# texts) the looser tolerance alone makes fitting five times faster and changes test
+# accuracy by 0.1 to 0.4 points, which is less than the spread between draws.
+_C_VALUES = C_VALUES[::2]
 _TOLERANCE = 1e-2
 
 
 @dataclass(frozen=True)
 class Point:
-    """Test accuracy with `texts` labelled texts, once for each draw of them."""
+    """The test accuracies with `texts` labelled texts, one for each draw."""
 
     texts: int
     accuracy: tuple[float, ...]
@@ -43,27 +43,27 @@ def data_efficiency(
     targets: Targets,
     data: Mapping[str, Split],
     unit: int,
-    reached: float,
+    full_accuracy: float,
     *,
     counts: Mapping[str, csr_matrix] | None = None,
     draws: int = 5,
     seed: int = 0,
     n_jobs: int = -1,
 ) -> Efficiency:
-    """Fit on 10, 30, 100, ... of the labelled texts of train, and measure on test.
+    """Fit on 10, 30, 100, ... labelled texts of train, and evaluate on test.
 
-    A draw is an order of train in which any beginning has the classes in their
-    proportions, so the 10 texts of a draw are among its 30. At each size the strength
-    is chosen on valid by the mean over the draws. With all texts there is one draw.
+    A draw is a random order of train whose every prefix is stratified by class. So the
+    10 texts of a draw are among its 30. At each size C is chosen on valid by the mean
+    score over the draws. With all texts there is only one draw.
 
     Args:
         targets: the task.
         data: train, valid and test.
-        unit: the top unit, found with all labels; its curve says how few labels it
-            needs to be read, not to be found.
-        reached: test accuracy of all units with all texts, which is known already.
-        counts: of words, by split; with them a curve of the bag of words is added.
-        draws: how often each size is drawn.
+        unit: the top unit. It was found with all labels, so its curve shows how many
+            labels it takes to calibrate the unit, not to find it.
+        full_accuracy: test accuracy of all units with all texts, already known.
+        counts: word counts by split; if given, a bag-of-words curve is added.
+        draws: random draws per size.
         seed: of the draws.
         n_jobs: processes, -1 for one per core; the result does not depend on it.
 
@@ -83,17 +83,17 @@ def data_efficiency(
         kinds["bag of words"] = (_words, (targets, data, counts))
     jobs = [
         (kind, size, draw)
-        for size in reversed(sizes)  # the longest first
+        for size in reversed(sizes)  # the slowest jobs first
         for kind in kinds
         for draw in range(draws if size < count else kind != "all units")
     ]
-    found = Parallel(n_jobs=n_jobs, backend="loky")(
+    results = Parallel(n_jobs=n_jobs, backend="loky")(
         delayed(kinds[kind][0])(*kinds[kind][1], orders[draw][:size])
         for kind, size, draw in jobs
     )
-    by_size: dict = {("all units", count): [[(1.0, reached)]]}
-    for (kind, size, _), measured in zip(jobs, found, strict=True):
-        by_size.setdefault((kind, size), []).append(measured)
+    by_size: dict = {("all units", count): [[(1.0, full_accuracy)]]}
+    for (kind, size, _), result in zip(jobs, results, strict=True):
+        by_size.setdefault((kind, size), []).append(result)
     curves = {
         kind: tuple(Point(n, _best(by_size[kind, n])) for n in sizes) for kind in kinds
     }
@@ -101,27 +101,28 @@ def data_efficiency(
 
 
 def sizes_up_to(count: int) -> list[int]:
-    """10, 30, 100, 300, ... below `count`, and `count` itself."""
+    """Return 10, 30, 100, 300, ... below `count`, and `count` itself."""
     sizes = [base * 10**power for power in range(1, 10) for base in (1, 3)]
     return [size for size in sizes if size < count] + [count]
 
 
 def stratified_order(positions: np.ndarray, random: np.random.Generator) -> np.ndarray:
-    """Order rows so that any beginning has the labels in their proportions.
+    """Shuffle rows so that every prefix of the order is stratified by label.
 
     Args:
-        positions: int64[N], or int64[N, K] of several labels at once, where each
-            combination counts as a label.
-        random: shuffles within each label.
+        positions: class indices int64[N], or multi-label int64[N, K], where each
+            combination of labels counts as a class of its own.
+        random: shuffles within each class.
 
     Returns:
-        int64[N], rows; one of each label comes first.
+        int64[N], row numbers; the order begins with one row of each class.
     """
     label = np.unique(positions, axis=0, return_inverse=True)[1].ravel()
     place = np.empty(len(label))
     for value in range(label.max() + 1):
         rows = np.flatnonzero(label == value)
-        # Evenly spaced, and shifted by chance so that no label is always ahead.
+        # Space the rows of a label evenly. The random offset keeps any one label from
+        # always coming first.
         spaced = (np.arange(len(rows)) + random.random()) / len(rows)
         shuffled = random.permutation(rows)
         place[shuffled] = spaced
@@ -129,13 +130,13 @@ def stratified_order(positions: np.ndarray, random: np.random.Generator) -> np.n
     return np.argsort(place, kind="stable")
 
 
-def _best(measured: Sequence[list[tuple[float, float]]]) -> tuple[float, ...]:
-    """Test accuracy of each draw at the strength of the best mean on valid.
+def _best(draws: Sequence[list[tuple[float, float]]]) -> tuple[float, ...]:
+    """Choose the C of best mean valid score; return each draw's test accuracy there.
 
     Args:
-        measured: for each draw (score on valid, accuracy on test) by strength.
+        draws: for each draw and C: (score on valid, accuracy on test).
     """
-    pairs = np.array(measured)
+    pairs = np.array(draws)
     best = int(np.argmax(pairs[:, :, 0].mean(axis=0)))
     return tuple(pairs[:, best, 1].tolist())
 
@@ -144,25 +145,23 @@ def _all_units(targets: Targets, data: Mapping, rows: np.ndarray) -> list:
     train = data["train"].features[rows]
     columns = data["train"].columns[rows].T
     return [
-        _measure(
-            targets, data, [fit_l1(train, y, strength, _TOLERANCE) for y in columns]
-        )
-        for strength in _STRENGTHS
+        _evaluate(targets, data, [fit_l1(train, y, C, _TOLERANCE) for y in columns])
+        for C in _C_VALUES
     ]
 
 
 def _one_unit(targets: Targets, data: Mapping, rows: np.ndarray) -> list:
     train, columns = data["train"].features[rows], data["train"].columns[rows].T
-    return [_measure(targets, data, [fit_few(train, y) for y in columns])]
+    return [_evaluate(targets, data, [fit_few(train, y) for y in columns])]
 
 
 def _words(targets: Targets, data: Mapping, counts: Mapping, rows: np.ndarray) -> list:
-    found = bag_of_words.fit_words(targets, data, counts, rows)
-    return [(s["valid"][targets.criterion], s["test"]["accuracy"]) for s in found]
+    by_C = bag_of_words.fit_words(targets, data, counts, rows)
+    return [(s["valid"][targets.criterion], s["test"]["accuracy"]) for s in by_C]
 
 
-def _measure(targets: Targets, data: Mapping, fits: Sequence) -> tuple[float, float]:
-    """Score on valid by the criterion, and accuracy on test."""
+def _evaluate(targets: Targets, data: Mapping, fits: Sequence) -> tuple[float, float]:
+    """Return the score on valid by the criterion, and the accuracy on test."""
     classifier = classifier_of(targets, fits)
     scores = {
         name: targets.scores(

@@ -1,4 +1,4 @@
-"""Logistic regression of one column of labels {0, 1}: on all units, and on a few."""
+"""Logistic regression of one binary target: on all units, and on a few of them."""
 
 import math
 import warnings
@@ -14,7 +14,7 @@ _SEED = 0
 
 @dataclass(frozen=True)
 class LinearFit:
-    """A fitted column: class 1 where `features @ weights + intercept > 0`."""
+    """A fitted regression: it predicts 1 if `features @ weights + intercept > 0`."""
 
     weights: np.ndarray  # float64[H], in units of the raw features
     intercept: float
@@ -24,24 +24,24 @@ class LinearFit:
 def fit_l1(
     features: np.ndarray,
     labels: np.ndarray,
-    strength: float,
+    C: float,
     tolerance: float = 1e-4,
 ) -> LinearFit:
-    """Fit L1 logistic regression on raw features, the same in every process.
+    """Fit L1 logistic regression on raw features; deterministic in every process.
 
     Args:
         features: float32[N, H], or sparse.
-        labels: {0, 1}[N]. Where all are equal the fit is a constant.
-        strength: C, the inverse of the weight of the penalty.
-        tolerance: when to stop; scikit-learn's default.
+        labels: {0, 1}[N]. If all are equal, the result is a constant classifier.
+        C: the inverse of the weight of the penalty.
+        tolerance: stopping tolerance of the solver; scikit-learn's default.
 
     Returns:
-        The fit; it says whether it converged, and the report passes that on.
+        The fit. It records whether the solver converged; the report warns if not.
     """
     model = LogisticRegression(
         l1_ratio=1,
         solver="liblinear",
-        C=strength,
+        C=C,
         tol=tolerance,
         max_iter=_MAX_ITERATIONS,
         random_state=_SEED,
@@ -49,24 +49,24 @@ def fit_l1(
     return _fitted(model, features, labels)
 
 
-def fit_l2(features: np.ndarray, labels: np.ndarray, strength: float) -> LinearFit:
-    """Fit L2 logistic regression; arguments and result as of `fit_l1`."""
+def fit_l2(features: np.ndarray, labels: np.ndarray, C: float) -> LinearFit:
+    """Fit L2 logistic regression; arguments and result are those of `fit_l1`."""
     model = LogisticRegression(
-        solver="liblinear", C=strength, max_iter=_MAX_ITERATIONS, random_state=_SEED
+        solver="liblinear", C=C, max_iter=_MAX_ITERATIONS, random_state=_SEED
     )
     return _fitted(model, features, labels)
 
 
 def fit_few(features: np.ndarray, labels: np.ndarray) -> LinearFit:
-    """Fit a few chosen units: scikit-learn's defaults (L2, C = 1), standardised inside.
+    """Fit a few units: standardise, then L2 with scikit-learn's default C = 1.
 
-    Standardising makes the mild penalty mean the same for every unit, so that the
-    threshold of a single unit is not pulled towards zero; the weights that are
-    returned apply to raw features again.
+    Without standardising, the penalty would depend on the scale of each unit and would
+    pull the threshold of a single unit towards zero. The returned weights apply to the
+    raw features.
 
     Args:
         features: float32[N, k].
-        labels: {0, 1}[N]. Where all are equal the fit is a constant.
+        labels: {0, 1}[N]. If all are equal, the result is a constant classifier.
 
     Returns:
         The fit, in units of the raw features.
@@ -82,7 +82,7 @@ def fit_few(features: np.ndarray, labels: np.ndarray) -> LinearFit:
 
 def _fitted(model: LogisticRegression, features, labels: np.ndarray) -> LinearFit:
     positive, count = int(np.sum(labels > 0)), len(labels)
-    if positive in (0, count):  # a few labels may all be of one class
+    if positive in (0, count):  # a small sample may hold only one class
         odds = math.log((positive + 1) / (count - positive + 1))
         return LinearFit(np.zeros(features.shape[1]), odds)
     with warnings.catch_warnings():

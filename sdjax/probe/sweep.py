@@ -1,4 +1,4 @@
-"""Many logistic regressions at once, and the strength that valid likes best."""
+"""The sweep over C: logistic regressions in parallel, the best chosen on valid."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,46 +11,46 @@ from sdjax.model.classifier import Classifier
 from sdjax.probe.logistic import LinearFit, fit_l1
 from sdjax.probe.targets import Targets
 
-STRENGTHS = tuple(2.0**exponent for exponent in range(-8, 1))
+C_VALUES = tuple(2.0**exponent for exponent in range(-8, 1))
 SPLITS = ("train", "valid", "test")
 
 
 @dataclass(frozen=True)
 class Split:
-    """One split: features float32[N, H], and labels as positions and as columns."""
+    """One split: its features, and its labels in both encodings of `Targets`."""
 
-    features: np.ndarray
-    positions: np.ndarray
-    columns: np.ndarray
+    features: np.ndarray  # float32[N, H]
+    positions: np.ndarray  # class indices, `Targets.positions`
+    columns: np.ndarray  # binary targets, `Targets.columns`
 
 
 @dataclass(frozen=True)
 class SweepPoint:
-    """One strength of the sweep."""
+    """The result of the sweep at one C."""
 
-    strength: float
-    valid_score: float  # by the criterion of the targets
-    nonzero: int  # units with a weight in any column
+    C: float
+    valid_score: float  # by `Targets.criterion`
+    nonzero: int  # units with a nonzero weight in any column
     converged: bool
 
 
-def fit_strengths(
-    train: Split, strengths: Sequence[float], n_jobs: int
+def fit_sweep(
+    train: Split, C_values: Sequence[float], n_jobs: int
 ) -> list[list[LinearFit]]:
-    """Fit every column at every strength.
+    """Fit every column at every C.
 
     Args:
-        train: what to fit.
-        strengths: candidates for C.
+        train: the split to fit.
+        C_values: candidates for C.
         n_jobs: processes, -1 for one per core; the result does not depend on it.
 
     Returns:
-        For each strength, in the order given, a fit per column.
+        For each C, in the given order, one fit per column.
     """
     count = train.columns.shape[1]
-    jobs = [(strength, column) for strength in strengths for column in range(count)]
-    # Processes, not threads: liblinear draws from one random state per process. The
-    # largest strength goes first because it takes longest.
+    jobs = [(C, column) for C in C_values for column in range(count)]
+    # Processes instead of threads, because liblinear keeps one random state per
+    # process. The largest C takes longest and therefore starts first.
     longest_first = sorted(range(len(jobs)), key=lambda job: -jobs[job][0])
     done = Parallel(n_jobs=n_jobs, backend="loky")(
         delayed(fit_l1)(train.features, train.columns[:, jobs[job][1]], jobs[job][0])
@@ -62,7 +62,7 @@ def fit_strengths(
 
 
 def classifier_of(targets: Targets, fits: Sequence[LinearFit]) -> Classifier:
-    """Join the fits of all columns; thresholds at one half."""
+    """Join the fits of all columns into a classifier with thresholds of 0.5."""
     return Classifier(
         task=targets.task,
         classes=targets.classes,
@@ -72,27 +72,27 @@ def classifier_of(targets: Targets, fits: Sequence[LinearFit]) -> Classifier:
     )
 
 
-def sweep_strengths(
+def sweep_C(
     targets: Targets,
     train: Split,
     valid: Split,
-    strengths: Sequence[float],
+    C_values: Sequence[float],
     n_jobs: int = -1,
 ) -> tuple[tuple[SweepPoint, ...], list[list[LinearFit]]]:
-    """Fit train at every strength and judge on valid.
+    """Fit train at every C and score each fit on valid.
 
     Returns:
-        One point and one fit per column for each strength, in ascending order.
+        One point and one fit per column for each C, in ascending order.
     """
-    ascending = sorted(strengths)
-    fitted = fit_strengths(train, ascending, n_jobs)
+    ascending = sorted(C_values)
+    fitted = fit_sweep(train, ascending, n_jobs)
     points = []
-    for strength, fits in zip(ascending, fitted, strict=True):
+    for C, fits in zip(ascending, fitted, strict=True):
         classifier = classifier_of(targets, fits)
         predicted = classifier.predict(valid.features)
         points.append(
             SweepPoint(
-                strength=strength,
+                C=C,
                 valid_score=targets.scores(valid.positions, predicted)[
                     targets.criterion
                 ],
@@ -103,15 +103,16 @@ def sweep_strengths(
     return tuple(points), fitted
 
 
-def choose_strength(sweep: Sequence[SweepPoint]) -> int:
-    """Index of the best point on valid; of equal ones the smallest strength."""
-    return min(
-        range(len(sweep)), key=lambda i: (-sweep[i].valid_score, sweep[i].strength)
-    )
+def choose_C(sweep: Sequence[SweepPoint]) -> int:
+    """Return the index of the best point on valid; ties go to the smallest C."""
+    return min(range(len(sweep)), key=lambda i: (-sweep[i].valid_score, sweep[i].C))
 
 
-def tuned(classifier: Classifier, valid: Split) -> Classifier:
-    """Choose, of several labels at once, the thresholds of best F1 on valid."""
+def tune_thresholds(classifier: Classifier, valid: Split) -> Classifier:
+    """Return a multi-label classifier with the thresholds of best F1 on valid.
+
+    Classifiers of other tasks are returned unchanged.
+    """
     if classifier.task != "multilabel":
         return classifier
     probabilities = classifier.predict_proba(valid.features)
@@ -123,11 +124,11 @@ def tuned(classifier: Classifier, valid: Split) -> Classifier:
 
 
 def best_threshold(probabilities: np.ndarray, labels: np.ndarray) -> float:
-    """The threshold of best F1, half way to the next lower probability.
+    """Return the threshold of best F1, midway to the next lower probability.
 
     Args:
         probabilities: float64[N].
-        labels: {0, 1}[N], both of which occur.
+        labels: {0, 1}[N], with at least one of each.
     """
     precision, recall, cuts = precision_recall_curve(labels, probabilities)
     total = np.maximum(precision + recall, 1e-12)[:-1]

@@ -1,4 +1,4 @@
-"""What the labels ask for: two classes, several, or several labels at once."""
+"""The task, inferred from the labels: binary, multi-class or multi-label."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -10,22 +10,23 @@ from sdjax.errors import InputError
 from sdjax.features.file import FeatureSet
 
 MAX_CLASSES = 100
-_LEAST = 2  # texts of a class in the split that is fitted
+_LEAST = 2  # texts that each class needs in the training split
 _ORIGIN = ("checkpoint", "step")
 _SAME = ("params_sha256", "state", "layers", "pooling", "normalisation")
 
 
 @dataclass(frozen=True)
 class Targets:
-    """The task that labels ask for.
+    """The task and its classes, and the encodings of labels.
 
-    A label is kept as a position in `classes`, int64[N]; for `multilabel` as {0, 1}
-    per class, int64[N, K]. A linear classifier gives one score per column: one for
-    `binary`, else one per class, each against all others.
+    Labels have two encodings. `positions` are indices into `classes`, int64[N]; for
+    `multilabel` they are {0, 1} per class, int64[N, K]. `columns` are the binary
+    targets of the linear classifiers: one column for `binary`, else one per class
+    (one against the rest).
 
     Args:
         task: binary, multiclass or multilabel.
-        classes: their names; of two, the second is the positive one.
+        classes: their names; the second of two is the positive one.
         values: float64, the number that stands for each class; None for `multilabel`.
         named: what labels 0, 1, ... are called where they are words, else ().
     """
@@ -37,12 +38,15 @@ class Targets:
 
     @property
     def criterion(self) -> str:
-        """What valid judges by. All labels right at once is too rare to choose by."""
+        """The score that choices on valid maximise.
+
+        Exact-match accuracy of several labels is too coarse to choose by.
+        """
         return "f1_macro" if self.task == "multilabel" else "accuracy"
 
     @property
     def sides(self) -> tuple[tuple[str, str], ...]:
-        """For each column: the name of what 0 and of what 1 stands for."""
+        """The names of the two sides, 0 and 1, of each column."""
         if self.task == "binary":
             return ((self.classes[0], self.classes[1]),)
         return tuple((f"not {name}", name) for name in self.classes)
@@ -81,13 +85,13 @@ class Targets:
         return self.positions(self.labels(split))
 
     def positions(self, labels: np.ndarray) -> np.ndarray:
-        """Turn labels as given, float[N] or float[N, K], into positions."""
+        """Turn labels of the input, float[N] or float[N, K], into class indices."""
         if self.values is None:
             return np.asarray(labels).astype(np.int64)
         return np.searchsorted(self.values, labels)
 
     def columns(self, positions: np.ndarray) -> np.ndarray:
-        """Turn positions into what is fitted: {0, 1}, int64[N, columns]."""
+        """Turn class indices into binary targets: {0, 1}, int64[N, columns]."""
         if self.task == "multilabel":
             return positions
         if self.task == "binary":
@@ -102,12 +106,12 @@ class Targets:
         return ", ".join(chosen) or "none"
 
     def scores(self, true: np.ndarray, predicted: np.ndarray) -> dict:
-        """Compare positions.
+        """Score predicted class indices against the true ones.
 
         Returns:
-            accuracy (of `multilabel`: texts with every label right), f1_macro, f1 (by
-            class), jaccard (mean over classes) and matthews (of `multilabel`: mean
-            over classes).
+            accuracy (for `multilabel`, the share of texts with every label right),
+            f1_macro, f1 (by class), jaccard (mean over classes) and matthews (for
+            `multilabel`, the mean over classes).
         """
         average = {"average": None, "zero_division": 0.0}
         if self.task != "multilabel":
@@ -135,19 +139,19 @@ class Targets:
         return dict(zip(self.classes, map(int, counts), strict=True))
 
     def majority(self, positions: np.ndarray) -> float:
-        """Accuracy of always naming the most frequent label of these texts."""
+        """Return the accuracy of always predicting the most frequent label."""
         counts = np.unique(positions, axis=0, return_counts=True)[1]
         return float(counts.max() / len(positions))
 
 
 def read_targets(splits: Mapping[str, FeatureSet]) -> Targets:
-    """Learn the task from the labels of features that belong together.
+    """Infer the task from the labels, and check that the splits belong together.
 
-    Labels of one column with two values are binary, with more multi-class; several
-    columns of 0 and 1 are multi-label.
+    One column of labels with two values is binary, with more values multi-class.
+    Several columns of 0 and 1 are multi-label.
 
     Args:
-        splits: by name; the first is the one that a classifier is fitted on.
+        splits: by name; the first is the training split.
 
     Raises:
         InputError: names the split, what is wrong with it and the fix.
@@ -158,16 +162,16 @@ def read_targets(splits: Mapping[str, FeatureSet]) -> Targets:
     first_name, first = next(iter(splits.items()))
     labels = np.asarray(first.labels)
     if labels.ndim == 2 and labels.shape[1] > 1:
-        found = _multilabel(first)
+        targets = _multilabel(first)
     else:
-        found = _classes(first_name, labels.ravel(), _names(first))
+        targets = _classes(first_name, labels.ravel(), _names(first))
     for name, split in splits.items():
-        _check_classes(name, split, found, least=_LEAST if split is first else 1)
-    return found
+        _check_classes(name, split, targets, least=_LEAST if split is first else 1)
+    return targets
 
 
 def squeezed(split: FeatureSet) -> np.ndarray:
-    """The labels: float[N], where they are one column [N, 1] as well, or [N, K]."""
+    """Return the labels as float[N], also if stored as one column [N, 1], or [N, K]."""
     labels = np.asarray(split.labels)
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
 
@@ -178,7 +182,7 @@ def _names(split: FeatureSet) -> tuple[str, ...]:
 
 
 def _check_origin(splits: Mapping[str, FeatureSet]) -> None:
-    """Refuse features of different models, or of none that was trained."""
+    """Refuse features of different models, and of an untrained or diverged one."""
     first_name, first = next(iter(splits.items()))
     for name, split in splits.items():
         width, expected = split.features.shape[1], first.features.shape[1]
@@ -187,7 +191,7 @@ def _check_origin(splits: Mapping[str, FeatureSet]) -> None:
                 f"{name}: {width} features per text, {first_name} has {expected}; "
                 "featurize both with one checkpoint"
             )
-        # Known by its parameters, a checkpoint may have moved between the two.
+        # The hash of the parameters identifies a checkpoint even if its folder moved.
         known = all(s.metadata.get("params_sha256") for s in (split, first))
         for key in _SAME if known else (*_ORIGIN, *_SAME):
             found, wanted = split.metadata.get(key), first.metadata.get(key)
@@ -205,7 +209,7 @@ def _check_origin(splits: Mapping[str, FeatureSet]) -> None:
     if len(first) and not np.any(np.ptp(first.features, axis=0)):
         raise InputError(
             f"{first_name}: the features are the same for every text; "
-            "is this checkpoint trained?"
+            "is this checkpoint untrained?"
         )
 
 
@@ -243,8 +247,9 @@ def _classes(name: str, labels: np.ndarray, named: tuple[str, ...]) -> Targets:
         return Targets(task, classes, values, named)
     if len(values) > MAX_CLASSES:
         raise InputError(
-            f"{name}: {len(values):,} different labels; more than {MAX_CLASSES} are no "
-            "classes: map them to a few in the input and featurize again"
+            f"{name}: {len(values):,} different labels are more than the "
+            f"{MAX_CLASSES} classes allowed; map them to fewer in the input and "
+            "featurize again"
         )
     if len(values) == 2:
         signs = values.tolist() in ([0, 1], [-1, 1])
@@ -252,14 +257,14 @@ def _classes(name: str, labels: np.ndarray, named: tuple[str, ...]) -> Targets:
         return Targets("binary", classes, values)
     if not np.all(values == np.round(values)):
         raise InputError(
-            f"{name}: labels of several classes must be whole numbers, found "
+            f"{name}: labels of several classes must be whole numbers, but there are "
             f"{_listed(values)}; map them in the input and featurize again"
         )
     return Targets("multiclass", _shown(values), values)
 
 
 def _check_classes(name: str, split: FeatureSet, targets: Targets, least: int) -> None:
-    """Every class of the first split has to be in each, and no other."""
+    """Refuse a split that lacks a class of the first split, or has another one."""
     labels = targets.labels(split)
     wanted, named = targets.values, [*targets.named]
     named += [word for word in _names(split) if word not in named]
@@ -267,19 +272,19 @@ def _check_classes(name: str, split: FeatureSet, targets: Targets, least: int) -
         if labels.ndim != 2 or labels.shape[1] != len(targets.classes):
             raise InputError(
                 f"{name}: labels of shape {labels.shape}, {len(targets.classes)} "
-                "columns are wanted; featurize all splits with the same label keys"
+                "columns are needed; featurize all splits with the same label keys"
             )
         wanted = np.array([0.0, 1.0])
     elif labels.ndim != 1:
         raise InputError(
-            f"{name}: labels in {labels.shape[1]} columns, one is wanted; featurize "
+            f"{name}: labels in {labels.shape[1]} columns, one is needed; featurize "
             "all splits with the same label key"
         )
     other = np.setdiff1d(labels, wanted)
     if len(other):
         kinds = "0 or 1" if targets.task == "multilabel" else _listed(wanted, named)
         raise InputError(
-            f"{name}: labels must be {kinds} as in the first split, found "
+            f"{name}: labels must be {kinds} as in the first split, but there are "
             f"{_listed(other, named)}; map them in the input and featurize again"
         )
     columns = targets.columns(targets.positions(labels))
@@ -287,9 +292,9 @@ def _check_classes(name: str, split: FeatureSet, targets: Targets, least: int) -
         for count, side in zip((len(columns) - sums, sums), sides, strict=True):
             if count < least:
                 raise InputError(
-                    f"{name}: {count} texts are {side!r}, at least {least} "
+                    f"{name}: {count} texts are labelled {side!r}, at least {least} "
                     f"{'is' if least == 1 else 'are'} needed; label more texts or "
-                    "leave the class out"
+                    "remove the class"
                 )
 
 

@@ -1,4 +1,4 @@
-"""One unit alone: its own regression, where it changes its mind, and its range."""
+"""One unit as a classifier of its own: regression, threshold and quantiles."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,22 +14,22 @@ QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 
 @dataclass(frozen=True)
 class TopUnit:
-    """A unit alone, deciding between one class and the other, or all others."""
+    """One unit as a classifier of one class against the other, or the rest."""
 
-    index: int  # among the features
-    name: str  # of the unit: its number in the model, and of several poolings which
-    target: str  # the class that it is about: of two, the positive one
-    l1_weight: float  # among all units, at the chosen strength
-    weight: float  # of its own logistic regression
+    index: int  # of the feature
+    name: str  # its number in the model, with the pooling if there are several
+    target: str  # the class that it predicts; the positive one of two
+    l1_weight: float  # in the L1 classifier of all units, at the chosen C
+    weight: float  # in its own logistic regression
     intercept: float
-    sign: int  # of `weight`: +1 when larger values mean `target`, else -1
-    threshold: float  # the value at which its own regression changes its mind
-    accuracy: dict[str, float]  # of that decision, by split
-    quantiles: dict[str, dict[str, float]]  # by side, then by quantile; test split
+    sign: int  # of `weight`: +1 if larger values mean `target`, else -1
+    threshold: float  # the decision boundary of its own regression
+    accuracy: dict[str, float]  # of its own regression, by split
+    quantiles: dict[str, dict[str, float]]  # on test, by side, then by quantile
 
 
 def class_differences(features: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return how far the means of the two sides are apart, float64[columns, H].
+    """Return the absolute difference of class means, float64[columns, H].
 
     Args:
         features: float32[N, H].
@@ -51,20 +51,20 @@ def describe_unit(
     data: Mapping,
     metadata: Mapping,
 ) -> TopUnit:
-    """Fit one unit on train, for one column of the labels, and measure every split.
+    """Fit one unit on train for one column of targets, and evaluate every split.
 
     Args:
-        unit: its index.
-        column: of the labels (`Targets.columns`).
+        unit: index of the feature.
+        column: index of the column (`Targets.columns`).
         targets: the task.
-        fits: the L1 fits of all units, by column.
+        fits: the L1 fits on all units, by column.
         data: a `Split` by name.
         metadata: of the features.
     """
     values = {n: (s.features[:, [unit]], s.columns[:, column]) for n, s in data.items()}
     fit = fit_few(*values["train"])
     weight, sides = float(fit.weights[0]), targets.sides[column]
-    measured, labels = values["test"]
+    test_values, labels = values["test"]
     return TopUnit(
         index=unit,
         name=unit_name(unit, data["train"].features.shape[1], metadata),
@@ -73,15 +73,15 @@ def describe_unit(
         weight=weight,
         intercept=fit.intercept,
         sign=-1 if weight < 0 else 1,
-        # A unit that says nothing has no threshold; its mean keeps the report finite.
-        threshold=-fit.intercept / weight if weight else float(measured.mean()),
+        # A weight of zero has no threshold; the mean keeps the report finite.
+        threshold=-fit.intercept / weight if weight else float(test_values.mean()),
         accuracy={
             name: float(np.mean((x[:, 0] * weight + fit.intercept > 0) == y))
             for name, (x, y) in values.items()
         },
         quantiles={
             side: {
-                f"{q:.2f}": float(np.quantile(measured[labels == label, 0], q))
+                f"{q:.2f}": float(np.quantile(test_values[labels == label, 0], q))
                 for q in QUANTILES
             }
             for label, side in enumerate(sides)
@@ -90,7 +90,7 @@ def describe_unit(
 
 
 def unit_name(index: int, width: int, metadata: Mapping) -> str:
-    """Name a feature by its unit, such as `88`, or `88 (mean)` of several poolings."""
+    """Name a feature: by its unit, `88`; if there are several poolings, `88 (mean)`."""
     units, pooling = metadata.get("units", width), metadata.get("pooling")
     label = unit_label(index % units, units, layers_within(metadata))
     if not isinstance(pooling, list) or units * len(pooling) != width:

@@ -1,1 +1,1 @@
-"""What was found, as figures and one page."""
+"""Reports: figures, tables and HTML pages of results."""

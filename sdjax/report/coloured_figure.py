@@ -1,4 +1,4 @@
-"""The figure of texts whose characters are coloured by what a unit holds."""
+"""The figure of texts whose characters are coloured by the value of a unit."""
 
 from collections.abc import Sequence
 from functools import cache
@@ -22,8 +22,8 @@ from sdjax.report.style import INK, SIDES, write_png
 SENTIMENT = LinearSegmentedColormap.from_list("sentiment", STOPS)
 WIDTH = 8.0  # inches
 COLUMNS = 92  # characters in a line of coloured text
-LINES = 5  # of one text; what is longer is cut
-_MARGIN, _LINE_HEIGHT = 0.12, 0.205  # inches, of the coloured texts
+LINES = 5  # lines of one text; longer texts are cut
+_MARGIN, _LINE_HEIGHT = 0.12, 0.205  # inches
 _ADVANCE = 0.602  # em, the width of every character of DejaVu Sans Mono
 ELLIPSIS = "\u2026"
 
@@ -37,15 +37,15 @@ def coloured_texts(
 ) -> None:
     """Draw texts with the background of each character coloured by the unit's value.
 
-    White is the unit's threshold: blue is where the unit alone would say positive, red
-    where it would say negative. A character of several bytes takes its last value.
+    White is the unit's threshold; on the blue side the unit alone predicts positive, on
+    the red side negative. A character of several bytes has the value after its last.
 
     Args:
-        examples: (heading, traced text), in the order in which to draw them.
+        examples: (heading, traced text), in drawing order.
         unit: index or name of the unit.
-        scale: how its values become colours, as on the page.
+        scale: maps values to colours, the same as on the page.
         path: of the PNG.
-        sides: what the unit tells apart.
+        sides: names of the negative and the positive side.
     """
     blocks = [(title, wrap(*characters(traced))) for title, traced in examples]
     norm = Normalize(scale.threshold - scale.reach, scale.threshold + scale.reach)
@@ -84,7 +84,7 @@ def coloured_texts(
 def _draw_cells(
     axes: Axes, blocks: Sequence, colours: Colormap, norm: Normalize
 ) -> None:
-    """Draw headings, and lines of (character, value) below each, from the top."""
+    """Draw each heading with its lines of (character, value), from the top down."""
     glyphs, y = [], 0.0
     for title, lines in blocks:
         axes.text(0, y + 0.95, title, size=9, weight="bold", va="center")
@@ -106,9 +106,9 @@ def _draw_cells(
 
 
 def wrap(text: str, values: np.ndarray) -> list[list[tuple[str, float]]]:
-    """Break a text into lines of (character, value) that a figure has room for.
+    """Break a text into lines of (character, value) of at most `COLUMNS`.
 
-    Lines break after white space where they can. A text of more than `LINES` lines is
+    Lines break after white space where possible. A text of more than `LINES` lines is
     cut and ends with an ellipsis.
     """
     cells = [
@@ -130,18 +130,18 @@ def wrap(text: str, values: np.ndarray) -> list[list[tuple[str, float]]]:
 
 
 def has_glyph(character: str) -> bool:
-    """Whether the bundled monospaced font can draw a character."""
+    """Tell whether the bundled monospaced font has a glyph for a character."""
     return get_font(findfont(_monospaced())).get_char_index(ord(character)) != 0
 
 
 def _plain(text: str) -> str:
-    """Every white space as one blank: a line is one row of cells."""
+    """Replace each white-space character by a blank, so that columns stay aligned."""
     return "".join(" " if c.isspace() else c for c in text)
 
 
 @cache
 def _glyph(character: str) -> Path:
-    """Outline in a cell of width 1 and height 1, from the base line downwards."""
+    """Return the outline in a cell of width and height 1, origin at the baseline."""
     outline = TextPath((0, 0), character, size=1.0, prop=_monospaced())
     em = (WIDTH - 2 * _MARGIN) / COLUMNS / _ADVANCE  # inches
     return outline.transformed(Affine2D().scale(1 / _ADVANCE, -em / _LINE_HEIGHT))

@@ -1,7 +1,7 @@
-"""Texts whose characters are coloured by what a unit holds: in HTML and in a terminal.
+"""Texts whose characters are coloured by the value of a unit, in HTML or a terminal.
 
-One scale and one set of spans serve the report and `sdjax classify --explain`, so a
-text looks the same in both.
+The report and `sdjax classify --explain` share this module, so that a text looks the
+same in both.
 """
 
 import unicodedata
@@ -17,22 +17,22 @@ from sdjax.model.classifier import Classifier
 from sdjax.report.html import render
 from sdjax.terminal import on_background, printable
 
-# From the negative side to the positive one, white at the unit's threshold. The ends
-# are lighter than the class colours: text stays readable on them.
+# From the negative to the positive side, with white at the unit's threshold. The ends
+# are lighter than the class colours, so that text on them stays readable.
 STOPS = ("#db7d68", "#f3cfc5", "#ffffff", "#c0dde9", "#5aa3c4")
-LEVELS = 16  # shades of each side in HTML; the style has a class for each
-MOST = 700  # characters of one text in the report
-MISSING = "\u25a1"  # stands for what cannot be shown
-_JOINERS = "\u200c\u200d"  # shape their neighbours, in emoji and in many scripts
-_POINTS = 600  # of a curve at most
-_CURVE = 600, 64  # its width and height, in its own units
+LEVELS = 16  # shades of each side in HTML; each has its own style class
+MOST = 700  # characters of one text that the report shows
+MISSING = "\u25a1"  # replaces characters that cannot be shown
+_JOINERS = "\u200c\u200d"  # they shape neighbouring characters of emoji and scripts
+_POINTS = 600  # at most, on a curve
+_CURVE = 600, 64  # width and height of a curve, in SVG units
 
 
 class Scale(NamedTuple):
-    """How a unit's values become colours: symmetric about the unit's threshold.
+    """Maps the values of a unit to colours, symmetrically about its threshold.
 
-    reach: distance from the threshold at which the colour is full.
-    sign: +1 when larger values mean the positive class, else -1.
+    reach: distance from the threshold at which the colour saturates.
+    sign: +1 if larger values mean the positive class, else -1.
     """
 
     threshold: float
@@ -41,9 +41,9 @@ class Scale(NamedTuple):
 
     @classmethod
     def of(cls, top_unit: Mapping) -> "Scale":
-        """Take it from a classifier's top unit, so that all its texts have one scale.
+        """Return the scale of a classifier's top unit, shared by all its texts.
 
-        Full colour is where half of the texts of a class are, on average.
+        The colour saturates at the mean distance of the class medians.
         """
         threshold = top_unit["threshold"]
         middles = [quantiles["0.50"] for quantiles in top_unit["quantiles"].values()]
@@ -51,13 +51,13 @@ class Scale(NamedTuple):
         return cls(threshold, reach or 1.0, top_unit["sign"])
 
     def position(self, values: np.ndarray) -> np.ndarray:
-        """Return where values lie from -1 (negative) over 0 (threshold) to 1."""
+        """Map values to -1 (negative) .. 0 (threshold) .. 1 (positive)."""
         distance = (np.asarray(values, float) - self.threshold) / self.reach
         return np.clip(self.sign * distance, -1, 1)
 
 
 def colours(positions: np.ndarray) -> np.ndarray:
-    """Return red, green and blue, uint8[N, 3], for positions from -1 to 1."""
+    """Return RGB colours, uint8[N, 3], for positions from -1 to 1."""
     stops = np.array([list(bytes.fromhex(stop[1:])) for stop in STOPS], float)
     places = np.linspace(-1, 1, len(stops))
     mixed = [np.interp(positions, places, stops[:, c]) for c in range(3)]
@@ -71,13 +71,15 @@ def palette() -> list[str]:
 
 
 def spans(traced: TracedText, scale: Scale, most: int | None = None) -> Markup:
-    """Give every character a span with its shade and, as its title, its value.
+    """Return HTML with a span for every character: its shade, and its value as title.
+
+    The shade is a style class: `p1` to `p16` on the positive side, `n1` to `n16` on the
+    negative side, none at the threshold.
 
     Args:
         traced: the text.
-        scale: of the unit. Shades are the classes `p1` to `p16` on the positive side
-            and `n1` to `n16` on the negative one; a value at the threshold has none.
-        most: characters shown; a longer text is cut, and says so.
+        scale: of the unit.
+        most: characters to show; a longer text is cut and says how much is missing.
     """
     text, values = characters(traced)
     levels = np.rint(scale.position(values) * LEVELS).astype(int)[:most].tolist()
@@ -94,7 +96,7 @@ def spans(traced: TracedText, scale: Scale, most: int | None = None) -> Markup:
 
 
 def _shown(character: str) -> str:
-    """White space as one blank; what no browser shows, or what turns text, as a box."""
+    """Show white space as a blank, and control or direction characters as a box."""
     if character.isspace():
         return " "
     hidden = unicodedata.category(character) in ("Cc", "Cf", "Cs")
@@ -102,7 +104,7 @@ def _shown(character: str) -> str:
 
 
 def in_terminal(traced: TracedText, scale: Scale, colour: bool = True) -> str:
-    """Return the text with each character on the unit's colour, in 24-bit ANSI."""
+    """Return the text with coloured backgrounds, in 24-bit ANSI escapes."""
     text, values = characters(traced)
     text = printable(text.removesuffix(" "))
     if not colour:
@@ -116,10 +118,10 @@ def in_terminal(traced: TracedText, scale: Scale, colour: bool = True) -> str:
 
 
 class Explained(NamedTuple):
-    """One text and what was found in it.
+    """One text and its prediction.
 
     traced: the text as the model read it, and the unit's value after each byte.
-    verdict: what the classifier says, in words.
+    verdict: the prediction of the classifier, in words.
     """
 
     traced: TracedText
@@ -127,11 +129,11 @@ class Explained(NamedTuple):
 
 
 def page(classifier: Classifier, explained: Sequence[Explained]) -> str:
-    """Return a page of coloured texts that needs no other file, network or script.
+    """Return a self-contained HTML page of coloured texts.
 
     Args:
         classifier: of two classes, with a top unit.
-        explained: the texts, in the order in which to show them.
+        explained: the texts, in display order.
     """
     top = classifier.metadata["top_unit"]
     unit, scale = top["index"], Scale.of(top)
@@ -156,9 +158,9 @@ def page(classifier: Classifier, explained: Sequence[Explained]) -> str:
 
 
 def _curve(values: np.ndarray, scale: Scale) -> str:
-    """Return the points of the unit's value over the text, positive upwards.
+    """Return the SVG points of the unit's value over the text, positive upwards.
 
-    The threshold is in the middle; a text of one character has no curve.
+    The threshold is in the middle. A text of one character has no curve.
     """
     if len(values) < 2:
         return ""
@@ -166,7 +168,7 @@ def _curve(values: np.ndarray, scale: Scale) -> str:
     chosen = np.unique(np.linspace(0, len(values) - 1, _POINTS).astype(int))
     x = chosen / (len(values) - 1) * width
     distance = scale.sign * (values - scale.threshold)
-    # Beyond the colours' reach the curve still shows how far the unit goes.
+    # The colours saturate at `reach`; the curve shows larger values too.
     top = max(scale.reach, float(np.abs(distance).max()))
     y = (1 - distance[chosen] / top) / 2 * (height - 4) + 2
     return " ".join(f"{a:.1f},{b:.1f}" for a, b in zip(x, y, strict=True))

@@ -1,4 +1,4 @@
-"""Several runs side by side: bits per character by progress, characters and time."""
+"""Comparison of runs: bits per character over progress, characters and time."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -38,16 +38,16 @@ HEADER = (
 
 @dataclass(frozen=True)
 class Run:
-    """What the log of one run says; arrays have one entry per record, in order.
+    """The log of one run; arrays are float64 with one entry per record, in order.
 
     Args:
-        name: of its folder.
-        model: such as `mlstm 512`; empty where no checkpoint says it.
-        precision: as the model.
-        progress: float64, the share of its updates.
-        chars: float64, characters seen.
-        minutes: float64, of training: measuring and saving are not counted.
-        train, valid: float64, bits per character, NaN where not measured.
+        name: of the run folder.
+        model: for example `mlstm 512`; empty if there is no checkpoint.
+        precision: empty if there is no checkpoint.
+        progress: fraction of the planned updates.
+        chars: characters seen.
+        minutes: training time, without evaluation and saving.
+        train, valid: bits per character, NaN if not measured.
     """
 
     name: str
@@ -61,23 +61,23 @@ class Run:
 
 
 def read_run(folder: Path, records: Sequence[Mapping], meta: Meta | None = None) -> Run:
-    """Make a run of its log.
+    """Build a `Run` from the log of a run.
 
     Args:
-        folder: names it.
+        folder: the run folder.
         records: lines of `metrics.jsonl`.
-        meta: of one of its checkpoints, which knows the model and how many updates it
-            was to make; without it the last one logged is taken for the end.
+        meta: of one of its checkpoints; gives the model and the planned number of
+            updates. Without it the last logged update counts as the end.
 
     Raises:
-        InputError: nothing was logged.
+        InputError: the log has no bits per character.
     """
     records = [r for r in records if not {"step", "chars"} - set(r)]
     known = [r for r in records if any(r.get(k) for k in ("train_bpc", "valid_bpc"))]
     if not known:
         raise InputError(
-            f"{folder}: no bits per character in metrics.jsonl; give a run's folder "
-            "(train.py's --workdir) that has logged some"
+            f"{folder}: no bits per character in metrics.jsonl; give the folder of a "
+            "run (--workdir of sdjax train) that has logged some"
         )
     known = sorted(known, key=lambda record: record["step"])
     model, config = (meta.model, meta.config) if meta else ({}, {})
@@ -103,7 +103,7 @@ def _model_name(model: Mapping) -> str:
 
 
 def table(runs: Sequence[Run]) -> list[str]:
-    """Line up one row per run under `HEADER`; `-` stands for not known."""
+    """Return a table with one row per run under `HEADER`; `-` means unknown."""
     rows = [HEADER, *(_row(run) for run in runs)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     left = (0, 1, 2)  # names; the others are numbers
@@ -117,18 +117,18 @@ def table(runs: Sequence[Run]) -> list[str]:
 
 
 def compare(runs: Sequence[Run], path: Path) -> None:
-    """Draw bits per character of several runs against progress, characters and time.
+    """Draw bits per character of several runs over progress, characters and time.
 
-    Thick lines with points are valid, thin ones train. Runs that were measured at the
-    same characters as the first, as those of one order of the data are, are drawn once
-    more as differences from it: noise that they share is not in there.
+    Thick lines with points are valid, thin lines train. Runs that log at the same
+    numbers of characters as the first run are also drawn as differences from it: noise
+    of the shared data order cancels there.
 
     Args:
         runs: at most `MOST`.
         path: of the PNG; an SVG is written beside it.
 
     Raises:
-        InputError: more runs than can be told apart.
+        InputError: more runs than there are distinct line styles.
     """
     if len(runs) > MOST:
         raise InputError(f"{len(runs)} runs cannot be told apart; give at most {MOST}")
@@ -175,12 +175,12 @@ def _lines(axes: Axes, run: Run, across: np.ndarray, i: int) -> None:
 
 
 def _shared(first: Run, run: Run) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the characters at which both were measured, and where each has them."""
+    """Return the numbers of characters that both log, and their indices in each."""
     return np.intersect1d(first.chars, run.chars, return_indices=True)
 
 
 def _differences(axes: Axes, runs: Sequence[Run], which: Sequence[int]) -> None:
-    """Draw what some runs are above the first, by characters."""
+    """Draw the differences of some runs from the first, over characters."""
     axes.axhline(0, color=_COLOURS[0], linewidth=1.6)
     late = []
     for i in which:
@@ -199,13 +199,13 @@ def _differences(axes: Axes, runs: Sequence[Run], which: Sequence[int]) -> None:
         xlabel="characters seen",
         ylabel=f"bits above {runs[0].name}",
         xlim=(0, None),
-        ylim=(-reach, reach),  # of the last three quarters: the first is steep
+        ylim=(-reach, reach),  # fits the last three quarters; the start is steep
     )
     axes.xaxis.set_major_formatter(EngFormatter(sep=""))
 
 
 def _limits(runs: Sequence[Run]) -> tuple[float, float]:
-    """Where the runs differ: their steep first moments would flatten all the rest."""
+    """Cut off the steep start of the curves, which would flatten the rest."""
     measured = [
         values[np.isfinite(values)]
         for run in runs
@@ -234,7 +234,7 @@ def _row(run: Run) -> tuple[str, ...]:
 
 
 def _column(records: Sequence[Mapping], key: str) -> np.ndarray:
-    """One value per record; NaN where it is not there."""
+    """Return one value per record; NaN if the record lacks the key."""
     return np.array(
         [np.nan if r.get(key) is None else r[key] for r in records], np.float64
     )

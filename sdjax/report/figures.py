@@ -33,13 +33,13 @@ _CURVES = {"all units": ACCENT, "top unit": POSITIVE, "bag of words": OCHRE}
 def unit_weights(
     effects: np.ndarray, top_unit: int, path: Path, name: str = ""
 ) -> None:
-    """Draw what every unit adds to the classifier, the top one marked.
+    """Draw the effect of every unit in the classifier and mark the top unit.
 
     Args:
-        effects: float64[H], L1 weight times the difference of the class means.
+        effects: float64[H], L1 weight times difference of class means.
         top_unit: index of the unit to mark.
         path: of the PNG.
-        name: of that unit, where its index is not.
+        name: of that unit, if it is not its index.
     """
 
     def draw(figure: Figure) -> None:
@@ -64,7 +64,7 @@ def unit_weights(
             weight="bold",
         )
         axes.set(
-            title="Weight of every unit in the classifier",
+            title="Effect of every unit in the classifier",
             xlabel="unit",
             ylabel="L1 weight \u00d7 difference of class means",
             xlim=(-0.02 * len(effects), 1.02 * len(effects)),
@@ -82,7 +82,7 @@ def unit_histogram(
     path: Path,
     sides: tuple[str, str] = ("negative", "positive"),
 ) -> None:
-    """Draw how one unit's values are distributed on each side, and its threshold.
+    """Draw a histogram of one unit's values for each side, with its threshold.
 
     Args:
         values: float32[N], the unit's value for each text.
@@ -90,7 +90,7 @@ def unit_histogram(
         threshold: of the unit's own logistic regression.
         unit: its index or name.
         path: of the PNG.
-        sides: what 0 and 1 stand for.
+        sides: names of labels 0 and 1.
     """
 
     def draw(figure: Figure) -> None:
@@ -126,14 +126,14 @@ def training_curve(
     *,
     majority: float | None = None,
 ) -> None:
-    """Draw bits per character, and probe accuracy below it, over training.
+    """Draw bits per character over training and, below it, probe accuracy.
 
     Args:
-        records: lines of `metrics.jsonl`: `step`, `chars`, `train_bpc` and, where it
-            was measured, `valid_bpc`.
+        records: lines of `metrics.jsonl`: `step`, `chars`, `train_bpc` and, in some
+            lines, `valid_bpc`.
         probe_points: (step, test accuracy) of saved checkpoints; may be empty.
         path: of the PNG.
-        majority: accuracy of naming the larger class, drawn as the floor.
+        majority: accuracy of the majority class, drawn as a baseline.
     """
     records = sorted(records, key=lambda record: record["chars"])
     steps = [0, *(record["step"] for record in records)]
@@ -181,13 +181,14 @@ def topk_accuracy(
     majority: float,
     path: Path,
 ) -> None:
-    """Draw accuracy over the number of top units that are used, or left out.
+    """Draw accuracy over the number of top units that are used, or removed.
 
     Args:
-        points: (k, accuracy by split) of the k units alone, ascending.
-        dropped: (k, accuracy by split) of all others, ascending; may be empty.
-        all_units: (number of units, accuracy by split), the last, hollow points.
-        majority: accuracy of naming the larger class of test, drawn as the floor.
+        points: (k, accuracy by split) with only the k top units, ascending.
+        dropped: (k, accuracy by split) without the k top units, ascending; may be
+            empty.
+        all_units: (number of units, accuracy by split), drawn as hollow points.
+        majority: test accuracy of the majority class, drawn as a baseline.
         path: of the PNG.
     """
     styles = {
@@ -199,7 +200,7 @@ def topk_accuracy(
     def draw(figure: Figure) -> None:
         axes = figure.subplots()
         ks = [k for k, _ in points]
-        end = 2 * ks[-1]  # a place of its own, wherever `all` would be
+        end = 2 * ks[-1]  # "all" gets the next tick instead of its true position
         for split, style in styles.items():
             accuracy = [value[split] for _, value in points]
             axes.plot(ks, accuracy, marker="o", markersize=4, label=split, **style)
@@ -221,8 +222,8 @@ def topk_accuracy(
         _percent(axes)
         axes.margins(y=0.1)
         axes.set(
-            title="Accuracy of the k strongest units, and without them",
-            xlabel="strongest units used, or left out (k)",
+            title="Accuracy with only the k top units, and without them",
+            xlabel="top units used, or removed (k)",
             ylabel="accuracy",
         )
         legend_above(axes)
@@ -235,11 +236,11 @@ def data_efficiency(
     majority: float,
     path: Path,
 ) -> None:
-    """Draw test accuracy over the number of labelled texts, with the spread of draws.
+    """Draw test accuracy over the number of labelled texts, with the range of draws.
 
     Args:
-        curves: by name (number of texts, accuracy of each draw), ascending.
-        majority: accuracy of naming the larger class of test, drawn as the floor.
+        curves: by name: (number of texts, accuracy of each draw), ascending.
+        majority: test accuracy of the majority class, drawn as a baseline.
         path: of the PNG.
     """
 
@@ -269,7 +270,7 @@ def data_efficiency(
 
 
 def _bits_limits(records: Sequence[Mapping]) -> tuple[float, float]:
-    """Leave out the steep first moments, which would flatten all the rest."""
+    """Cut off the steep start of the curve, which would flatten the rest."""
     known = [
         record[key]
         for record in records
@@ -281,7 +282,7 @@ def _bits_limits(records: Sequence[Mapping]) -> tuple[float, float]:
 
 
 def _log_axis(axes: Axes, ticks: Sequence[float], labels: Sequence[str]) -> None:
-    """A logarithmic x axis with these ticks and no others."""
+    """Make the x axis logarithmic, with these ticks only."""
     axes.set_xscale("log", base=2)
     axes.xaxis.set_major_locator(FixedLocator(ticks))
     axes.xaxis.set_minor_locator(NullLocator())
@@ -289,12 +290,12 @@ def _log_axis(axes: Axes, ticks: Sequence[float], labels: Sequence[str]) -> None
 
 
 def _percent(axes: Axes) -> None:
-    """Percent, with decimals only where a tick needs them."""
+    """Label the y axis in percent, with decimals only where a tick needs them."""
     axes.yaxis.set_major_formatter(FuncFormatter(lambda y, _: f"{100 * y:.4g}%"))
 
 
 def _spaced(sizes: Sequence[int]) -> list[str]:
-    """Labels of sizes on a logarithmic axis; where two are too near, only the last."""
+    """Return tick labels of sizes; if the last two would overlap, only the last."""
     near = len(sizes) > 1 and sizes[-1] < 1.7 * sizes[-2]
     return ["" if near and size == sizes[-2] else _short(size) for size in sizes]
 
@@ -304,7 +305,7 @@ def _short(size: int) -> str:
 
 
 def _floor(axes: Axes, majority: float) -> None:
-    """The accuracy that needs no model."""
+    """Draw the accuracy of the majority class."""
     axes.axhline(majority, color=GREY, linestyle=(0, (4, 3)), linewidth=1.1)
     axes.annotate(
         f"majority class {majority:.1%}",

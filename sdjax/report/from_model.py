@@ -1,4 +1,4 @@
-"""What takes the model as well as the probe: over training, and byte by byte."""
+"""The parts of the report that need the model: probing over training, and traces."""
 
 from collections.abc import Sequence
 from dataclasses import replace
@@ -17,24 +17,24 @@ from sdjax.probe.targets import Targets
 
 
 def run_of(checkpoint: Path) -> Path:
-    """Return the run's folder of `<run>/checkpoints/<step>`."""
+    """Return the run folder of a checkpoint `<run>/checkpoints/<step>`."""
     return checkpoint.parent.parent
 
 
 def featurizer_like(feature_set: FeatureSet, loaded: Loaded) -> TextFeaturizer:
-    """Make a featurizer that treats texts as these features were made."""
+    """Return a featurizer with the options that these features were made with."""
     return TextFeaturizer.from_loaded(loaded, **options_of(feature_set.metadata))
 
 
 def probe_over_training(
-    run: Path, train: FeatureSet, test: FeatureSet, strength: float
+    run: Path, train: FeatureSet, test: FeatureSet, C: float
 ) -> list[tuple[int, float]]:
     """Probe every saved checkpoint of a run on the same texts.
 
     Args:
-        run: the run's folder.
+        run: the run folder.
         train, test: labelled texts with the features of one checkpoint.
-        strength: of the L1 penalty, as chosen for that checkpoint.
+        C: inverse of the L1 penalty, as chosen for that checkpoint.
 
     Returns:
         (step, accuracy on test), oldest first.
@@ -42,13 +42,14 @@ def probe_over_training(
     points = []
     for checkpoint in tqdm(checkpoint_steps(run), "probe checkpoints", unit="step"):
         splits = [train, test]
-        if str(checkpoint) != train.metadata.get("checkpoint"):  # else they are known
+        # The features of their own checkpoint need not be computed again.
+        if str(checkpoint) != train.metadata.get("checkpoint"):
             featurizer = featurizer_like(train, load_model(checkpoint))
             splits = [
                 replace(split, features=featurizer.transform(split.texts))
                 for split in splits
             ]
-        points.append((int(checkpoint.name), l1_probe.accuracy_at(*splits, strength)))
+        points.append((int(checkpoint.name), l1_probe.accuracy_at(*splits, C)))
     return points
 
 
@@ -59,23 +60,23 @@ def trace_examples(
     unit: int,
     targets: Targets | None = None,
 ) -> list[TracedText]:
-    """Follow one unit through some of the texts.
+    """Trace one unit through some texts, byte by byte.
 
     Args:
         featurizer: of the checkpoint that the features came from.
         feature_set: the texts.
-        rows: which of them.
-        unit: index of the unit among the features; of pooled ones the unit of the
-            model is followed.
-        targets: what their labels are called; None where they have none.
+        rows: the texts to trace.
+        unit: index among the features; for a pooled feature the underlying unit of the
+            model is traced.
+        targets: names the labels; None if the texts have no labels.
     """
     names = {}
     if targets is not None:
         positions = targets.positions_of(feature_set)
         names = {row: targets.names(positions[row]) for row in rows}
-    kind, unit = divmod(unit, featurizer.units)
-    named = columns.pooling_kinds(featurizer.pooling)[kind]
-    state, _ = columns.state_and_pooling(named, featurizer.state)
+    block, unit = divmod(unit, featurizer.units)
+    kind = columns.pooling_kinds(featurizer.pooling)[block]
+    state, _ = columns.state_and_pooling(kind, featurizer.state)
     if state != featurizer.state:
         featurizer = clone(featurizer).set_params(state=state)
     normalisation = featurizer.normalisation

@@ -1,4 +1,4 @@
-"""Pages from the templates in `templates/`."""
+"""HTML pages from the templates in `templates/`."""
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
@@ -11,10 +11,10 @@ _ENVIRONMENT = Environment(
 
 
 def render(template: str, **values: object) -> str:
-    """Return a page that needs no other file, no network and no script.
+    """Return a self-contained page: it loads no other file and no script.
 
     Args:
-        template: its name.
-        values: what it shows; text is escaped, `Markup` is not.
+        template: file name of the template.
+        values: variables of the template; strings are escaped, `Markup` is not.
     """
     return _ENVIRONMENT.get_template(template).render(**values)

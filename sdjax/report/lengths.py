@@ -1,4 +1,4 @@
-"""The figure of how long the reviews of a corpus are."""
+"""The figure of review lengths in a corpus."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,7 +15,7 @@ _BINS_PER_DOUBLING = 3
 
 
 def draw_lengths(stats: Mapping[str, SplitStats], path: Path) -> None:
-    """Draw the share of reviews by length in bytes, a line for each split.
+    """Draw a histogram of review lengths in bytes, one line per split.
 
     Args:
         stats: by split.
@@ -29,14 +29,14 @@ def draw_lengths(stats: Mapping[str, SplitStats], path: Path) -> None:
         high = np.log2(max(last for _, last in ends) + 1)
         count = max(2, int(np.ceil((high - low) * _BINS_PER_DOUBLING)))
         edges = np.geomspace(2**low, 2**high, count + 1)
-        for split, found in stats.items():
-            height, _ = np.histogram(found.lengths, edges, weights=found.counts)
+        for split, measured in stats.items():
+            height, _ = np.histogram(measured.lengths, edges, weights=measured.counts)
             axes.stairs(
-                height / found.reviews,
+                height / measured.reviews,
                 edges,
                 color=_COLOURS[split],
                 linewidth=1.6,
-                label=f"{split} ({found.reviews:,})",
+                label=f"{split} ({measured.reviews:,})",
             )
         median = stats["train"].quantile(0.5)
         axes.axvline(

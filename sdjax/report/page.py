@@ -1,4 +1,4 @@
-"""The words of the report: what a probe found, as one page of HTML."""
+"""The text of the report, and its HTML page."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
@@ -18,25 +18,23 @@ from sdjax.report.html import render
 
 HOW_TO_READ = {
     "unit_histogram": "The unit's value after the last character of each test text. "
-    "The less the two sides overlap, the more the unit alone knows; what lies on the "
-    "wrong side of the dashed threshold are its errors.",
-    "topk_accuracy": "Solid: classifiers that see only the k strongest units. A curve "
-    "that is high at k = 1 and flat from there says that one unit holds nearly all. "
-    "Dashed: all units but these k, fitted again; where it stays high, others know it "
-    "too. Hollow points: the classifier of all units.",
-    "unit_weights": "One line per unit: how far apart it moves the scores of the two "
-    "sides, its L1 weight times the difference of its class means. One line that "
-    "dwarfs the others is the unit to look at; many of equal length say that the "
-    "knowledge is spread over them.",
+    "The less the two sides overlap, the better the unit alone classifies. The texts "
+    "on the wrong side of the dashed threshold are its errors.",
+    "topk_accuracy": "Solid: classifiers on only the k top units. If the curve is high "
+    "at k = 1 and flat from there, one unit holds nearly all the information. Dashed: "
+    "classifiers on all units except these k; if that curve stays high, other units "
+    "hold the information too. Hollow points: the classifier on all units.",
+    "unit_weights": "One line per unit: its effect, which is its L1 weight times the "
+    "difference of its class means, or how far it moves the mean scores of the two "
+    "sides apart. If one line is much longer than the others, that unit dominates. "
+    "Many lines of similar length mean that the information is spread out.",
     "data_efficiency": "Mean test accuracy over the draws; the band reaches from the "
-    "worst draw to the best. The strength of the penalty is chosen on valid at each "
-    "size. The top unit was found with all labels; its curve says how few it takes to "
-    "read it.",
-    "training_curve": "The model's loss (lower is better; the first steep moments are "
-    "above the frame) and, where checkpoints were kept, how well their features "
-    "classify the same test texts.",
+    "worst draw to the best. C is chosen on valid at each size. The top unit was found "
+    "with all labels; its curve shows how many labels it takes to calibrate it.",
+    "training_curve": "The model's loss (lower is better; the steep start is cut off) "
+    "and, if checkpoints were kept, the test accuracy of a probe on their features.",
     "coloured_texts": "Each character is coloured by the unit's value after reading "
-    "it; no colour is the unit's threshold. Point at a character to see the value.",
+    "it; no colour means the unit's threshold. Point at a character to see the value.",
 }
 
 
@@ -45,7 +43,7 @@ def headline(
     bits_per_character: float | None = None,
     words: BagOfWords | None = None,
 ) -> list[str]:
-    """Say what was found in a few plain lines, for the terminal."""
+    """Return the main results in a few lines, for the terminal."""
     top, targets = result.top_unit, result.targets
     units = result.classifier.coef.shape[1]
     lines = []
@@ -53,7 +51,7 @@ def headline(
         lines.append(f"bits per character (valid): {bits_per_character:.3f}")
     lines.append(
         f"accuracy of all {units:,} units (test): {result.accuracy['test']:.1%} "
-        f"({result.nonzero:,} with a weight, C = {result.strength:g} chosen on valid)"
+        f"({result.nonzero:,} nonzero, C = {result.C:g} chosen on valid)"
     )
     if targets.task != "binary":
         scores = result.scores["test"]
@@ -83,24 +81,24 @@ def compose(
     efficiency: Efficiency | None,
     traced: Sequence[tuple[str, TracedText]],
 ) -> str:
-    """Put the page together; it needs no other file, no network and no script.
+    """Return the report as a self-contained HTML page.
 
     Args:
-        result: what the probe found.
+        result: of the probe.
         splits: the features that were probed, by `train`, `valid` and `test`.
         figures: SVG by name.
-        reasons: why a part is not there, by its name.
+        reasons: why optional parts are missing, by their names.
         bits_per_character: of the checkpoint on its valid split.
-        words: the baseline.
-        efficiency: accuracy by number of labels.
-        traced: heading and text, in the order in which to show them.
+        words: the bag-of-words baseline.
+        efficiency: accuracy by number of labelled texts.
+        traced: (heading, text), in display order.
     """
     top = result.top_unit
     sides = tuple(top.quantiles)
     scale = Scale.of(asdict(top))
     return render(
         "report.html",
-        title=f"Unit {top.name} and what the model knows",
+        title=f"Probe report: unit {top.name}",
         subtitle=_subtitle(result, splits),
         cards=_cards(result, bits_per_character, words),
         summary=_summary(result, words),
@@ -144,11 +142,12 @@ def _subtitle(result: ProbeResult, splits: Mapping[str, FeatureSet]) -> str:
 def _cards(
     result: ProbeResult, bits_per_character: float | None, words: BagOfWords | None
 ) -> list[dict]:
-    """The numbers that a reader looks for first, all on test."""
+    """Return the key numbers, all on test unless their name says otherwise."""
     top = result.top_unit
-    about = f"about {top.target!r}" if result.targets.task != "binary" else "accuracy"
+    binary = result.targets.task == "binary"
+    what = "accuracy" if binary else f"accuracy for {top.target!r} against the rest"
     cards = [
-        ("top unit alone, " + about, f"{top.accuracy['test']:.1%}"),
+        ("top unit alone, " + what, f"{top.accuracy['test']:.1%}"),
         ("all units, accuracy", f"{result.accuracy['test']:.1%}"),
         ("majority class", f"{result.majority['test']:.1%}"),
     ]
@@ -161,25 +160,25 @@ def _cards(
 
 
 def _summary(result: ProbeResult, words: BagOfWords | None) -> list[str]:
-    """What the cards mean, in words that follow from the numbers."""
+    """Return the key numbers in sentences."""
     top, test = result.top_unit, result.accuracy["test"]
     floor = result.majority["test"]
     low, high = list(top.quantiles)[:: top.sign]
     text = (
-        "A language model read text without labels, one character at a time. A linear "
-        f"classifier then looked at the state of its "
-        f"{result.classifier.coef.shape[1]:,} units after each labelled text and named "
-        f"{test:.1%} of the test labels rightly; always naming the commonest label "
-        f"is right for {floor:.1%}."
+        "A language model was trained on text without labels, one character at a time. "
+        "A linear classifier on the state of its "
+        f"{result.classifier.coef.shape[1]:,} units after each labelled text predicts "
+        f"{test:.1%} of the test labels correctly; always predicting the most frequent "
+        f"label is correct for {floor:.1%}."
     )
     unit = (
-        f"The unit that moves this classifier most is {top.name}: above "
-        f"{top.threshold:.3g} it says {high}, below {low}, and this alone is right for "
+        f"The unit with the largest effect is {top.name}: above {top.threshold:.3g} it "
+        f"predicts {high}, below {low}, which alone is correct for "
         f"{top.accuracy['test']:.1%} of the test texts."
     )
     if words is not None:
         unit += (
-            " A classifier that counts words and pairs of words, without any model, "
+            " A classifier that counts words and word pairs, without a language model, "
             f"reaches {words.scores['test']['accuracy']:.1%}."
         )
     return [text, unit]
@@ -190,52 +189,53 @@ def _unit_words(result: ProbeResult) -> str:
     smaller, larger = list(top.quantiles)[:: top.sign]
     text = (
         f"Larger values of unit {top.name} mean {larger}, smaller ones {smaller}: "
-        f"above {top.threshold:.4g} its own logistic regression says {larger}. Its "
-        f"weight there is {top.weight:.4g}, and {top.l1_weight:.4g} in the L1 "
-        "classifier of all units."
+        f"above {top.threshold:.4g} its own logistic regression predicts {larger}. Its "
+        f"weight is {top.weight:.4g} there and {top.l1_weight:.4g} in the L1 "
+        "classifier on all units."
     )
     if top.l1_weight * top.sign < 0:
         text += (
-            " The two signs differ: among the other units it mostly corrects them; "
-            "its meaning on its own is the one stated here."
+            " The two signs differ because in the joint classifier this unit mostly "
+            "corrects other units; its meaning on its own is the one stated here."
         )
     return text
 
 
 def _method(result: ProbeResult, words: BagOfWords | None) -> list[str]:
     task, criterion = result.targets.task, result.targets.criterion
-    each = "" if task == "binary" else ", each class against all others"
+    each = "" if task == "binary" else ", each class against the rest"
     text = (
-        "Features are the raw states after a text's last character. All units: L1 "
-        f"logistic regression{each}; valid chose its strength by "
-        f"{tables.CRITERIA[criterion]}. k units: logistic regression on those of "
-        "largest L1 weight times difference of class means (L2, C = 1, standardised). "
-        "Everything is fitted on train; test was only measured."
+        "Features are the raw states after the last character of a text. All units: L1 "
+        f"logistic regression{each}, with C chosen on valid by "
+        f"{tables.CRITERIA[criterion]}. k units: logistic regression (L2, C = 1, "
+        "standardised) on the units of largest effect, which is L1 weight times "
+        "difference of class means. Everything is fitted on train; test is only "
+        "evaluated."
     )
     if task == "multilabel":
         text += (
-            " Accuracy counts texts with every label right. Each label's threshold is "
-            "the one of best F1 on valid."
+            " Accuracy is the share of texts with every label correct. Each label has "
+            "the threshold of best F1 on valid."
         )
     if words is None:
         return [text]
     return [
         text,
-        f"Bag of words: tf-idf of {words.words:,} words and pairs of words, L2 "
-        f"logistic regression, C = {words.strength:g} chosen on valid.",
+        f"Bag of words: tf-idf of {words.words:,} words and word pairs, L2 "
+        f"logistic regression, C = {words.C:g} chosen on valid.",
     ]
 
 
 def _cautions(result: ProbeResult) -> list[str]:
-    """What a reader should know before trusting the numbers; mostly nothing."""
+    """Return warnings about the fit; usually there are none."""
     cautions = []
     if not result.nonzero:
         cautions.append(
-            "Every L1 weight is zero at the chosen strength: the classifier of all "
-            "units is a constant, and the units are ranked by the absolute difference "
-            "of their class means instead."
+            "Every L1 weight is zero at the chosen C. The classifier on all units is "
+            "therefore constant, and the units are ranked by the absolute difference "
+            "of their class means."
         )
-    stuck = [f"{p.strength:g}" for p in result.sweep if not p.converged]
+    stuck = [f"{p.C:g}" for p in result.sweep if not p.converged]
     if stuck:
         cautions.append(f"The fit did not converge at C = {', '.join(stuck)}.")
     return cautions

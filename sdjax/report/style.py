@@ -1,4 +1,4 @@
-"""One look for every figure; data in, a PNG and an SVG out."""
+"""The style that all figures share, and writing them as PNG and SVG."""
 
 import io
 import re
@@ -12,8 +12,9 @@ from matplotlib.figure import Figure
 from sdjax.files import write_whole
 
 DPI = 200
-WIDTH = 5.8  # inches; narrow, so that its text stays readable on a phone
-# Each colour of the figures has a role, by which a page can recolour an SVG.
+WIDTH = 5.8  # inches; narrow, so that text stays readable on a phone
+# Every colour has a role. A page replaces the colours of an SVG by its own for the
+# same roles, for example in dark mode.
 INK, GREY, PALE, PAPER = "#2b2b2b", "#7d7d7d", "#c9cdd1", "#fefefe"
 NEGATIVE, POSITIVE, ACCENT, OCHRE = "#c8553d", "#2b7a9e", "#3d6f4e", "#a8741a"
 SIDES = (NEGATIVE, POSITIVE)
@@ -54,7 +55,7 @@ STYLE = {
 
 
 def legend_above(axes, **options) -> None:
-    """Put the legend in rows between the title and the frame, which keeps its width."""
+    """Put the legend between title and axes, so that the axes keep their width."""
     count = len(axes.get_legend_handles_labels()[1])
     columns = options.pop("ncols", min(count, 4))
     rows = -(-count // columns)
@@ -72,27 +73,27 @@ def legend_above(axes, **options) -> None:
 def write_png(
     path: Path, height: float, draw: Callable[[Figure], None], *, width: float = WIDTH
 ) -> None:
-    """Draw in our style, without pyplot; write the PNG whole or not at all.
+    """Draw a figure in the shared style and write it as PNG, atomically.
 
     Args:
         path: of the PNG.
         height, width: inches.
-        draw: fills the figure that it is given.
+        draw: draws on the figure.
     """
     with matplotlib.rc_context(STYLE):
         _write(Path(path), _figure(width, height, draw))
 
 
 def write_figure(path: Path, height: float, draw: Callable[[Figure], None]) -> None:
-    """Draw a figure of `WIDTH` as a PNG and, beside it, as an SVG of the same name.
+    """Draw a figure of `WIDTH` and write it as PNG and, beside it, as SVG.
 
-    The SVG has a transparent ground and its text as outlines, and is the same bytes
-    for the same data.
+    The SVG has a transparent background and text as outlines. The same data give the
+    same bytes.
 
     Args:
-        path: of the PNG.
+        path: of the PNG; the SVG has the same name.
         height: inches.
-        draw: fills the figure that it is given.
+        draw: draws on the figure.
     """
     path = Path(path)
     with matplotlib.rc_context({**STYLE, "svg.hashsalt": path.stem}):
@@ -102,11 +103,11 @@ def write_figure(path: Path, height: float, draw: Callable[[Figure], None]) -> N
 
 
 def inline(svg: str, label: str) -> str:
-    """Make an SVG part of a page: without its header, in the page's colours.
+    """Prepare an SVG for embedding in a page: no XML header, the page's colours.
 
     Args:
-        svg: as `write_figure` wrote it.
-        label: what stands for it where it cannot be seen; escaped already.
+        svg: as written by `write_figure`.
+        label: alternative text for screen readers; already escaped.
     """
     body = svg[svg.index("<svg") :]
     body = re.sub(r"<metadata>.*?</metadata>\s*", "", body, flags=re.S)

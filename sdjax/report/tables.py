@@ -1,4 +1,4 @@
-"""The tables of the report: header and rows of text, ready to be shown."""
+"""The tables of the report, as header and rows of text."""
 
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +18,7 @@ def _table(header: Sequence[str], rows: Sequence, caption: str = "") -> dict:
 
 
 def quantiles(result: ProbeResult) -> dict:
-    """The top unit's values on each side."""
+    """Return the quantiles of the top unit on each side."""
     quantiles = result.top_unit.quantiles
     levels = list(next(iter(quantiles.values())))
     return _table(
@@ -31,7 +31,7 @@ def quantiles(result: ProbeResult) -> dict:
 
 
 def accuracy(result: ProbeResult, words: BagOfWords | None) -> dict:
-    """Accuracy by units used, and of what needs none."""
+    """Return accuracy by number of units, and of the baselines."""
     without = {point.k: point.accuracy for point in result.without_top_k}
     rows = [
         (
@@ -53,7 +53,7 @@ def accuracy(result: ProbeResult, words: BagOfWords | None) -> dict:
 
 
 def efficiency(efficiency: Efficiency | None) -> dict:
-    """Accuracy by the number of labels."""
+    """Return accuracy by number of labelled texts."""
     curves = efficiency.curves if efficiency else {}
     sizes = [point.texts for point in next(iter(curves.values()), ())]
     return _table(
@@ -62,7 +62,7 @@ def efficiency(efficiency: Efficiency | None) -> dict:
             (f"{size:,}", *(_spread(points[i].accuracy) for points in curves.values()))
             for i, size in enumerate(sizes)
         ],
-        "Test accuracy: mean of the draws, and the worst and best of them",
+        "Test accuracy: mean over the draws (worst and best draw)",
     )
 
 
@@ -74,7 +74,7 @@ def _spread(values: Sequence[float]) -> str:
 
 
 def classes(result: ProbeResult) -> dict | None:
-    """Each class on its own; None where there are only two."""
+    """Return the scores of each class; None if the task is binary."""
     if result.targets.task == "binary":
         return None
     f1 = {split: result.scores[split]["f1"] for split in SPLITS}
@@ -91,12 +91,12 @@ def classes(result: ProbeResult) -> dict | None:
             )
             for unit in result.class_units
         ],
-        "Each class against all others; alone: the accuracy of its unit in that",
+        "Each class against the rest; alone: accuracy of the class's top unit there",
     )
 
 
 def scores(result: ProbeResult, words: BagOfWords | None) -> dict:
-    """All scores on test."""
+    """Return all scores on test."""
     rows = [("all units", result.scores["test"])]
     if words is not None:
         rows.append(("bag of words", words.scores["test"]))
@@ -111,16 +111,16 @@ def scores(result: ProbeResult, words: BagOfWords | None) -> dict:
 
 
 def sweep(result: ProbeResult) -> dict:
-    """What valid said of every strength."""
+    """Return the valid score at every C."""
     name = CRITERIA[result.targets.criterion]
     return _table(
-        ("strength C", f"{name}, valid", "units with a weight", ""),
+        ("C", f"{name}, valid", "nonzero weights", ""),
         [
             (
-                f"{point.strength:g}",
+                f"{point.C:g}",
                 f"{point.valid_score:.2%}",
                 f"{point.nonzero:,}",
-                "chosen" if point.strength == result.strength else "",
+                "chosen" if point.C == result.C else "",
             )
             for point in result.sweep
         ],
@@ -128,7 +128,7 @@ def sweep(result: ProbeResult) -> dict:
 
 
 def sources(result: ProbeResult, splits: Mapping[str, FeatureSet]) -> dict:
-    """Where the texts and their features came from."""
+    """Return the counts and metadata of the features, by split."""
     keys = list(dict.fromkeys(key for s in splits.values() for key in s.metadata))
     counts = result.counts
     rows = [("texts", *(f"{len(split):,}" for split in splits.values()))]

@@ -1,4 +1,4 @@
-"""The report: a probe's result and its figures, as a page and as JSON."""
+"""Writing the report of a probe: page, JSON, figures and classifier."""
 
 import contextlib
 import json
@@ -21,17 +21,17 @@ from sdjax.report.coloured_figure import coloured_texts
 from sdjax.report.coloured_text import Scale
 from sdjax.report.page import HOW_TO_READ
 
-FORMAT = "sdjax-report-2"
+FORMAT = "sdjax-report-3"
 PAGE, DATA, CLASSIFIER = "report.html", "report.json", "classifier"
 _ABSENT = {
     "bits_per_character": "bits per character were not given",
     "training_curve": "no metrics log was given",
     "probe_points": "no other checkpoints were probed",
-    "coloured_texts": "no text was traced, which takes the checkpoint",
-    "bag_of_words": "it was not asked for",
-    "data_efficiency": "it was not asked for",
+    "coloured_texts": "no text was traced, because that needs the checkpoint",
+    "bag_of_words": "not requested",
+    "data_efficiency": "not requested",
 }
-# What an earlier version, or this one, may have left in the folder.
+# Files that an earlier report may have left in the folder.
 _STALE = ("report.md", *(f"{n}.{kind}" for n in HOW_TO_READ for kind in ("png", "svg")))
 
 
@@ -50,22 +50,23 @@ def write_report(
 ) -> Path:
     """Write the page, `report.json`, the figures and the classifier.
 
-    An older report is replaced. `report.json` is written last: a folder that has it
-    holds a whole report. Other files in the folder are left alone.
+    An older report is replaced. `report.json` is written last, so a folder that
+    contains it holds a complete report. Other files in the folder are not touched.
 
     Args:
-        folder: to write to; made when it is not there.
-        result: what the probe found.
+        folder: to write to; created if it does not exist.
+        result: of the probe.
         splits: the features that were probed, by `train`, `valid` and `test`.
         bits_per_character: of the checkpoint on its valid split.
         records: lines of `metrics.jsonl`, for the training curve.
         probe_points: (step, test accuracy) of saved checkpoints.
-        traced: the most positive and the most negative texts, as the top unit saw them.
-        words: the baseline of counted words.
-        efficiency: accuracy by the number of labels.
-        absent: why something is not given: a reason by `bits_per_character`,
-            `training_curve`, `probe_points`, `coloured_texts`, `bag_of_words` or
-            `data_efficiency`.
+        traced: the most positive and the most negative texts, traced through the top
+            unit.
+        words: the bag-of-words baseline.
+        efficiency: accuracy by number of labelled texts.
+        absent: reasons why an optional part is missing, by its name:
+            `bits_per_character`, `training_curve`, `probe_points`, `coloured_texts`,
+            `bag_of_words` or `data_efficiency`.
 
     Returns:
         The path of the page.
@@ -77,7 +78,7 @@ def write_report(
     folder = Path(folder)
     make_folder(folder)
     records = [record for record in records if _measured(record)]
-    given = {
+    present = {
         "bits_per_character": bits_per_character is not None,
         "training_curve": bool(records),
         "probe_points": bool(probe_points),
@@ -88,7 +89,7 @@ def write_report(
     reasons = {
         name: (absent or {}).get(name, default)
         for name, default in _ABSENT.items()
-        if not given[name]
+        if not present[name]
     }
     headed = _headed(result, traced)
     with naming(folder), _staging(folder) as staged:
@@ -123,7 +124,7 @@ def write_report(
             "also_in_test": _also_in_test(splits),
             "absent": reasons,
         }
-        # Lone surrogates, in a path or a text, have no place in UTF-8.
+        # A path or a text may hold lone surrogates, which UTF-8 cannot encode.
         (staged / PAGE).write_text(text, encoding="utf-8", errors="replace")
         (staged / DATA).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
         for stale in (DATA, PAGE, *_STALE):
@@ -142,11 +143,11 @@ def _also_in_test(splits: Mapping[str, FeatureSet]) -> dict[str, int] | None:
 
 
 def make_folder(folder: Path) -> None:
-    """Make the report's folder, or say why it cannot be.
+    """Create the folder of the report.
 
     Raises:
         InputError: `folder` is a file.
-        OSError: names `folder`; it could not be made.
+        OSError: names `folder`; it could not be created.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a folder for the report")
@@ -156,7 +157,7 @@ def make_folder(folder: Path) -> None:
 
 @contextlib.contextmanager
 def _staging(folder: Path) -> Iterator[Path]:
-    """Make a folder in the report's to write in, which is gone afterwards."""
+    """Create a temporary folder inside the report's, and remove it at the end."""
     with tempfile.TemporaryDirectory(prefix=".report-", dir=folder) as staged:
         yield Path(staged)
 
@@ -170,7 +171,7 @@ def _draw(
     headed: Sequence[tuple[str, TracedText]],
     efficiency: Efficiency | None,
 ) -> None:
-    """Draw what there is data for."""
+    """Draw the figures for which there is data."""
     top, targets = result.top_unit, result.targets
     paths = {name: folder / f"{name}.png" for name in HOW_TO_READ}
     sides = tuple(top.quantiles)
@@ -217,7 +218,7 @@ def _draw(
 def _headed(
     result: ProbeResult, traced: tuple[Sequence[TracedText], Sequence[TracedText]]
 ) -> list[tuple[str, TracedText]]:
-    """Each traced text with the line that stands above it."""
+    """Return the heading of each traced text, with the text."""
     low, high = result.top_unit.quantiles
     return [
         (
@@ -232,5 +233,5 @@ def _headed(
 
 
 def _measured(record: Mapping) -> bool:
-    """Whether a line of the metrics log has a place on the training curve."""
+    """Tell whether a line of the metrics log has bits per character."""
     return record.get("train_bpc") is not None or record.get("valid_bpc") is not None

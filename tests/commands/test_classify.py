@@ -20,7 +20,7 @@ QUANTILES = ("0.05", "0.25", "0.50", "0.75", "0.95")
 
 @pytest.fixture(scope="module")
 def made(tiny_run, tmp_path_factory):
-    """A classifier of the tiny run's features, saved: `folder` and `classifier`."""
+    """Save a classifier on the features of the tiny run."""
     featurizer = TextFeaturizer.from_pretrained(tiny_run.workdir)
     coef = np.random.default_rng(0).normal(size=(1, tiny.HIDDEN))
     quantiles = {
@@ -49,7 +49,7 @@ def piped(monkeypatch, data: bytes) -> None:
     monkeypatch.setattr(sys, "stdin", stream)
 
 
-def test_texts_are_scored_as_the_classifier_scores_their_features(made, command):
+def test_scores_agree_with_the_classifier_on_the_features(made, command):
     done = command.sdjax("classify", made.folder, GOOD, BAD)
     assert done.status == 0, done.err
     features = made.featurizer.transform([GOOD, BAD])
@@ -66,7 +66,7 @@ def test_texts_are_scored_as_the_classifier_scores_their_features(made, command)
         assert line.endswith(text)
 
 
-def test_bad_lines_of_standard_input_are_counted_and_the_rest_done(
+def test_bad_lines_of_standard_input_are_counted_and_the_others_scored(
     made, command, monkeypatch
 ):
     piped(monkeypatch, f"{GOOD}\n\n\xff".encode("latin-1") + f"\n{BAD}".encode())
@@ -96,9 +96,7 @@ def test_a_file_with_bad_rows_becomes_a_file_of_scores(made, command, tmp_path):
     assert sorted(tmp_path.iterdir()) == [source, output]
 
 
-def test_explain_colours_characters_only_where_colour_is_wanted(
-    made, command, monkeypatch
-):
+def test_explain_colours_characters_only_on_request(made, command, monkeypatch):
     text = "Ein schöner Tag \U0001f600 日本\x1b[2J"
     plain = command.sdjax("classify", made.folder, text, "--explain")
     assert plain.status == 0 and "\x1b" not in plain.out
@@ -114,7 +112,7 @@ def test_explain_colours_characters_only_where_colour_is_wanted(
     assert bare == plain.out
 
 
-def test_the_page_needs_nothing_else_and_escapes_what_it_shows(made, command, tmp_path):
+def test_the_page_is_self_contained_and_escapes_the_text(made, command, tmp_path):
     page = tmp_path / "page.html"
     text = "<script>alert(1)</script> & schön \U0001f600"
     done = command.sdjax("classify", made.folder, text, "--html", page)
@@ -126,7 +124,7 @@ def test_the_page_needs_nothing_else_and_escapes_what_it_shows(made, command, tm
     assert 'title="' in shown
 
 
-def test_what_cannot_be_done_is_refused(made, command, tmp_path, monkeypatch):
+def test_bad_input_is_refused(made, command, tmp_path, monkeypatch):
     run = command.sdjax
     piped(monkeypatch, b"\n\n")
     assert_refused(run("classify", made.folder), "no usable text", "2 empty text")
@@ -147,7 +145,7 @@ def test_a_classifier_of_another_checkpoint_is_refused(made, command, tmp_path):
     assert_refused(done, "params_sha256")
 
 
-def test_several_labels_are_all_named(made, command, tmp_path):
+def test_a_multilabel_classifier_names_all_labels_that_apply(made, command, tmp_path):
     metadata = {k: v for k, v in made.classifier.metadata.items() if k != "top_unit"}
     coef = np.zeros((3, tiny.HIDDEN))
     Classifier(
@@ -169,23 +167,23 @@ def test_several_labels_are_all_named(made, command, tmp_path):
 
 
 def test_generate_side_by_side_and_to_a_file(made, tiny_run, command, tmp_path):
-    given = "--classifier", made.folder, "--contrast", "--length", 20, "--samples", 3
-    done = command.sdjax("generate", tiny_run.workdir, *given)
+    options = "--classifier", made.folder, "--contrast", "--length", 20, "--samples", 3
+    done = command.sdjax("generate", tiny_run.workdir, *options)
     assert done.status == 0, done.err
-    # The sign is -1: positive is the low end of the positive class.
+    # The sign is -1, so smaller values mean positive.
     heading = done.out.splitlines()[0]
     assert "held at -3 (positive)" in heading and "held at +3 (negative)" in heading
     assert "difference in positive:" in done.out
     assert "ch/s" in done.err
     output = tmp_path / "samples.jsonl"
-    done = command.sdjax("generate", tiny_run.workdir, *given, "--out", output)
+    done = command.sdjax("generate", tiny_run.workdir, *options, "--out", output)
     rows = [json.loads(line) for line in output.read_text().splitlines()]
     assert [row["sample"] for row in rows] == [0, 1, 2] * 2
     assert [row["held"] for row in rows] == [{"3": -3.0}] * 3 + [{"3": 3.0}] * 3
     assert all(set(row["probabilities"]) == {"positive"} for row in rows)
 
 
-def test_generate_refuses_what_it_cannot_hold(made, tiny_run, command):
+def test_generate_refuses_bad_options(made, tiny_run, command):
     def refused(*arguments):
         return command.sdjax("generate", tiny_run.workdir, *arguments)
 

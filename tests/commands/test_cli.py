@@ -1,4 +1,4 @@
-"""The `sdjax` command: each subcommand end to end, and each bad input in one line."""
+"""The `sdjax` command: subcommands end to end, and one-line errors for bad input."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ def raise_no_space(*args, **kwargs):
 
 @pytest.fixture
 def below_a_file(tmp_path):
-    """A path that nobody can make, root included."""
+    """Return a path that nobody can create, not even root."""
     (tmp_path / "file").write_text("")
     return tmp_path / "file" / "folder"
 
@@ -31,7 +31,7 @@ def below_a_file(tmp_path):
 
 
 def test_the_command_itself(tmp_path):
-    """As users call it; what prepares data must not wait for jax."""
+    """Run it in a process as users do; preparing data must not import jax."""
     arguments = ["-m", "sdjax.cli", "labelled", "--counts", "2/1/1", "--out"]
     done = in_a_process("-X", "importtime", *arguments, tmp_path)
     assert done.status == 0, done.err
@@ -96,7 +96,7 @@ def bits(done) -> float:
     return float(re.search(r"bits per character +(\S+)", done.out)[1])
 
 
-def test_evaluate_gives_what_training_measured(command, tiny_run):
+def test_evaluate_agrees_with_the_training_log(command, tiny_run):
     done = evaluate(command, tiny_run)
     assert done.status == 0, done.err
     measured = {
@@ -119,7 +119,7 @@ def test_evaluate_another_split_beside_compressors(command, tiny_run):
 
 
 def test_evaluate_with_fewer_rows_and_another_precision(command, tiny_run, monkeypatch):
-    """Half precision is near, and is what was computed in."""
+    """The result is near, and the model really computed in half precision."""
     usual = bits(evaluate(command, tiny_run, "--batch-size", 8))
     used = []
 
@@ -139,7 +139,7 @@ def test_evaluate_warns_of_another_normalisation(command, tiny_run, tmp_path):
     out = tmp_path / "corpus"
     command.sdjax("prepare", source, "--out", out, "--shards", "1/1/1", "--strip-tags")
     done = evaluate(command, tiny_run, "--batch-size", 8, folder=out)
-    assert done.status == 0 and "warning: the corpus is normalised by" in done.err
+    assert done.status == 0 and "warning: the corpus was normalised with" in done.err
 
 
 @pytest.mark.parametrize(

@@ -1,4 +1,4 @@
-"""`sdjax convert`, and every command on what it has converted."""
+"""`sdjax convert`, and the other commands on converted checkpoints."""
 
 import json
 from types import SimpleNamespace
@@ -28,7 +28,7 @@ def written_openai(folder):
 
 @pytest.fixture(scope="module")
 def classifier_file(tmp_path_factory):
-    """A file of 2018 with a language model and a classifier."""
+    """Write an NVIDIA file of 2018 with a language model and a classifier."""
     arrays = {"weight": np.ones((1, 8), "f4"), "bias": np.zeros(1, "f4")}
     path = tmp_path_factory.mktemp("nvidia") / "model.clf"
     body = state_dict(nvidia_arrays())
@@ -38,7 +38,7 @@ def classifier_file(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def converted(classifier_file, tmp_path_factory):
-    """The checkpoint of it, as the command writes it."""
+    """Convert that file to a checkpoint with the command."""
     from sdjax.checkpoints.convert.to_checkpoint import write_checkpoint
 
     out = tmp_path_factory.mktemp("converted") / "run"
@@ -69,12 +69,12 @@ FORMATS = {
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_to_and_from_again_is_the_same_checkpoint(tmp_path, command, name):
+def test_a_round_trip_gives_the_same_checkpoint(tmp_path, command, name):
     module, file, settings = FORMATS[name]
     model = tiny.model(**settings)
     codec = "protein" if name == "unirep" else "bytes"
     params = random_params(model)
-    if name == "unirep":  # the gap is never predicted: its column is made on the way in
+    if name == "unirep":  # UniRep never predicts the gap; reading adds its column
         params["output"]["kernel"][:, 0] = 0
         params["output"]["bias"][0] = -1e4
     module.write(model, params, Normalisation(codec=codec), tmp_path / file)
@@ -93,7 +93,7 @@ def test_to_and_from_again_is_the_same_checkpoint(tmp_path, command, name):
     assert first.meta.normalisation == second.meta.normalisation
 
 
-def test_fold_leaves_the_lengths_out(tmp_path, command, tiny_run, tolerances):
+def test_fold_writes_plain_weights(tmp_path, command, tiny_run, tolerances):
     for fold, out in ((), tmp_path / "whole"), (("--fold",), tmp_path / "folded"):
         done = command.sdjax(
             *("convert", "--to", "safetensors", tiny_run.workdir, "--out", out), *fold
@@ -126,7 +126,7 @@ def test_the_card_of_a_trained_model_says_what_it_was_trained_on(
     assert about["corpus"] == "corpus"
     assert about["characters"] > 0 and about["valid_bpc"] > 0
     assert "bits per character (valid)" in (out / "README.md").read_text()
-    # Through a checkpoint and out again it says the same.
+    # A round trip through a checkpoint gives the same card.
     for way, source, to in (("--from", out, "run"), ("--to", tmp_path / "run", "two")):
         arguments = ("convert", way, "safetensors", source, "--out", tmp_path / to)
         assert command.sdjax(*arguments).status == 0
@@ -195,9 +195,9 @@ def starting_from(config, checkpoint):
     return config
 
 
-def test_training_goes_on_from_it(converted, command, tiny_run, tmp_path):
+def test_training_starts_from_a_converted_model(converted, command, tiny_run, tmp_path):
     config = starting_from(tiny_run.config, converted)
-    config.update({"max_learning_rate": 1e-9})  # so the parameters stay
+    config.update({"max_learning_rate": 1e-9})  # keeps the parameters nearly unchanged
     done = command.train(config, tmp_path / "run")
     assert done.status == 0, done.err
     assert f"starts from the parameters of {converted}" in done.out
@@ -208,7 +208,7 @@ def test_training_goes_on_from_it(converted, command, tiny_run, tmp_path):
         strict=True,
     ):
         np.testing.assert_allclose(got[1], expected[1], atol=1e-7)
-    # It has its own parameters now: those of the beginning are not read again.
+    # The run now has checkpoints of its own, so the initial one is not read again.
     config.update({"train_steps": 8, "initial_checkpoint": str(tmp_path / "gone")})
     config.decay_steps = 8
     done = command.train(config, tmp_path / "run")
@@ -216,7 +216,7 @@ def test_training_goes_on_from_it(converted, command, tiny_run, tmp_path):
     assert "resumed from step 4 of 8" in done.out
 
 
-def test_another_shape_is_refused_by_the_name_of_what_differs(
+def test_a_model_of_another_shape_is_refused_naming_the_difference(
     converted, command, tiny_run, tmp_path
 ):
     config = starting_from(tiny_run.config, converted)
@@ -226,7 +226,7 @@ def test_another_shape_is_refused_by_the_name_of_what_differs(
     assert_refused(done, str(converted), *words)
 
 
-def test_a_run_is_not_gone_on_with_in_a_converted_folder(
+def test_training_does_not_resume_in_a_converted_folder(
     classifier_file, command, tiny_run, tmp_path
 ):
     out = tmp_path / "run"
@@ -235,7 +235,7 @@ def test_a_run_is_not_gone_on_with_in_a_converted_folder(
     assert_refused(command.train(tiny_run.config, out), "corpus.fingerprint")
 
 
-def test_notes_are_said(tmp_path, command):
+def test_notes_are_printed(tmp_path, command):
     path = tmp_path / "model.pt"
     save_stream(path, state_dict(nvidia_arrays(vocabulary=257)))
     out = tmp_path / "run"
@@ -245,7 +245,7 @@ def test_notes_are_said(tmp_path, command):
     assert load_model(out).meta.source["notes"] == [nvidia._PADDING]
 
 
-def test_what_exists_is_refused_and_kept(tmp_path, command, tiny_run):
+def test_an_existing_output_is_refused_and_unchanged(tmp_path, command, tiny_run):
     source, out = written_openai(tmp_path / "model"), tmp_path / "out"
     out.write_text("mine")
     for way in (("--from", "openai", source), ("--to", "openai", tiny_run.workdir)):
@@ -255,7 +255,7 @@ def test_what_exists_is_refused_and_kept(tmp_path, command, tiny_run):
 
 
 @pytest.mark.parametrize("name", FORMATS)
-def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, command, name):
+def test_bad_input_is_a_one_line_error_and_leaves_no_files(tmp_path, command, name):
     (tmp_path / "bad").write_text("no weights")
     for path in (tmp_path / "bad", tmp_path / "missing"):
         done = command.sdjax("convert", "--from", name, path, "--out", tmp_path / "new")
@@ -263,7 +263,7 @@ def test_bad_input_is_one_line_and_leaves_nothing(tmp_path, command, name):
     assert [p.name for p in tmp_path.iterdir()] == ["bad"]
 
 
-def test_what_cannot_be_written_leaves_nothing(tmp_path, command, tiny_run):
+def test_an_unwritable_output_leaves_no_files(tmp_path, command, tiny_run):
     for out in (tmp_path / "model", tmp_path / "model.pkl"):
         done = command.sdjax(
             "convert", "--to", "unirep", tiny_run.workdir, "--out", out
@@ -277,7 +277,7 @@ def test_what_cannot_be_written_leaves_nothing(tmp_path, command, tiny_run):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_full_disk_leaves_nothing(tmp_path, command, tiny_run, monkeypatch):
+def test_a_full_disk_leaves_no_files(tmp_path, command, tiny_run, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 

@@ -1,4 +1,4 @@
-"""`sdjax corpus show`: every figure in it counted here by other means."""
+"""`sdjax corpus show`: its numbers agree with an independent count."""
 
 import json
 from collections import Counter
@@ -12,7 +12,7 @@ from sdjax.data.sources import Example
 
 @pytest.fixture
 def shown(tmp_path, command):
-    """Two lengths of reviews, duplicates and a row that is refused."""
+    """Make a corpus with two review lengths, duplicates and one bad row."""
     texts = [f"{i:03d}" + "e" * (37 if i % 4 else 7) for i in range(200)]
     examples = [Example(text, None, i) for i, text in enumerate(texts)]
     examples += [*examples[:20], Example("&nbsp;", None, 220)]
@@ -21,7 +21,7 @@ def shown(tmp_path, command):
 
 
 def table(lines: list[str], title: str) -> dict[str, list[str]]:
-    """The rows of the table whose header begins with a title, by their first cell."""
+    """Return the rows of the table whose header begins with `title`, by first cell."""
     (begin,) = (i for i, line in enumerate(lines) if line.startswith(f"| {title}"))
     cells = ([c.strip() for c in x.split("|")[1:-1]] for x in lines[begin + 2 :][:3])
     return {row[0]: row[1:] for row in cells}
@@ -38,7 +38,7 @@ def test_counts_lengths_and_bytes(shown):
     assert any("1  empty text (first: examples:220)" in line for line in lines)
     assert "duplicates removed   20" in lines
     assert "split                shuffled, seed 0" in lines
-    assert lines[-1] == "every file has its checksum"
+    assert lines[-1] == "all checksums match"
     counts, shares = table(lines, "split"), table(lines, "bytes that")
     for split, shards in manifest["splits"].items():
         data = b"".join((folder / s["file"]).read_bytes() for s in shards)
@@ -68,7 +68,7 @@ def test_the_figure(shown, tmp_path):
     assert done.out.endswith(f"figure: {path}\n")
 
 
-def test_what_cannot_be_shown(shown, tmp_path, command):
+def test_bad_input_is_refused(shown, tmp_path, command):
     folder, show = shown
     assert_refused(show("--figure", tmp_path / "a.pdf"), "a.pdf", ".png")
     refused = show("--figure", tmp_path / "none" / "a.png")

@@ -1,4 +1,4 @@
-"""`sdjax prepare` end to end, and each bad input in one line."""
+"""`sdjax prepare` end to end, and one-line errors for bad input."""
 
 import csv
 import gzip
@@ -25,7 +25,7 @@ def raise_no_space(*args, **kwargs):
 
 
 @pytest.mark.parametrize("name", ["a.jsonl", "a.jsonl.gz", "a.csv", "a.txt"])
-def test_prepare_reads_every_format_to_the_same_corpus(tmp_path, command, name):
+def test_prepare_reads_every_format(tmp_path, command, name):
     rows = reviews(120)
     source, options = tmp_path / name, ["--text-key", "body", "--label-key", "stars"]
     if name == "a.csv":
@@ -125,7 +125,7 @@ def test_prepare_of_no_reviews(tmp_path, command):
 
 def test_prepare_where_nothing_can_be_written(command, tmp_path):
     (tmp_path / "file").write_text("")
-    below_a_file = tmp_path / "file" / "folder"  # nobody can make it, root included
+    below_a_file = tmp_path / "file" / "folder"  # not even root can create it
     refused = command.sdjax("prepare", "synthetic", "--out", below_a_file)
     assert_refused(refused, str(below_a_file), "another output folder")
 

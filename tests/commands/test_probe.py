@@ -1,4 +1,4 @@
-"""`sdjax probe` end to end, and each bad input in one line."""
+"""`sdjax probe` end to end, and one-line errors for bad input."""
 
 import json
 import shutil
@@ -21,13 +21,13 @@ def raise_no_space(*args, **kwargs):
 
 @pytest.fixture
 def below_a_file(tmp_path):
-    """A path that nobody can make, root included."""
+    """Return a path that nobody can create, not even root."""
     (tmp_path / "file").write_text("")
     return tmp_path / "file" / "folder"
 
 
 def planted(count: int, metadata: dict, seed: int) -> FeatureSet:
-    """Unit 2 follows the label, with a negative sign."""
+    """Make noise with a unit 2 that follows the label with a negative sign."""
     random = np.random.default_rng(seed)
     labels = np.arange(count) % 2
     features = random.normal(0, 0.1, (count, 4)).astype(np.float32)
@@ -40,7 +40,7 @@ def planted(count: int, metadata: dict, seed: int) -> FeatureSet:
 
 @pytest.fixture
 def splits(tmp_path):
-    """Features files of a checkpoint that is gone."""
+    """Write features files whose checkpoint no longer exists."""
     metadata = {"checkpoint": str(tmp_path / "gone" / "checkpoints" / "4"), "step": 4}
     paths = {}
     for seed, name in enumerate(corpus.SPLITS):
@@ -98,17 +98,17 @@ def test_probe_without_the_checkpoint_says_what_is_missing(command, splits, tmp_
     assert page.count(f"no checkpoint in {tmp_path}/gone") == 4
 
 
-def test_probe_leaves_out_what_is_not_asked_for(command, splits, tmp_path):
+def test_probe_skips_optional_parts_on_request(command, splits, tmp_path):
     options = ["--no-bag-of-words", "--draws", 0]
     done = probe(command, splits, tmp_path / "report", *options)
     assert done.status == 0 and "bag of words" not in done.out
     data = json.loads((tmp_path / "report" / "report.json").read_text())
     assert data["bag_of_words"] is None and data["data_efficiency"] is None
-    assert data["absent"]["bag_of_words"] == "it was not asked for"
+    assert data["absent"]["bag_of_words"] == "not requested"
     assert "data_efficiency" not in data["figures"]
 
 
-def test_probe_of_one_checkpoint_reads_no_text_again(
+def test_probe_of_one_checkpoint_does_not_featurize_again(
     command, tiny_run, tmp_path, monkeypatch
 ):
     from sdjax.features.featurizer import TextFeaturizer
@@ -169,8 +169,8 @@ def test_probe_bad_labels(command, splits, tmp_path):
     for changed, words in (
         (None, ["no labels", "--label-key"]),
         (half, ["no label in row 0", "3 of 40"]),
-        (2 * labels, ["labels must be 0, 1", "found 2"]),
-        (0 * labels, ["0 texts are 'positive'", "at least 1"]),
+        (2 * labels, ["labels must be 0, 1", "there are 2"]),
+        (0 * labels, ["0 texts are labelled 'positive'", "at least 1"]),
     ):
         change(splits["valid"], labels=changed)
         refused = probe(command, splits, tmp_path / "report")
@@ -203,7 +203,7 @@ def test_probe_where_nothing_can_be_written(
 
 
 def test_probe_with_a_damaged_checkpoint(command, tiny_run, tmp_path):
-    """Its features still tell which unit it is."""
+    """The unit is still found, because that needs only the features."""
     step = shutil.copytree(
         tiny_run.workdir / "checkpoints" / "4", tmp_path / "run" / "checkpoints" / "4"
     )

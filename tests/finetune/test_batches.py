@@ -1,4 +1,4 @@
-"""Batches of labelled texts: every text once, one length each, none padded."""
+"""Batches of labelled texts: every text once, equal lengths, no padding."""
 
 from collections import Counter
 
@@ -13,7 +13,7 @@ def texts(count: int, longest: int, seed: int = 0) -> list[bytes]:
     return [random.bytes(n) for n in random.integers(3, longest, count)]
 
 
-def test_spans_grow_by_a_half_at_most():
+def test_each_span_is_at_most_one_and_a_half_times_the_one_before():
     assert spans(2) == [2]
     assert spans(3) == [2, 3]
     assert spans(20) == [2, 3, 4, 6, 8, 12, 16, 20]
@@ -33,7 +33,7 @@ def test_every_text_once_and_whole(batch_size):
         for column, row in enumerate(batch.rows):
             end = batch.tokens[:, column].tobytes()
             assert batch.before[column] + end == encoded[row]
-            # The longest end that is compiled for.
+            # The longest span that fits in the text.
             assert size == max(s for s in spans(128) if s <= len(encoded[row]))
         assert set(batch.weights) <= {0, 1}
         seen.update(batch.rows[batch.weights == 1].tolist())

@@ -1,4 +1,4 @@
-"""The step of fine-tuning: its gradient, its data parallelism, skipped updates."""
+"""The fine-tuning step: gradient, data parallelism, skipped updates."""
 
 from functools import cache, partial
 
@@ -54,7 +54,7 @@ def standard():
 
 
 def batch(seed=0, weights=None):
-    """carry, tokens, targets, weights of ROWS texts."""
+    """Return carry, tokens, targets and weights of ROWS texts."""
     random = np.random.default_rng(seed)
     tokens = random.integers(97, 105, (BYTES, ROWS), np.uint8)
     targets = np.eye(CLASSES, dtype=np.float32)[random.integers(0, CLASSES, ROWS)]
@@ -74,7 +74,7 @@ def on_devices(parts, count):
 
 @cache
 def compiled(link, lm_weight):
-    """Under vmap, which checks what pmap does not: that replicas agree."""
+    """Compile the step under vmap, which, unlike pmap, checks that replicas agree."""
     step = jax.vmap(
         partial(head_step, link=link, lm_weight=lm_weight),
         in_axes=(None, None, 0, 0, 0, 0),
@@ -89,7 +89,7 @@ def take_step(start, parts, devices=1, link="softmax", lm_weight=0.5):
 
 
 def plain_loss(params, carry, tokens, targets, weights, lm_weight):
-    """The same loss by a plain scan over the reference cell, differentiated by JAX."""
+    """Compute the same loss with a plain scan over the reference cell."""
     model = tiny.model()
     weights_of = model.apply({"params": params["body"]}, method="weights")
     x = params["body"]["embedding"]["embedding"][tokens.astype(int)]
@@ -124,7 +124,7 @@ def test_the_gradient_is_that_of_plain_autodiff(tolerances):
 
 @pytest.mark.parametrize("devices", [2, 8])
 def test_the_number_of_devices_does_not_change_the_update(devices, tolerances):
-    parts = batch(weights=[1] * 5 + [0] * 3)  # devices with no text that counts
+    parts = batch(weights=[1] * 5 + [0] * 3)  # some devices hold only padding rows
     one, first = take_step(state(), parts)
     many, other = take_step(state(), parts, devices)
     close = partial(np.testing.assert_allclose, **tolerances["float32"])
@@ -132,7 +132,7 @@ def test_the_number_of_devices_does_not_change_the_update(devices, tolerances):
     jax.tree.map(close, other, first)
 
 
-def test_rows_without_weight_change_nothing():
+def test_rows_of_weight_zero_do_not_change_the_update():
     parts = batch(weights=[1] * 6 + [0] * 2)
     tokens = parts[1].copy()
     tokens[:, 6:] = 33
@@ -142,7 +142,7 @@ def test_rows_without_weight_change_nothing():
         np.testing.assert_allclose(a, b, rtol=1e-6, atol=1e-7)
 
 
-def test_the_body_has_its_own_rate():
+def test_the_body_has_its_own_learning_rate():
     # Adam's first update is its rate in every coordinate.
     start = state()
     after, _ = take_step(start, batch())
@@ -151,7 +151,7 @@ def test_the_body_has_its_own_rate():
     np.testing.assert_allclose(moved["body"]["recurrent"]["wh"], 1e-3, rtol=1e-2)
 
 
-def test_an_overflow_leaves_the_update_out_and_halves_the_scale():
+def test_an_overflow_skips_the_update_and_halves_the_scale():
     start = state("fp16", initial=2.0**40)
     after, metrics = take_step(start, batch())
     assert int(metrics.skipped) == 1

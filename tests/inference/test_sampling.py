@@ -1,4 +1,4 @@
-"""Sampling: valid UTF-8, one sample the same beside others, units held."""
+"""Sampling: valid UTF-8, samples independent of each other, held units."""
 
 import jax
 import jax.numpy as jnp
@@ -30,7 +30,8 @@ def write(model, params, **options):
 
 
 def test_samples_of_an_untrained_model_are_valid_and_full(model, params):
-    # Any of 256 bytes is about as likely: without the mask hardly one would decode.
+    # All 256 bytes are about equally likely, so hardly any sample would decode without
+    # the mask.
     (texts,) = write(model, params, samples=20)
     assert len(set(texts)) == 20
     assert all(len(text.encode()) == 24 for text in texts)
@@ -38,8 +39,8 @@ def test_samples_of_an_untrained_model_are_valid_and_full(model, params):
 
 
 @pytest.mark.parametrize("length", [1, 2, 3])
-def test_a_character_that_does_not_fit_is_not_begun(model, params, length):
-    # This model wants to write four-byte characters only.
+def test_a_character_that_does_not_fit_is_not_started(model, params, length):
+    # This model strongly prefers four-byte characters.
     bias = jnp.zeros(256).at[0xF0].set(50.0)
     wants = params | {"output": params["output"] | {"bias": bias}}
     sampling = Sampling(length=length, whole_length=True)
@@ -49,7 +50,7 @@ def test_a_character_that_does_not_fit_is_not_begun(model, params, length):
     assert len(texts[0]) == 2
 
 
-def test_a_sample_does_not_depend_on_how_many_are_drawn_beside_it(model, params):
+def test_a_sample_does_not_depend_on_the_number_of_samples(model, params):
     (many,) = write(model, params, samples=7, batch_size=3)
     (few,) = write(model, params, samples=2)
     assert many[:2] == few
@@ -57,7 +58,7 @@ def test_a_sample_does_not_depend_on_how_many_are_drawn_beside_it(model, params)
     assert other != few
 
 
-def test_greedy_is_what_the_model_finds_likeliest(model, params):
+def test_greedy_takes_the_most_probable_allowed_byte(model, params):
     sampling = Sampling(length=6, temperature=0, whole_length=True)
     (texts,) = write(model, params, samples=2, prefix="ab", sampling=sampling)
     read = b"\n ab"
@@ -65,7 +66,7 @@ def test_greedy_is_what_the_model_finds_likeliest(model, params):
         tokens = jnp.asarray(np.frombuffer(read, np.uint8))[:, None]
         state, reset = model.zero_state(1), jnp.ones(1, bool)
         logits = model.apply({"params": params}, tokens, state, reset)["logits"][-1, 0]
-        # Of the bytes that keep the text valid so far and still fit.
+        # Only bytes that keep the text valid and still fit are allowed.
         order = np.argsort(-np.asarray(logits))
         fits = (b for b in order if _may_follow(read[4:], int(b), 6))
         read += bytes([next(fits)])
@@ -108,8 +109,8 @@ def test_a_review_ends_at_the_newline_without_its_frame(model, params):
     )
 
 
-def test_a_held_unit_decides_what_is_written(model, params):
-    # Only unit 3 speaks: above 0 it says "+", below "-".
+def test_a_held_unit_determines_the_output(model, params):
+    # Only unit 3 has output weights: it writes "+" above 0 and "-" below.
     kernel = jnp.zeros((8, 256)).at[3, ord("+")].set(1e4).at[3, ord("-")].set(-1e4)
     bias = jnp.full(256, -1e3).at[jnp.array([ord("+"), ord("-")])].set(0.0)
     speaks = params | {"output": {"kernel": kernel, "bias": bias}}
@@ -117,12 +118,12 @@ def test_a_held_unit_decides_what_is_written(model, params):
     up, down, both, _ = write(model, speaks, samples=3, hold=hold)
     assert up == both == ["+" * 24] * 3
     assert down == ["-" * 24] * 3
-    # Held while the prefix is read as well, so from the first byte on.
+    # The unit is held during the prefix too, so it acts from the first byte on.
     (prefixed,) = write(model, speaks, prefix="abc", hold=[{3: -4.0}])
     assert prefixed == ["-" * 24]
 
 
-def test_white_space_at_the_end_of_a_prefix_counts():
+def test_white_space_at_the_end_of_a_prefix_becomes_one_blank():
     def read(prefix):
         data, count = module._prefix_bytes(prefix, Normalisation())
         assert len(data) % 64 == 0 and not data[count:].any()
@@ -149,7 +150,7 @@ def test_white_space_at_the_end_of_a_prefix_counts():
     ],
     ids=str,
 )
-def test_what_cannot_be_drawn_with_is_refused(settings):
+def test_options_out_of_range_are_refused(settings):
     with pytest.raises(InputError, match=f"{next(iter(settings)).replace('_', '.')}"):
         Sampling(**settings)
 
@@ -165,7 +166,7 @@ def test_what_cannot_be_drawn_with_is_refused(settings):
     ],
     ids=str,
 )
-def test_units_and_values_that_do_not_exist_are_refused(model, params, hold, words):
+def test_unknown_units_and_infinite_values_are_refused(model, params, hold, words):
     with pytest.raises(InputError, match=words):
         write(model, params, hold=[hold])
 

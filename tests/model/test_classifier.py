@@ -1,4 +1,4 @@
-"""A classifier predicts by its definition, and survives disk or says what is wrong."""
+"""The classifier: predictions by definition, saving, and errors of damaged files."""
 
 import json
 from dataclasses import replace
@@ -71,7 +71,7 @@ def test_multiclass():
     assert 0 not in never.predict(FEATURES)
 
 
-def test_scores_beyond_what_a_probability_can_show():
+def test_scores_whose_probabilities_underflow():
     classifier = made("multiclass", intercept=np.full(3, -1e4))
     np.testing.assert_allclose(classifier.predict_proba(FEATURES), 1 / 3)
 
@@ -112,7 +112,7 @@ def test_an_older_classifier_is_replaced_and_other_files_stay(tmp_path):
     )
 
 
-def test_an_interrupted_save_leaves_none_that_loads(tmp_path, monkeypatch):
+def test_an_interrupted_save_leaves_no_classifier_that_loads(tmp_path, monkeypatch):
     made().save(tmp_path)
 
     def full_disk(*arguments, **options):
@@ -143,10 +143,10 @@ def test_an_interrupted_save_leaves_none_that_loads(tmp_path, monkeypatch):
         ("binary", {"coef": np.full((1, 5), np.nan)}, "coef has values .* not finite"),
     ],
 )
-def test_parts_that_do_not_fit(tmp_path, task, changes, message):
+def test_inconsistent_parts_are_refused(tmp_path, task, changes, message):
     with pytest.raises(InputError, match=message):
         replace(made(task), **changes)
-    if not {"task", "link", "classes"} & set(changes):  # the same, found on disk
+    if not {"task", "link", "classes"} & set(changes):  # the same in saved arrays
         made(task).save(tmp_path)
         for name, array in changes.items():
             np.save(tmp_path / f"{name}.npy", array)

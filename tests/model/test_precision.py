@@ -1,4 +1,4 @@
-"""Dtype policies, the product with its own gradient, the loss scale."""
+"""Dtype policies, the product with a custom gradient, and the loss scale."""
 
 import jax
 import jax.numpy as jnp
@@ -34,7 +34,7 @@ def test_the_product_and_its_gradients_match_float32_autodiff(precision, toleran
     dtype = policy(precision).compute_dtype
     x, w, gradient = operands(dtype)
     product, pullback = jax.vjp(lambda x, w: matmul(x, w, dtype), x, w)
-    # The oracle sees the same rounded operands, and computes in float32.
+    # The oracle gets the same rounded operands and computes in float32.
     rounded = x.astype(jnp.float32), w.astype(dtype).astype(jnp.float32)
     expected, expected_pullback = jax.vjp(plain, *rounded)
     rounded_gradient = gradient.astype(dtype).astype(jnp.float32)
@@ -60,7 +60,7 @@ def test_product_and_weight_gradient_are_float32_and_the_input_gradient_is_the_i
 
 
 def test_the_weight_gradient_is_not_rounded_to_half():
-    """Autodiff of a half product would round the sum; here it keeps float32 bits."""
+    """Plain autodiff of a half-precision product would round it."""
     x, w, gradient = operands(jnp.float16)
     _, pullback = jax.vjp(lambda w: matmul(x, w, jnp.dtype(jnp.float16)), w)
     (dw,) = pullback(gradient)
@@ -68,7 +68,7 @@ def test_the_weight_gradient_is_not_rounded_to_half():
 
 
 def follow(scale, gradients) -> list[float]:
-    """Return the scale after each of some gradients, which must come back unscaled."""
+    """Return the scale after each gradient, and check that it is returned unscaled."""
     scales = []
     for factor in gradients:
         gradient = scale.value_and_grad(lambda w, factor=factor: w * factor)
@@ -80,7 +80,7 @@ def follow(scale, gradients) -> list[float]:
 
 
 @pytest.mark.parametrize("precision", ["fp32", "bf16"])
-def test_the_loss_scale_does_nothing_where_it_is_not_needed(precision):
+def test_precisions_that_need_no_loss_scale_have_a_constant_scale_of_one(precision):
     scale = loss_scale(precision, initial=2.0**15, growth_interval=1)
     assert follow(scale, [3.0, np.inf, 3.0]) == [1, 1, 1]
 
@@ -92,7 +92,7 @@ def test_a_dynamic_loss_scale_grows_after_the_interval_and_falls_on_overflow():
     assert follow(scale, gradients) == [8, 16, 16, 32, 16, 8, 8, 4, 4, 8]
 
 
-def test_a_dynamic_loss_scale_has_the_factors_that_it_is_given():
+def test_a_dynamic_loss_scale_uses_the_given_factors():
     scale = loss_scale(
         "fp16", initial=10.0, growth_interval=1, growth_factor=3.0, backoff_factor=0.1
     )
@@ -106,13 +106,13 @@ def test_a_dynamic_loss_scale_never_falls_below_its_floor():
 
 
 @pytest.mark.parametrize(("kind", "size"), [("static", 128), ("none", 1)])
-def test_a_loss_scale_that_is_not_dynamic_stays(kind, size):
+def test_a_loss_scale_that_is_not_dynamic_is_constant(kind, size):
     scale = loss_scale("fp16", kind=kind, initial=128.0, growth_interval=1)
     assert scale.scale == size
     assert follow(scale, [3.0, 3.0, np.inf]) == [size] * 3
 
 
-def test_a_run_goes_on_with_the_loss_scale_that_it_found():
+def test_a_resumed_run_restores_a_dynamic_loss_scale():
     first = loss_scale("fp16", initial=64.0)
     saved = first.replace(scale=jnp.float32(4.0), fin_steps=jnp.int32(7))
     assert resumed_loss_scale(saved, first, same_precision=True) is saved
@@ -128,7 +128,7 @@ def test_a_run_goes_on_with_the_loss_scale_that_it_found():
     ],
     ids=["other precision", "now static", "now none", "now bf16"],
 )
-def test_a_run_goes_on_with_the_configs_loss_scale_where_that_says_more(
+def test_a_resumed_run_takes_any_other_loss_scale_from_the_config(
     first, same_precision, size
 ):
     saved = first.replace(scale=jnp.float32(4.0))
@@ -150,7 +150,7 @@ def test_a_run_goes_on_with_the_configs_loss_scale_where_that_says_more(
     ],
     ids=str,
 )
-def test_a_loss_scale_that_no_run_can_use_is_refused(settings, words):
+def test_a_loss_scale_out_of_range_is_refused(settings, words):
     with pytest.raises(InputError, match=words):
         loss_scale("fp32", **settings)
 
@@ -163,6 +163,6 @@ def test_the_loss_scale_has_array_leaves_that_a_checkpoint_can_hold():
     ]
 
 
-def test_a_precision_that_does_not_exist_is_refused_with_those_that_do():
+def test_an_unknown_precision_is_refused_naming_the_known_ones():
     with pytest.raises(InputError, match="'fp64' does not exist.*fp32.*bf16.*fp16"):
         policy("fp64")

@@ -1,4 +1,4 @@
-"""What a block is worth in another process: the same examples, read there."""
+"""Blocks: sent by value or by reference, they yield the same examples."""
 
 import gzip
 import pickle

@@ -1,4 +1,4 @@
-"""A prepare that fails, is interrupted or killed, and what the next one makes of it."""
+"""Prepare after a failure, an interruption or a kill: what is left and what resumes."""
 
 import errno
 import os
@@ -17,7 +17,7 @@ from sdjax.prepare.workers import WorkerDied, Workers
 
 @pytest.fixture(autouse=True)
 def small_blocks(monkeypatch):
-    """Eight blocks, and four runs of shards."""
+    """Make blocks and runs small: eight blocks and four runs of shards."""
     monkeypatch.setattr(blocks, "_EXAMPLES", 50)
     monkeypatch.setattr(shards, "_MOST_SHARDS", 2)
 
@@ -46,7 +46,7 @@ STAGE_NAMES = [f"{name}-{number}" for _, name, number in STAGES]
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=STAGE_NAMES)
-def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch, stage):
+def test_a_full_disk_leaves_no_files(tmp_path, monkeypatch, stage):
     full = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
     with monkeypatch.context() as patch:
         fail_at(patch, *stage, full)
@@ -58,8 +58,8 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch, stage):
 
 @pytest.mark.parametrize("stage", STAGES, ids=STAGE_NAMES)
 @pytest.mark.parametrize("split", ["shuffled", "contiguous"])
-def test_an_interrupted_prepare_is_gone_on_with(tmp_path, monkeypatch, stage, split):
-    """What was finished is not made again, and nothing in the result tells."""
+def test_an_interrupted_prepare_is_resumed(tmp_path, monkeypatch, stage, split):
+    """Finished segments are not written again, and the result is the same."""
     make(tmp_path / "undisturbed", split=split)
     with monkeypatch.context() as patch:
         fail_at(patch, *stage, KeyboardInterrupt())
@@ -85,7 +85,7 @@ def count_calls(monkeypatch, module, name) -> list:
     return calls
 
 
-def test_what_another_request_left_is_not_used(tmp_path, monkeypatch):
+def test_unfinished_work_of_another_request_is_not_resumed(tmp_path, monkeypatch):
     with monkeypatch.context() as patch:
         fail_at(patch, pipeline, "write_run", 2, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
@@ -96,8 +96,8 @@ def test_what_another_request_left_is_not_used(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("part", ["segments/000002", "corpus/train/00001.bin"])
-def test_what_a_power_cut_left_unwritten_is_made_again(tmp_path, monkeypatch, part):
-    """Its marker is there and it has been cut short."""
+def test_a_file_truncated_by_a_power_cut_is_written_again(tmp_path, monkeypatch, part):
+    """The marker exists, but the file is shorter than it says."""
     with monkeypatch.context() as patch:
         fail_at(patch, pipeline, "publish", 1, KeyboardInterrupt())
         with pytest.raises(KeyboardInterrupt):
@@ -109,7 +109,7 @@ def test_what_a_power_cut_left_unwritten_is_made_again(tmp_path, monkeypatch, pa
     assert files(tmp_path / "c") == files(tmp_path / "undisturbed")
 
 
-def test_a_worker_that_was_killed_is_named_and_the_rest_kept(tmp_path, monkeypatch):
+def test_finished_work_is_kept_when_a_worker_is_killed(tmp_path, monkeypatch):
     def killed(pool, function, tasks):
         yield function(next(iter(tasks)))
         raise WorkerDied("a worker process was killed")
@@ -154,7 +154,7 @@ pipeline.prepare(examples, folder, report=report, source=source, shards=shape)
     ("module", "stage"),
     [("pipeline", "write_segment"), ("pipeline", "write_run"), ("work_folder", "sync")],
 )
-def test_kill_9_leaves_nothing_that_opens(tmp_path, module, stage):
+def test_kill_9_leaves_no_corpus_that_opens(tmp_path, module, stage):
     folder = tmp_path / "c"
     process = subprocess.Popen(
         [sys.executable, "-c", SLEEPER, module, stage, str(folder)],

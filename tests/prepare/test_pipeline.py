@@ -1,4 +1,4 @@
-"""What a corpus is made of: which reviews, where, in which order."""
+"""The content of a prepared corpus: which reviews, in which shard, in which order."""
 
 import hashlib
 import json
@@ -64,7 +64,9 @@ def test_reviews_are_shuffled_by_the_seed(tmp_path):
 
 
 @pytest.mark.parametrize("size", [1, 7, 10**9])
-def test_neither_blocks_nor_groups_change_anything(tmp_path, monkeypatch, size):
+def test_the_sizes_of_blocks_and_groups_do_not_change_the_corpus(
+    tmp_path, monkeypatch, size
+):
     options = {"split": "contiguous", "dedup": "none"}
     expected = [make(tmp_path / "a"), make(tmp_path / "b", **options)]
     monkeypatch.setattr(blocks, "_EXAMPLES", size)
@@ -75,7 +77,7 @@ def test_neither_blocks_nor_groups_change_anything(tmp_path, monkeypatch, size):
     assert [files(tmp_path / n) for n in "cd"] == [files(tmp_path / n) for n in "ab"]
 
 
-def test_the_number_of_workers_changes_nothing(tmp_path, monkeypatch):
+def test_the_number_of_workers_does_not_change_the_corpus(tmp_path, monkeypatch):
     monkeypatch.setattr(blocks, "_EXAMPLES", 50)
     make(tmp_path / "a")
     make(tmp_path / "b", workers=2)
@@ -85,7 +87,7 @@ def test_the_number_of_workers_changes_nothing(tmp_path, monkeypatch):
 
 
 def test_contiguous_holds_out_whole_parts_of_the_input(tmp_path):
-    """Eight parts of fifty reviews each: one is valid's, two are test's."""
+    """There are eight parts of fifty reviews: five train, one valid, two test."""
     corpus = make(tmp_path / "a", split="contiguous")
     assert corpus.manifest["split_rule"] == "contiguous"
     found = {
@@ -114,7 +116,7 @@ def test_contiguous_keeps_the_first_of_duplicates(tmp_path):
     )
 
 
-def test_duplicates_that_are_kept_do_not_follow_each_other(tmp_path):
+def test_kept_duplicates_are_not_neighbours(tmp_path):
     rules = {"dedup": "none", "shards": (1, 1, 1)}
     corpus = make(tmp_path / "a", EXAMPLES * 3, **rules)
     assert corpus.manifest["duplicates"] == 0
@@ -129,12 +131,12 @@ def test_duplicates_that_are_kept_do_not_follow_each_other(tmp_path):
 
 
 @pytest.mark.parametrize("rule", ["split", "dedup"])
-def test_a_rule_that_does_not_exist(tmp_path, rule):
+def test_an_unknown_rule_is_refused(tmp_path, rule):
     with pytest.raises(InputError, match=f"no {rule} rule 'maybe'"):
         make(tmp_path / "a", **{rule: "maybe"})
 
 
-def test_a_corpus_from_before_there_were_rules_is_found(tmp_path):
+def test_a_corpus_of_a_version_without_rules_is_recognised(tmp_path):
     corpus = make(tmp_path / "c")
     manifest = corpus.manifest
     for rule in ("split", "dedup"):
@@ -152,7 +154,7 @@ def test_exact_duplicates_are_dropped_and_counted(tmp_path):
     assert corpus.fingerprint == make(tmp_path / "a").fingerprint
 
 
-def test_of_duplicates_with_different_labels_the_smallest_stays(tmp_path):
+def test_among_duplicates_the_smallest_label_is_kept(tmp_path):
     text = EXAMPLES[7].text
     others = [Example(text, label, 0) for label in (None, 0.5, 3.0)]
     for name, examples in (("a", EXAMPLES + others), ("b", others[::-1] + EXAMPLES)):
@@ -170,7 +172,7 @@ def test_labels_are_optional(tmp_path):
     assert found == {e.text: e.label for e in some}
 
 
-def test_the_manifest_says_what_was_done(tmp_path):
+def test_the_manifest_records_request_and_counts(tmp_path):
     report = ReadReport()
     report.skip("malformed JSON", "x.jsonl:3")
     report.read = 1
@@ -223,7 +225,7 @@ def test_preparing_again_finds_the_corpus(tmp_path, capsys):
     assert "already prepared" in capsys.readouterr().err
 
 
-def test_another_request_is_refused_by_name_of_what_differs(tmp_path):
+def test_a_different_request_is_refused_naming_the_difference(tmp_path):
     make(tmp_path / "c")
     before = files(tmp_path / "c")
     for options, what in (
@@ -237,7 +239,7 @@ def test_another_request_is_refused_by_name_of_what_differs(tmp_path):
     assert files(tmp_path / "c") == before
 
 
-def test_a_folder_with_something_else_is_refused(tmp_path):
+def test_a_folder_with_other_files_is_refused(tmp_path):
     (tmp_path / "c").mkdir()
     (tmp_path / "c/notes.txt").write_text("mine")
     with pytest.raises(InputError, match="not empty and not a corpus"):
@@ -256,13 +258,13 @@ def test_an_empty_folder_is_filled(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_folder_that_may_not_be_written(tmp_path):
+def test_a_folder_without_write_permission(tmp_path):
     tmp_path.chmod(0o500)
     with pytest.raises(InputError, match="cannot be written"):
         make(tmp_path / "c")
 
 
-def test_bad_input_leaves_nothing(tmp_path):
+def test_bad_input_leaves_no_files(tmp_path):
     report = ReadReport()
 
     def half_bad():
@@ -290,7 +292,7 @@ def test_too_few_reviews_for_the_shards(tmp_path):
     assert os.listdir(tmp_path) == ["c"]
 
 
-def test_a_folder_filled_meanwhile_is_left_alone(tmp_path):
+def test_a_folder_filled_by_another_process_is_not_touched(tmp_path):
     def examples():
         yield from EXAMPLES
         make(tmp_path / "other")

@@ -1,4 +1,4 @@
-"""The corpus that Spark makes is the one that this machine makes, byte for byte."""
+"""The Spark engine writes the same bytes as the embedded engine."""
 
 import gzip
 import json
@@ -19,7 +19,7 @@ pytest.importorskip("pyspark", reason="needs pyspark")
 
 @pytest.fixture(scope="module")
 def inputs(tmp_path_factory):
-    """Three formats, duplicates within and across them, and some rows to refuse."""
+    """Write files in three formats, with duplicates and some bad rows."""
     folder = tmp_path_factory.mktemp("inputs")
     rows = [
         {"text": e.text, "stars": e.label, "n": e.row}
@@ -54,7 +54,7 @@ def test_both_engines_write_the_same_corpus(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["here", "there"]
 
 
-def test_what_a_task_refuses_is_one_line(inputs, tmp_path, command):
+def test_an_error_in_a_task_is_reported_in_one_line(inputs, tmp_path, command):
     data = (inputs / "b.json.gz").read_bytes()
     damaged = tmp_path / "a.json.gz"
     damaged.write_bytes(data[: len(data) // 2])
@@ -66,6 +66,6 @@ def test_what_a_task_refuses_is_one_line(inputs, tmp_path, command):
     assert [p.name for p in tmp_path.iterdir()] == ["a.json.gz"]
 
 
-def test_the_synthetic_corpus_is_not_for_spark(tmp_path, command):
+def test_spark_does_not_make_the_synthetic_corpus(tmp_path, command):
     arguments = ["prepare", "synthetic", "--out", tmp_path / "c", "--engine", "spark"]
     assert_refused(command.sdjax(*arguments), "synthetic", "--engine spark")

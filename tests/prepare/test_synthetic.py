@@ -1,3 +1,5 @@
+"""The synthetic corpus: variety, balance, and nothing that reveals the label."""
+
 import csv
 import itertools
 import re
@@ -33,7 +35,7 @@ def sentiment_words(text):
 
 
 def pattern(templates):
-    """One expression that matches any instance of the templates, and nothing else."""
+    """Return an expression that matches exactly the instances of the templates."""
     slots = {
         "n": alternatives(NOUNS),
         "p": alternatives(PRODUCTS),
@@ -72,7 +74,7 @@ def labelled_sample():
 
 
 def pairings(examples):
-    """The (word, noun) pairs of each sentence, and how often each occurs."""
+    """Return all (sentiment word, noun) pairs that occur in a sentence."""
     distinct = {s for e in examples for s in sentences(e.text)}
     return {
         (word, noun)
@@ -82,14 +84,14 @@ def pairings(examples):
     }
 
 
-def test_there_is_variety():
+def test_the_word_lists_are_long_and_have_no_repeats():
     assert len(PRODUCTS) >= 60
     for polarity in (0, 1):
         assert sum(len(lists[polarity]) for lists in WORDS.values()) >= 40
     assert len(SENTIMENT) == sum(len(w) for lists in WORDS.values() for w in lists)
 
 
-def test_reviews_follow_the_seed_alone():
+def test_reviews_depend_on_the_seed_alone():
     some = list(reviews(3000, seed=1))
     assert some == list(reviews(3000, seed=1))
     assert some[:1500] == list(reviews(1500, seed=1))
@@ -114,7 +116,7 @@ def test_labels_are_balanced(reviews_sample, labelled_sample):
         assert 0.48 < statistics.mean(e.label for e in sample) < 0.52
 
 
-def test_neutral_sentences_hold_no_sentiment_word():
+def test_neutral_sentences_have_no_sentiment_word():
     neutral = (
         *synthetic_words.NEUTRAL_OPENINGS,
         *synthetic_words.NEUTRAL_TEMPLATES,
@@ -146,7 +148,7 @@ def test_reviews_mix_opinions_and_neutral_sentences(reviews_sample):
     assert 0.5 < counts["opinion"] / total < 0.7
 
 
-def test_no_held_out_template_occurs_in_reviews_and_no_other_in_labelled_texts(
+def test_held_out_templates_are_used_in_labelled_texts_only(
     reviews_sample, labelled_sample
 ):
     training = opinions(
@@ -168,7 +170,7 @@ def test_no_held_out_template_occurs_in_reviews_and_no_other_in_labelled_texts(
         assert not training_neutral.search(example.text), example.text
 
 
-def test_no_pairing_occurs_on_both_sides(reviews_sample, labelled_sample):
+def test_reviews_and_labelled_texts_share_no_pairing(reviews_sample, labelled_sample):
     seen, unseen = pairings(reviews_sample), pairings(labelled_sample)
     assert len(seen) > 2000 and len(unseen) > 1000
     assert not seen & unseen
@@ -199,7 +201,7 @@ def test_form_does_not_reveal_the_label(reviews_sample, labelled_sample, measure
     for sample in (reviews_sample, labelled_sample):
         values = np.array([measure(e.text) for e in sample[:6_000]], float)
         labels = np.array([e.label for e in sample[:6_000]]) == 1
-        # The best accuracy of any threshold on this measure alone.
+        # The best accuracy of any threshold on this measure, above chance.
         order = np.argsort(values, kind="stable")
         ends = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1)
         right = np.cumsum(np.where(labels[order], -1, 1))[ends]
@@ -215,7 +217,7 @@ def test_articles():
     ]
 
 
-def test_written_files_share_no_text(tmp_path):
+def test_no_text_occurs_twice_in_the_written_files(tmp_path):
     paths = synthetic.write_labelled(tmp_path / "labelled", (200, 50, 50), seed=3)
     texts = []
     for split, count in (("train", 200), ("valid", 50), ("test", 50)):

@@ -1,4 +1,4 @@
-"""The baseline learns words, from the texts that it is given and no others."""
+"""The bag-of-words baseline: its vocabulary comes from the fitted texts alone."""
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ GOOD, BAD = ("what a good film", "good, good!"), ("not a good film", "bad film")
 
 
 def data(*counts: int):
-    """Two kinds of text for each label, in turn; of no width."""
+    """Return splits with alternating labels, two texts per label, and no features."""
     positions = [np.arange(count) % 2 for count in counts]
     names = ("train", "valid", "test")[: len(counts)]
     splits = {
@@ -36,11 +36,11 @@ def test_words_and_pairs_of_words():
     counts = bag_of_words.count_words(texts)
     found = bag_of_words.bag_of_words(TWO, splits, counts)
     assert found.scores["test"]["accuracy"] == 1.0  # "not a" tells what "good" does not
-    assert found.strength == min(bag_of_words.STRENGTHS)  # of equal ones
+    assert found.C == min(bag_of_words.C_VALUES)  # a tie goes to the smallest
     assert found.words == counts["train"].shape[1]
 
 
-def test_it_is_what_scikit_learn_does_with_the_texts_of_these_rows():
+def test_fitting_a_subset_equals_scikit_learn_on_its_texts():
     splits, texts = data(40, 12, 12)
     texts["train"][30] = "a word of row 30 alone"
     texts["test"][3] = "a word unheard"
@@ -54,7 +54,7 @@ def test_it_is_what_scikit_learn_does_with_the_texts_of_these_rows():
         LogisticRegression(solver="liblinear", C=c, random_state=0)
         .fit(words, labels)
         .score(vectorizer.transform(texts["test"]), splits["test"].positions)
-        for c in bag_of_words.STRENGTHS
+        for c in bag_of_words.C_VALUES
     ]
     counts = bag_of_words.count_words(texts)
     found = bag_of_words.fit_words(TWO, splits, counts, rows)

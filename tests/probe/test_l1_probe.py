@@ -1,4 +1,4 @@
-"""The probe finds a planted unit and chooses what a brute-force search would."""
+"""The probe finds a planted unit and agrees with a brute-force search."""
 
 import json
 import warnings
@@ -12,14 +12,14 @@ from sklearn.metrics import f1_score, matthews_corrcoef
 from sdjax.features.file import FeatureSet
 from sdjax.model.classifier import Classifier
 from sdjax.probe import l1_probe, logistic
-from sdjax.probe.sweep import SweepPoint, best_threshold, choose_strength
+from sdjax.probe.sweep import SweepPoint, best_threshold, choose_C
 
 UNIT, WIDTH = 11, 24
 METADATA = {"checkpoint": "runs/x", "step": 7, "state": "cell"}
 
 
 def planted(count: int, seed: int, sign: int = 1, noise: float = 0.8) -> FeatureSet:
-    """Noise, one unit that follows the label about 0.5, and two that do so weakly."""
+    """Make noise with one unit that follows the label strongly and two weakly."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 2, count)
     features = random.normal(0, 0.5, (count, WIDTH))
@@ -55,7 +55,7 @@ def test_finds_the_planted_unit_with_its_sign(sign):
         assert top.accuracy[split] > 0.8
 
 
-def test_every_accuracy_is_that_of_its_definition():
+def test_accuracies_match_their_definitions():
     train, valid, test = splits(-1)
     result = l1_probe.run_probe(train, valid, test, n_jobs=1)
     said = result.top_unit.sign * (test.features[:, UNIT] - result.top_unit.threshold)
@@ -75,47 +75,47 @@ def test_every_accuracy_is_that_of_its_definition():
 def test_sweep_chooses_what_brute_force_would():
     train, valid, test = splits()
     scores, weights = [], []
-    for strength in l1_probe.STRENGTHS:
+    for C in l1_probe.C_VALUES:
         model = LogisticRegression(
-            l1_ratio=1, solver="liblinear", C=strength, random_state=0, max_iter=1000
+            l1_ratio=1, solver="liblinear", C=C, random_state=0, max_iter=1000
         ).fit(train.features, train.labels)
         scores.append(model.score(valid.features, valid.labels))
         weights.append(model.coef_[0])
-    best = int(np.argmax(scores))  # the first of equal ones has the smallest strength
+    best = int(np.argmax(scores))  # the first of equal ones has the smallest C
     result = l1_probe.run_probe(train, valid, test, n_jobs=1)
     assert [point.valid_score for point in result.sweep] == scores
-    assert result.strength == l1_probe.STRENGTHS[best] == result.sweep[best].strength
+    assert result.C == l1_probe.C_VALUES[best] == result.sweep[best].C
     np.testing.assert_array_equal(result.classifier.coef[0], weights[best])
-    assert l1_probe.accuracy_at(train, test, result.strength) == result.accuracy["test"]
+    assert l1_probe.accuracy_at(train, test, result.C) == result.accuracy["test"]
 
 
-def test_ties_go_to_the_smaller_strength():
+def test_ties_go_to_the_smaller_C():
     points = [
-        SweepPoint(strength, accuracy, 1, True)
-        for strength, accuracy in ((0.1, 0.7), (0.2, 0.9), (0.4, 0.9), (0.8, 0.8))
+        SweepPoint(C, accuracy, 1, True)
+        for C, accuracy in ((0.1, 0.7), (0.2, 0.9), (0.4, 0.9), (0.8, 0.8))
     ]
-    assert choose_strength(points) == 1
-    assert choose_strength(points[::-1]) == 2
+    assert choose_C(points) == 1
+    assert choose_C(points[::-1]) == 2
 
 
 def test_result_does_not_depend_on_the_number_of_processes():
-    one = l1_probe.run_probe(*splits(), strengths=l1_probe.STRENGTHS[::2], n_jobs=1)
-    two = l1_probe.run_probe(*splits(), strengths=l1_probe.STRENGTHS[::2], n_jobs=2)
+    one = l1_probe.run_probe(*splits(), C_values=l1_probe.C_VALUES[::2], n_jobs=1)
+    two = l1_probe.run_probe(*splits(), C_values=l1_probe.C_VALUES[::2], n_jobs=2)
     np.testing.assert_array_equal(one.classifier.coef, two.classifier.coef)
     assert one.as_json() == two.as_json()
 
 
 def test_only_train_is_fitted():
     train, valid, test = splits()
-    given = l1_probe.run_probe(train, valid, test, strengths=[0.25], n_jobs=1)
+    original = l1_probe.run_probe(train, valid, test, C_values=[0.25], n_jobs=1)
     others = (planted(80, 8), planted(90, 9, sign=-1))
-    changed = l1_probe.run_probe(train, *others, strengths=[0.25], n_jobs=1)
-    np.testing.assert_array_equal(given.classifier.coef, changed.classifier.coef)
-    assert given.top_unit.threshold == changed.top_unit.threshold
+    changed = l1_probe.run_probe(train, *others, C_values=[0.25], n_jobs=1)
+    np.testing.assert_array_equal(original.classifier.coef, changed.classifier.coef)
+    assert original.top_unit.threshold == changed.top_unit.threshold
 
 
 def test_all_zero_weights_rank_by_class_means():
-    result = l1_probe.run_probe(*splits(-1), strengths=[1e-6], n_jobs=1)
+    result = l1_probe.run_probe(*splits(-1), C_values=[1e-6], n_jobs=1)
     assert result.nonzero == 0
     assert result.top_unit.index == UNIT and result.top_unit.sign == -1
     assert result.top_unit.l1_weight == 0
@@ -130,7 +130,7 @@ def test_rank_units_breaks_ties_by_class_means():
     assert order.tolist() == [3, 1, 2, 0]
 
 
-def test_few_units_are_fitted_alike_at_any_scale():
+def test_fit_few_does_not_depend_on_the_scale_of_the_features():
     data = planted(300, 0)
     small = logistic.fit_few(data.features[:, [UNIT, 3]] * 1e-3, data.labels)
     large = logistic.fit_few(data.features[:, [UNIT, 3]] * 1e3, data.labels)
@@ -138,7 +138,7 @@ def test_few_units_are_fitted_alike_at_any_scale():
     assert small.intercept == pytest.approx(large.intercept, rel=1e-3)
 
 
-def test_a_fit_that_stops_early_says_so_without_a_warning(monkeypatch):
+def test_a_fit_that_did_not_converge_is_flagged_without_a_warning(monkeypatch):
     monkeypatch.setattr(logistic, "_MAX_ITERATIONS", 1)
     data = planted(300, 0)
     with warnings.catch_warnings():
@@ -146,13 +146,13 @@ def test_a_fit_that_stops_early_says_so_without_a_warning(monkeypatch):
         assert not logistic.fit_l1(data.features, data.labels, 1.0).converged
 
 
-def test_a_unit_that_hardly_varies_is_not_the_top_one_for_its_large_weight():
+def test_a_large_weight_on_a_nearly_constant_unit_does_not_make_it_the_top_unit():
     data = splits()
     for split in data:
         split.features[:, 7] = 1e-3 * (
             split.labels + np.random.default_rng(3).normal(0, 0.5, len(split))
         )
-    result = l1_probe.run_probe(*data, strengths=[1e5], n_jobs=1)
+    result = l1_probe.run_probe(*data, C_values=[1e5], n_jobs=1)
     assert np.argmax(np.abs(result.classifier.coef)) == 7
     assert result.top_unit.index == UNIT
     sides = [data[0].features[data[0].labels == label] for label in (0, 1)]
@@ -161,8 +161,8 @@ def test_a_unit_that_hardly_varies_is_not_the_top_one_for_its_large_weight():
     np.testing.assert_allclose(result.effects, expected)
 
 
-def test_a_unit_that_swings_widely_on_both_sides_is_not_the_top_one():
-    """It may well have a weight: it can take out of others what they share with it."""
+def test_a_unit_with_equal_class_means_is_not_the_top_unit():
+    """It may still get a weight, because it can cancel noise of another unit."""
     data = splits()
     for n, split in enumerate(data):
         noise = np.random.default_rng(n).normal(0, 50, len(split)).astype(np.float32)
@@ -170,16 +170,16 @@ def test_a_unit_that_swings_widely_on_both_sides_is_not_the_top_one():
             noise[split.labels == label] -= noise[split.labels == label].mean()
         split.features[:, 7] = noise
         split.features[:, UNIT] += noise
-    result = l1_probe.run_probe(*data, strengths=[1.0], n_jobs=1)
+    result = l1_probe.run_probe(*data, C_values=[1.0], n_jobs=1)
     spread = np.abs(result.classifier.coef[0]) * data[0].features.std(axis=0)
     assert np.argmax(spread) in (7, UNIT) and spread[7] > 0.5 * spread[UNIT]
     effects = np.abs(result.effects[0])
     assert effects[7] < 0.3 * effects[UNIT]
 
 
-def test_the_ablation_fits_all_but_the_strongest_again():
+def test_the_ablation_refits_without_the_top_units():
     train, valid, test = splits()
-    result = l1_probe.run_probe(train, valid, test, strengths=[0.25], n_jobs=1)
+    result = l1_probe.run_probe(train, valid, test, C_values=[0.25], n_jobs=1)
     assert [p.k for p in result.without_top_k] == [
         k for k in (1, 4, 16) if k <= result.nonzero
     ]
@@ -190,12 +190,12 @@ def test_the_ablation_fits_all_but_the_strongest_again():
             replace(split, features=split.features[:, kept])
             for split in (train, valid, test)
         ]
-        again = l1_probe.run_probe(*without, strengths=[0.25], n_jobs=1)
+        again = l1_probe.run_probe(*without, C_values=[0.25], n_jobs=1)
         assert point.accuracy == again.accuracy
     assert result.without_top_k[0].accuracy["test"] < 0.75 < result.accuracy["test"]
 
 
-def test_the_classifier_is_what_was_measured(tmp_path):
+def test_the_saved_classifier_has_the_reported_accuracy(tmp_path):
     train, valid, test = splits(-1)
     result = l1_probe.run_probe(train, valid, test, n_jobs=1)
     result.classifier.save(tmp_path / "c")
@@ -213,7 +213,7 @@ def test_the_classifier_is_what_was_measured(tmp_path):
 
 
 def several(count: int, seed: int, multilabel: bool) -> FeatureSet:
-    """Three classes; unit 2 * c follows class c. As labels 1, 2, 5, or in columns."""
+    """Make three classes, labelled 1, 2, 5 or in columns; unit 2c follows class c."""
     random = np.random.default_rng(seed)
     features = random.normal(0, 0.5, (count, 8)).astype(np.float32)
     if multilabel:
@@ -244,7 +244,8 @@ def test_several_classes():
         assert scores["f1"][name] == pytest.approx(f1)
     assert scores["f1_macro"] == pytest.approx(np.mean(list(scores["f1"].values())))
     assert [unit.target for unit in result.class_units] == ["1", "2", "5"]
-    for place, unit in enumerate(result.class_units):  # its own, or one that excludes
+    # The unit of a class is its own, or that of another class with negative sign.
+    for place, unit in enumerate(result.class_units):
         assert unit.index in (0, 2, 4)
         assert unit.sign == (1 if unit.index == 2 * place else -1)
     assert result.top_unit in result.class_units
@@ -271,7 +272,7 @@ def test_several_labels_at_once():
     assert thresholds.shape == (3,) and not np.all(thresholds == 0.5)
 
 
-def test_the_threshold_of_best_f1_is_what_brute_force_finds():
+def test_the_threshold_of_best_f1_agrees_with_brute_force():
     random = np.random.default_rng(0)
     labels = random.integers(0, 4, 60) == 0
     probabilities = np.round(
@@ -287,10 +288,10 @@ def test_the_threshold_of_best_f1_is_what_brute_force_finds():
 def test_a_unit_of_several_poolings_is_named_by_both():
     metadata = {**METADATA, "units": WIDTH // 2, "pooling": ["last", "mean"]}
     data = [replace(split, metadata=metadata) for split in splits()]
-    result = l1_probe.run_probe(*data, strengths=[0.25], n_jobs=1)
+    result = l1_probe.run_probe(*data, C_values=[0.25], n_jobs=1)
     assert (result.top_unit.index, result.top_unit.name) == (UNIT, "11 (last)")
     moved = [replace(s, features=np.roll(s.features, 4, axis=1)) for s in data]
-    top = l1_probe.run_probe(*moved, strengths=[0.25], n_jobs=1).top_unit
+    top = l1_probe.run_probe(*moved, C_values=[0.25], n_jobs=1).top_unit
     assert (top.index, top.name) == (UNIT + 4, "3 (mean)")
 
 
@@ -301,7 +302,7 @@ def test_result_is_json():
     assert data["units"] == WIDTH
     assert len(data["nonzero_weights"]) == data["nonzero"] == result.nonzero
     assert data["nonzero_weights"][0]["unit"] == UNIT
-    assert [point["strength"] for point in data["sweep"]] == list(l1_probe.STRENGTHS)
+    assert [point["C"] for point in data["sweep"]] == list(l1_probe.C_VALUES)
 
 
 @pytest.mark.parametrize("sign", [1, -1])

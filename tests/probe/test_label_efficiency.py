@@ -1,4 +1,4 @@
-"""Draws keep the classes' proportions, and more labels are fitted as they should be."""
+"""Label efficiency: draws are stratified, and each point is a fit of its own."""
 
 import numpy as np
 import pytest
@@ -33,7 +33,7 @@ def test_sizes():
 
 
 @pytest.mark.parametrize("shares", [(0.5, 0.5), (0.9, 0.1), (0.6, 0.3, 0.1)])
-def test_any_beginning_of_a_draw_has_the_classes_in_their_proportions(shares):
+def test_every_prefix_of_a_draw_is_stratified(shares):
     positions = np.repeat(np.arange(len(shares)), [round(200 * s) for s in shares])
     order = label_efficiency.stratified_order(positions, np.random.default_rng(0))
     assert sorted(order) == list(range(len(positions)))
@@ -43,7 +43,7 @@ def test_any_beginning_of_a_draw_has_the_classes_in_their_proportions(shares):
         np.testing.assert_allclose(counts, size * np.array(shares), atol=2)
 
 
-def test_draws_differ_and_come_from_the_seed():
+def test_a_draw_depends_on_its_seed_alone():
     positions = np.arange(50) % 2
     first, again, other = (
         label_efficiency.stratified_order(positions, np.random.default_rng(seed))
@@ -53,7 +53,7 @@ def test_draws_differ_and_come_from_the_seed():
     assert not np.array_equal(first, other)
 
 
-def test_several_labels_at_once_are_drawn_by_their_combination():
+def test_multilabel_draws_are_stratified_by_the_combination_of_labels():
     positions = np.array([[0, 1], [1, 1], [0, 0]] * 20)
     order = label_efficiency.stratified_order(positions, np.random.default_rng(0))
     assert len(np.unique(positions[order[:3]], axis=0)) == 3

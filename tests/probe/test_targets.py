@@ -1,4 +1,4 @@
-"""The task follows from the labels, and labels that make none are refused."""
+"""The task is inferred from the labels; labels that fit no task are refused."""
 
 from dataclasses import replace
 
@@ -62,10 +62,10 @@ def test_positions_and_columns():
     [
         (None, "valid: no labels; .*--label-key"),
         ([0, 1, np.nan, 1], r"valid: no label in row 2 \(1 of 4 rows\)"),
-        ([1, 0, 5, 1], "valid: labels must be 0, 1 .* found 5;"),
-        ([0, 1, 0.5, 1], "found 0.5;"),
-        ([1, 1, 1, 1], "valid: 0 texts are 'negative', at least 1 is needed"),
-        ([[0, 1], [1, 0]], "valid: labels in 2 columns, one is wanted"),
+        ([1, 0, 5, 1], "valid: labels must be 0, 1 .* but there are 5;"),
+        ([0, 1, 0.5, 1], "but there are 0.5;"),
+        ([1, 1, 1, 1], "valid: 0 texts are labelled 'negative', at least 1 is needed"),
+        ([[0, 1], [1, 0]], "valid: labels in 2 columns, one is needed"),
     ],
 )
 def test_labels_unlike_those_of_train(labels, message):
@@ -77,22 +77,22 @@ def test_labels_unlike_those_of_train(labels, message):
     ("labels", "message"),
     [
         ([1, 1, 1, 1], "train: every label is 1; .* at least two classes"),
-        ([0, 1, 1, 1], "train: 1 texts are 'negative', at least 2 are needed"),
-        ([1, 1, 2, 2, 3], "train: 1 texts are '3', at least 2 are needed"),
-        ([0, 0.5, 1, 0.25], "must be whole numbers, found 0, 0.25, 0.5, 1;"),
-        (np.arange(101), "train: 101 different labels; more than 100 are no classes"),
-        ([[0, 1], [0, 1], [1, 1], [1, 1]], "0 texts are 'not label 1'"),
-        ([[0, 2], [1, 1], [0, 0], [1, 1]], "labels must be 0 or 1 .* found 2"),
+        ([0, 1, 1, 1], "train: 1 texts are labelled 'negative', at least 2 are needed"),
+        ([1, 1, 2, 2, 3], "train: 1 texts are labelled '3', at least 2 are needed"),
+        ([0, 0.5, 1, 0.25], "must be whole numbers, but there are 0, 0.25, 0.5, 1;"),
+        (np.arange(101), "train: 101 different labels are more than the 100 classes"),
+        ([[0, 1], [0, 1], [1, 1], [1, 1]], "0 texts are labelled 'not label 1'"),
+        ([[0, 2], [1, 1], [0, 0], [1, 1]], "labels must be 0 or 1 .* but there are 2"),
         ([[0, np.nan], [1, 1]], r"train: no label in row 0 \(1 of 2 rows\)"),
     ],
 )
-def test_labels_that_make_no_task(labels, message):
+def test_labels_that_fit_no_task(labels, message):
     with pytest.raises(InputError, match=message):
         read(labels)
 
 
 def test_a_class_that_a_split_lacks():
-    with pytest.raises(InputError, match="test: 0 texts are '3', at least 1 is needed"):
+    with pytest.raises(InputError, match="test: 0 texts are labelled '3', at least 1"):
         read([1, 2, 3, 1, 2, 3], [1, 2, 3], [1, 2, 2])
     columns = [[0, 1], [1, 0], [1, 1], [0, 0]]
     with pytest.raises(InputError, match=r"valid: labels of shape \(2,\), 2 columns"):

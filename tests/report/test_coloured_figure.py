@@ -1,4 +1,4 @@
-"""Colours sit on their characters, and every character keeps its place."""
+"""The figure of coloured texts: right colours, wrapping, missing glyphs."""
 
 import numpy as np
 import pytest
@@ -45,8 +45,8 @@ def test_coloured_texts_without_a_character(tmp_path):
     assert_drawn(tmp_path / "a.png")
 
 
-def test_background_is_the_class_that_the_value_means(tmp_path):
-    """A text of blanks at +1 is red where larger values mean negative."""
+def test_the_background_has_the_colour_of_the_predicted_class(tmp_path):
+    """Blanks at +1 are red if larger values mean negative, else blue."""
     blank = TracedText("." + " " * 60, np.full(61, 1.0, np.float32))
     for sign, strongest in ((1, 2), (-1, 0)):
         path = tmp_path / "a.png"
@@ -83,6 +83,6 @@ def test_wrap_cuts_long_texts_and_words():
     assert lines[-1][-2][0] == "x"
 
 
-def test_wrap_boxes_what_the_font_lacks():
+def test_wrap_replaces_characters_without_a_glyph_by_boxes():
     shown = "".join(c for c, _ in wrap("\u00e9\u6620\n\x07", np.zeros(4))[0])
     assert shown == "\u00e9\u25a1 \u25a1"

@@ -1,4 +1,4 @@
-"""Runs are laid side by side with what their logs and checkpoints say."""
+"""The comparison of runs: table and figure from their logs and checkpoints."""
 
 import json
 
@@ -21,7 +21,7 @@ META = Meta(
 
 
 def records(count: int, rate: float | None = 100.0) -> list[dict]:
-    """Valid is measured at every second record."""
+    """Make a metrics log in which every second record has `valid_bpc`."""
     return [
         {
             "step": 10 * i,
@@ -34,7 +34,7 @@ def records(count: int, rate: float | None = 100.0) -> list[dict]:
     ]
 
 
-def test_a_run_is_what_its_log_says(tmp_path):
+def test_a_run_is_read_from_its_log(tmp_path):
     run = comparison.read_run(tmp_path / "a", records(10)[::-1], META)
     assert (run.name, run.model, run.precision) == ("a", "mlstm 4,096", "bf16")
     np.testing.assert_allclose(run.progress, np.arange(1, 11) / 20)
@@ -46,7 +46,7 @@ def test_a_run_is_what_its_log_says(tmp_path):
     assert row.split() == "a mlstm 4,096 bf16 60,000 10.0 100 2.100 2.600".split()
 
 
-def test_a_run_that_says_little(tmp_path):
+def test_a_run_without_checkpoint_and_valid(tmp_path):
     log = [{"step": 5, "chars": 10, "train_bpc": 3.0, "chars_per_second": None}]
     run = comparison.read_run(tmp_path / "a", log)
     assert run.progress.tolist() == [1.0] and run.minutes.tolist() == [0.0]
@@ -73,7 +73,7 @@ def test_figure(tmp_path, count):
 
 
 def test_runs_of_the_same_data_are_drawn_as_differences_too(tmp_path):
-    """Which takes another panel; a run measured elsewhere has nothing to subtract."""
+    """The differences take one more panel; runs without common points get none."""
     first, same = (comparison.read_run(tmp_path / n, records(8), META) for n in "ab")
     elsewhere = [record | {"chars": record["chars"] + 1} for record in records(8)]
     other = comparison.read_run(tmp_path / "c", elsewhere, META)
@@ -85,7 +85,7 @@ def test_runs_of_the_same_data_are_drawn_as_differences_too(tmp_path):
     assert heights[1] > heights[0] * 1.2
 
 
-def test_more_runs_than_can_be_told_apart(tmp_path):
+def test_more_runs_than_line_styles(tmp_path):
     runs = [comparison.read_run(tmp_path, records(3))] * (comparison.MOST + 1)
     with pytest.raises(InputError, match="21 runs .* at most 20"):
         comparison.compare(runs, tmp_path / "a.png")

@@ -1,4 +1,4 @@
-"""Figures are whole PNGs of the size we mean."""
+"""Figures: PNG and SVG of the right size, without side effects."""
 
 import matplotlib
 import numpy as np
@@ -43,7 +43,7 @@ def test_unit_histogram(tmp_path, count):
 
 
 def records(count: int) -> list[dict]:
-    """A metrics log in which valid was measured every third time."""
+    """Make a metrics log in which some records have `valid_bpc`, some of them None."""
     return [
         {"step": 10 * i, "chars": 500 * i, "train_bpc": 2 + 6 / i}
         | ({"valid_bpc": 2.1 + 6 / i if i % 3 else None} if i % 2 else {})
@@ -88,7 +88,7 @@ def test_data_efficiency(tmp_path, sizes):
     assert_drawn(tmp_path / "a.png", 3.8)
 
 
-def test_an_svg_is_the_same_for_the_same_data_and_takes_the_colours_of_a_page(tmp_path):
+def test_an_svg_is_deterministic_and_inlined_in_the_colours_of_the_page(tmp_path):
     made = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
@@ -102,7 +102,7 @@ def test_an_svg_is_the_same_for_the_same_data_and_takes_the_colours_of_a_page(tm
     assert "<metadata" not in inline
 
 
-def test_nothing_global_changes(tmp_path):
+def test_drawing_leaves_the_global_style_unchanged(tmp_path):
     before = dict(matplotlib.rcParams)
     figures.unit_weights(np.ones(3), 0, tmp_path / "a.png")
     assert dict(matplotlib.rcParams) == before

@@ -1,4 +1,4 @@
-"""What the probe needs the model for is the same as featurizing step by step."""
+"""Parts of the report that need the model agree with featurizing by hand."""
 
 from dataclasses import replace
 from pathlib import Path
@@ -47,7 +47,7 @@ def test_a_run_without_checkpoints_has_no_points(tmp_path, splits):
     assert points == []
 
 
-def test_traced_examples_hold_a_value_for_each_byte(tiny_run, splits):
+def test_traced_examples_have_one_value_per_byte(tiny_run, splits):
     test, unit = splits["test"], 5
     featurizer = TextFeaturizer.from_pretrained(tiny_run.workdir)
     targets = read_targets({"test": test})

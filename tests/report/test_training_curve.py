@@ -1,4 +1,4 @@
-"""Training with the hand-written gradient is training with the plain scan."""
+"""Training with the hand-written gradient equals training with autodiff of a scan."""
 
 import os
 from pathlib import Path
@@ -17,7 +17,7 @@ from sdjax.training.metrics import read_metrics
 
 @pytest.fixture
 def corpus(tmp_path):
-    """The built-in corpus, or the folder that SDJAX_CORPUS names."""
+    """Return the synthetic corpus, or the corpus that SDJAX_CORPUS names."""
     if given := os.environ.get("SDJAX_CORPUS"):
         return Path(given).resolve()
     pipeline.prepare(
@@ -50,7 +50,7 @@ def test_two_hundred_updates_have_the_same_curve(corpus, tmp_path, monkeypatch):
         for name in ("ours", "scan")
     ]
     assert len(curves[0]) == 200 and curves[0][-1] < curves[0][0] - 1
-    assert not np.array_equal(*curves)  # two programs were measured, not one twice
+    assert not np.array_equal(*curves)  # the patch took effect: the programs differ
     difference = np.abs(curves[0] - curves[1]).max()
     print(f"largest difference {difference:.2e} bits per character")
     assert difference < 1e-3

@@ -1,4 +1,4 @@
-"""The report says what the probe found, embeds its figures and is replaced whole."""
+"""The report is complete and self-contained, and replaces an older one as a whole."""
 
 import json
 import re
@@ -31,7 +31,7 @@ TRACED = (
 
 
 def planted(count: int, seed: int) -> FeatureSet:
-    """One unit that follows the label with a negative sign, and noise."""
+    """Make noise with one unit that follows the label with a negative sign."""
     random = np.random.default_rng(seed)
     labels = random.integers(0, 2, count)
     features = random.normal(0, 0.5, (count, 12))
@@ -53,7 +53,7 @@ def splits():
 
 @pytest.fixture(scope="module")
 def result(splits):
-    return l1_probe.run_probe(*splits.values(), strengths=[0.01, 0.1], n_jobs=1)
+    return l1_probe.run_probe(*splits.values(), C_values=[0.01, 0.1], n_jobs=1)
 
 
 @pytest.fixture(scope="module")
@@ -88,7 +88,7 @@ def written(tmp_path_factory, result, splits, baselines):
 
 
 class Reader(HTMLParser):
-    """Collects what a test asks of a page, and checks that its tags are balanced."""
+    """Collect the tags and the visible text of a page; check that tags are balanced."""
 
     VOID = {"meta", "br", "hr", "img", "input", "link"}
 
@@ -141,7 +141,7 @@ def test_whole_report(written, result):
     }
 
 
-def test_the_page_needs_nothing_else(written):
+def test_the_page_is_self_contained(written):
     text = written.read_text()
     for tag, attributes in Reader(text).seen:
         assert tag not in ("script", "link", "iframe", "img", "object")
@@ -151,7 +151,7 @@ def test_the_page_needs_nothing_else(written):
     assert "@import" not in text and not re.search(r"url\((?!#)", text)
 
 
-def test_every_character_of_a_text_is_a_span_with_its_value(written):
+def test_every_character_has_a_span_with_its_value(written):
     (block, *others) = re.findall(r'<p class="text">(.*?)</p>', written.read_text())
     assert len(others) == 1
     found = re.findall(
@@ -163,7 +163,7 @@ def test_every_character_of_a_text_is_a_span_with_its_value(written):
     assert "<b>" not in block and "&lt;" in block
 
 
-def test_characters_that_would_hide_or_turn_text_are_boxes():
+def test_control_and_direction_characters_are_shown_as_boxes():
     text = "a\u202eb\x07\n\u200dc"
     values = np.zeros(len(text.encode()), np.float32)
     shown = coloured_text.spans(TracedText(text, values), Scale(0.0, 1.0, 1))
@@ -181,12 +181,12 @@ def test_characters_that_would_hide_or_turn_text_are_boxes():
     assert cut.endswith("\u2026 (5 more characters)") and cut.count("<span") == 7
 
 
-def test_a_unit_that_tells_nothing_apart_has_a_scale_too():
+def test_the_scale_of_a_unit_with_medians_at_its_threshold_is_not_zero():
     same = {"threshold": 0.0, "sign": 1, "quantiles": {"bad": {"0.50": 0.0}}}
     assert Scale.of(same) == Scale(0.0, 1.0, 1)
 
 
-def test_every_accuracy_is_in_the_table(written, result, baselines):
+def test_the_table_has_every_accuracy(written, result, baselines):
     rows = re.findall(r"<tr>(.*?)</tr>", written.read_text())
     rows = [re.findall(r"<td>(.*?)</td>", row)[1:4] for row in rows]
     words = {s: v["accuracy"] for s, v in baselines["words"].scores.items()}
@@ -230,9 +230,7 @@ def test_an_older_report_is_replaced_and_other_files_stay(tmp_path, result, spli
     assert set(data["figures"]) == {"unit_weights", "unit_histogram", "topk_accuracy"}
 
 
-def test_a_report_that_fails_leaves_the_older_one(
-    tmp_path, result, splits, monkeypatch
-):
+def test_a_failed_write_leaves_the_older_report(tmp_path, result, splits, monkeypatch):
     whole(tmp_path, result, splits)
     before = {e: e.read_bytes() for e in tmp_path.rglob("*") if e.is_file()}
 
@@ -252,7 +250,7 @@ def test_folder_that_is_a_file(tmp_path, result, splits):
 
 
 def test_cautions(tmp_path, splits):
-    zero = l1_probe.run_probe(*splits.values(), strengths=[1e-6], n_jobs=1)
+    zero = l1_probe.run_probe(*splits.values(), C_values=[1e-6], n_jobs=1)
     assert "Every L1 weight is zero" in words_of(write_report(tmp_path, zero, splits))
     assert zero.top_unit.index == UNIT
 
