@@ -90,8 +90,7 @@ def test_every_config_is_in_the_table_of_training():
     assert not [name for name in names() if f"`{name}`" not in text]
 
 
-# -- the commands that take no network and no cluster, in the order of a reader
-
+# -- the commands that take no network, no cluster and no hours
 
 # The README and the pages whose results others go on from; then the others.
 WAY = [ROOT / "README.md", ROOT / "docs/data.md", ROOT / "docs/weights-and-proteins.md"]
