@@ -1,4 +1,4 @@
-"""The README's commands work as they stand, and `make demo` runs the same ones."""
+"""The README's quick start works as it stands, and `make demo` runs the same one."""
 
 import os
 import re
@@ -7,11 +7,9 @@ import shutil
 import subprocess
 
 import pytest
-from fixtures_run import ROOT, in_a_process
+from documentation import ROOT, quick_start
+from fixtures_run import in_a_process
 
-from sdjax import cli
-
-README = (ROOT / "README.md").read_text()
 # What makes each command small; nothing else is added to what the README says.
 SMALLER = {
     "sdjax prepare": "--reviews 400 --shards 3/1/1",
@@ -24,20 +22,6 @@ SMALLER = {
     " --config.eval_batch_size=64",
     "sdjax probe": "--workers 1",
 }
-
-
-def quick_start() -> list[list[str]]:
-    """The words of each command in the block that the README marks."""
-    (block,) = re.findall(r"<!-- quick start: .*-->\n```bash\n(.*?)```", README, re.S)
-    return [shlex.split(line) for line in block.splitlines()]
-
-
-def everywhere() -> list[list[str]]:
-    """The words of each of our commands in any block of the README."""
-    blocks = re.findall(r"```bash\n(.*?)```", README, re.S)
-    lines = "\n".join(blocks).replace("\\\n", " ").splitlines()
-    commands = [shlex.split(line, comments=True) for line in lines]
-    return [words for words in commands if words and words[0] in ("sdjax", "python")]
 
 
 def test_the_quick_start(tmp_path):
@@ -83,14 +67,4 @@ def test_make_demo_runs_the_same_commands(tmp_path):
         timeout=60,
     )
     made = [shlex.split(line) for line in log.read_text().splitlines()]
-    assert made == quick_start()
-
-
-@pytest.mark.parametrize("words", everywhere(), ids=" ".join)
-def test_every_command_has_the_flags_and_files_that_it_says(words):
-    program, *arguments = words
-    if program == "sdjax":
-        cli._parser().parse_args(arguments)
-    else:
-        files = [w for w in arguments if w.endswith(".py")]
-        assert files and all((ROOT / name).is_file() for name in files)
+    assert made == [list(words) for words in quick_start()]
