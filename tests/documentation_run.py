@@ -51,6 +51,7 @@ NOT_RUN = {
     "spark": "a cluster",
     "--distributed": "a cluster",
     "bench": "minutes, and tests of its own",
+    "-": "standard input",
 }
 
 
@@ -128,6 +129,20 @@ def _texts(folder: Path) -> None:
     with gzip.open(folder / "amazon2023" / "books.jsonl.gz", "wb") as file:
         rows = ({"text": text, "rating": 5.0} for text in texts)
         file.writelines(orjson.dumps(row) + b"\n" for row in rows)
+    for split, side in itertools.product(("train", "test"), ("pos", "neg")):
+        (folder / "aclImdb" / split / side).mkdir(parents=True)
+        for number, text in enumerate(texts[:20]):
+            name = f"{number}_{7 if side == 'pos' else 3}.txt"
+            (folder / "aclImdb" / split / side / name).write_text(f"{side} {text}")
+    with gzip.open(folder / "amazon_us.tsv.gz", "wt") as file:
+        file.write("star_rating\treview_body\n")
+        file.writelines(f"{1 + i % 5}\t{text}\n" for i, text in enumerate(texts))
+    with (folder / "sentiment140.csv").open("w", encoding="latin-1") as file:
+        rows = (
+            [i % 2 * 4, i, "now", "NO_QUERY", "caf\u00e9", t]
+            for i, t in enumerate(texts)
+        )
+        csv.writer(file, quoting=csv.QUOTE_ALL).writerows(rows)
     letters = np.random.default_rng(0).choice(list("ACDEFGHIKLMNPQRSTVWY"), (60, 40))
     sequences = "".join("".join(row) + "\n" for row in letters)
     (folder / "proteins.csv").write_text("sequence\n" + sequences)
