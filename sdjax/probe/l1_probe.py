@@ -19,7 +19,7 @@ from sdjax.probe.sweep import (
     sweep_C,
     tune_thresholds,
 )
-from sdjax.probe.targets import Targets, read_targets, squeezed
+from sdjax.probe.targets import Targets, labels_of, read_targets
 from sdjax.probe.unit import TopUnit, class_differences, describe_unit
 
 # The ablation removes this many top units; each size costs one more complete fit.
@@ -252,7 +252,7 @@ def rank_units(
 
 
 def _split(targets: Targets, features: FeatureSet) -> Split:
-    positions = targets.positions(squeezed(features))
+    positions = targets.positions(labels_of(features))
     return Split(features.features, positions, targets.columns(positions))
 
 

@@ -13,7 +13,7 @@ from sdjax.features.featurizer import TextFeaturizer, options_of
 from sdjax.features.file import FeatureSet
 from sdjax.features.trace import TracedText
 from sdjax.probe import l1_probe
-from sdjax.probe.targets import Targets, squeezed
+from sdjax.probe.targets import Targets, labels_of
 
 
 def run_of(checkpoint: Path) -> Path:
@@ -72,7 +72,7 @@ def trace_examples(
     """
     names = {}
     if targets is not None:
-        positions = targets.positions(squeezed(feature_set))
+        positions = targets.positions(labels_of(feature_set))
         names = {row: targets.names(positions[row]) for row in rows}
     block, unit = divmod(unit, featurizer.units)
     kind = columns.pooling_kinds(featurizer.pooling)[block]
