@@ -238,9 +238,9 @@ def _check(classifier: Classifier) -> None:
         classifier.link == "sigmoid" or task == "multiclass",
         f"link softmax is for multiclass, the task is {task}",
     )
-    require(_names(classes), f"classes {classes!r} are not different names")
-    least = {"binary": 2, "multiclass": 2, "multilabel": 1}[task]
-    enough = len(classes) == 2 if task == "binary" else len(classes) >= least
+    require(_distinct(classes), f"classes {classes!r} are not different names")
+    minimum = {"binary": 2, "multiclass": 2, "multilabel": 1}[task]
+    enough = len(classes) == 2 if task == "binary" else len(classes) >= minimum
     require(enough, f"{len(classes)} classes for the task {task}")
     scores = 1 if task == "binary" else len(classes)
     shape = np.shape(classifier.coef)
@@ -258,7 +258,7 @@ def _check(classifier: Classifier) -> None:
     require(inside, f"thresholds {classifier.thresholds} are not probabilities")
 
 
-def _names(classes: Sequence) -> bool:
+def _distinct(classes: Sequence) -> bool:
     """Tell whether all classes are strings, without repeats."""
     return all(isinstance(c, str) for c in classes) and len(set(classes)) == len(
         classes
