@@ -1,1 +1,1 @@
-"""A head and the model under it trained together."""
+"""Fine-tuning a classifier head together with the language model under it."""

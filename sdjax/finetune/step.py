@@ -21,7 +21,7 @@ class Standard(NamedTuple):
 
 
 class HeadMetrics(NamedTuple):
-    """What one step reports, summed up over all devices; all 0-d.
+    """The metrics of one step over all devices; all 0-d.
 
     loss: float32, loss of the head, mean over texts; may be NaN or infinite.
     nats: float32, cross-entropy of the language model, sum over predicted bytes.

@@ -106,12 +106,12 @@ def generate(
         raise InputError(
             f"{samples} samples, batch size {batch_size}: both must be at least 1"
         )
-    units, values = _held(hold, model)
+    units, values = _held_values(hold, model)
     rows = [(c, n) for c in range(len(hold)) for n in range(samples)]
     batch_size = min(batch_size, len(rows))
-    tokens, read = _prefix_bytes(prefix, normalisation)
+    tokens, prefix_length = _prefix_bytes(prefix, normalisation)
     params = jax.device_put(params, jax.local_devices()[0])
-    written: list[list[str]] = [[] for _ in hold]
+    texts: list[list[str]] = [[] for _ in hold]
     with tqdm(
         total=len(rows) * sampling.length,
         desc="generate",
@@ -121,15 +121,16 @@ def generate(
     ) as bar:
         for start in range(0, len(rows), batch_size):
             batch = rows[start : start + batch_size]
-            full = batch + [batch[-1]] * (batch_size - len(batch))  # one shape
+            # Pad the last batch, so that only one shape is compiled.
+            padded = batch + [batch[-1]] * (batch_size - len(batch))
             drawn, lengths = jax.device_get(
-                _write(
+                _sample(
                     params,
                     tokens,
-                    read,
-                    np.array([n for _, n in full], np.uint32),
+                    prefix_length,
+                    np.array([n for _, n in padded], np.uint32),
                     units,
-                    values[:, [c for c, _ in full]],
+                    values[:, [c for c, _ in padded]],
                     np.uint32(sampling.seed),
                     np.float32(sampling.temperature),
                     np.float32(sampling.top_p),
@@ -145,12 +146,12 @@ def generate(
                 text = normalisation.shown(drawn[: lengths[row], row].tobytes())
                 if lengths[row] < sampling.length:  # the text ended: remove its frame
                     text = text.removesuffix(" ")
-                written[condition].append(text)
+                texts[condition].append(text)
             bar.update(len(batch) * sampling.length)
-    return written
+    return texts
 
 
-def _held(
+def _held_values(
     hold: Sequence[Mapping[Unit, float]], model: LanguageModel
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the held units and their values under each condition.
@@ -159,22 +160,23 @@ def _held(
         (int32[K], indices into the whole state; float32[K, conditions], NaN where a
         unit is not held).
     """
-    places = sorted({_place(unit, model) for condition in hold for unit in condition})
-    values = np.full((len(places), len(hold)), np.nan, np.float32)
+    units = {unit for condition in hold for unit in condition}
+    indices = sorted({_state_index(unit, model) for unit in units})
+    values = np.full((len(indices), len(hold)), np.nan, np.float32)
     for column, condition in enumerate(hold):
         for unit, value in condition.items():
             if not abs(value) < float(np.finfo(np.float32).max):
                 name = unit_text(unit)
                 raise InputError(f"unit {name}={value}: give a finite number")
-            row = places.index(_place(unit, model))
+            row = indices.index(_state_index(unit, model))
             # With two layers, 5 and 1:5 are the same unit.
             if not np.isnan(values[row, column]):
                 raise InputError(f"unit {unit_text(unit)} is held twice")
             values[row, column] = value
-    return np.array(places, np.int32), values
+    return np.array(indices, np.int32), values
 
 
-def _place(unit: Unit, model: LanguageModel) -> int:
+def _state_index(unit: Unit, model: LanguageModel) -> int:
     """Return the index of a unit in the whole state, layer 0 first."""
     last, width = model.num_layers - 1, model.hidden_size
     layer, number = unit if isinstance(unit, tuple) else (last, unit)
@@ -206,10 +208,10 @@ def _prefix_bytes(prefix: str, normalisation: Normalisation) -> tuple[np.ndarray
         *("model", "normalisation", "length", "greedy", "nucleus", "whole_length"),
     ),
 )
-def _write(
+def _sample(
     params,
     prefix,
-    read,
+    prefix_length,
     rows,
     units,
     values,
@@ -227,7 +229,7 @@ def _write(
     """Generate symbols, uint8[length, B], and the length of each sample, int32[B].
 
     Args:
-        prefix: uint8[P], the same for every row; only the first `read` bytes count.
+        prefix: uint8[P], the same for every row, with padding after `prefix_length`.
         rows: uint32[B], sample numbers.
         units: int32[K], indices into the whole state.
         values: float32[K, B], NaN where a unit is not held.
@@ -285,7 +287,7 @@ def _write(
     start = feature_major(state, model.num_layers)
     carry = (
         jnp.int32(0),
-        lax.fori_loop(0, read, read_prefix, start),
+        lax.fori_loop(0, prefix_length, read_prefix, start),
         jnp.full(rows.shape, grammar.START),
         jnp.full(rows.shape, length),
         jnp.zeros((length, len(rows)), jnp.uint8),

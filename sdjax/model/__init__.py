@@ -1,1 +1,1 @@
-"""The multiplicative LSTM: its precision, its loop over time, a classifier on it."""
+"""The language model: cell, loop over time, precision, and the linear classifier."""

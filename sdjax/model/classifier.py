@@ -56,7 +56,7 @@ class Classifier:
     metadata: dict = field(default_factory=dict)
 
     def __post_init__(self):
-        _check("classifier", self)
+        _check(self)
 
     def predict_proba(self, features: np.ndarray) -> np.ndarray:
         """Return probabilities, float64[N, K], for features float32[N, F].
@@ -221,41 +221,44 @@ def _read_array(path: Path) -> np.ndarray:
     return array
 
 
-def _check(place: str, given: Classifier) -> None:
-    """Refuse inconsistent parts; `place` begins the message."""
+def _check(classifier: Classifier) -> None:
+    """Refuse inconsistent parts."""
 
-    def require(right: bool, message: str) -> None:
-        if not right:
-            raise InputError(f"{place}: {message}")
+    def require(condition: bool, message: str) -> None:
+        if not condition:
+            raise InputError(f"classifier: {message}")
 
-    task, classes = given.task, given.classes
+    task, classes = classifier.task, classifier.classes
     require(task in TASKS, f"task {task!r} is none of {', '.join(TASKS)}")
-    require(given.link in LINKS, f"link {given.link!r} is none of {', '.join(LINKS)}")
     require(
-        given.link == "sigmoid" or task == "multiclass",
+        classifier.link in LINKS,
+        f"link {classifier.link!r} is none of {', '.join(LINKS)}",
+    )
+    require(
+        classifier.link == "sigmoid" or task == "multiclass",
         f"link softmax is for multiclass, the task is {task}",
     )
-    require(_names(classes), f"classes {classes!r} are not different names")
-    least = {"binary": 2, "multiclass": 2, "multilabel": 1}[task]
-    right = len(classes) == 2 if task == "binary" else len(classes) >= least
-    require(right, f"{len(classes)} classes for the task {task}")
+    require(_distinct(classes), f"classes {classes!r} are not different names")
+    minimum = {"binary": 2, "multiclass": 2, "multilabel": 1}[task]
+    enough = len(classes) == 2 if task == "binary" else len(classes) >= minimum
+    require(enough, f"{len(classes)} classes for the task {task}")
     scores = 1 if task == "binary" else len(classes)
-    shape = np.shape(given.coef)
+    shape = np.shape(classifier.coef)
     require(
         len(shape) == 2 and shape[0] == scores and shape[1] > 0,
         f"coef has shape {shape}, {scores} rows of features are needed",
     )
     for name in ("intercept", "thresholds"):
-        shape = np.shape(getattr(given, name))
+        shape = np.shape(getattr(classifier, name))
         require(shape == (scores,), f"{name} has shape {shape}, not ({scores},)")
     for name in ARRAYS:
-        finite = np.isfinite(getattr(given, name)).all()
+        finite = np.isfinite(getattr(classifier, name)).all()
         require(finite, f"{name} has values that are not finite")
-    inside = np.all((given.thresholds >= 0) & (given.thresholds <= 1))
-    require(inside, f"thresholds {given.thresholds} are not probabilities")
+    inside = np.all((classifier.thresholds >= 0) & (classifier.thresholds <= 1))
+    require(inside, f"thresholds {classifier.thresholds} are not probabilities")
 
 
-def _names(classes: Sequence) -> bool:
+def _distinct(classes: Sequence) -> bool:
     """Tell whether all classes are strings, without repeats."""
     return all(isinstance(c, str) for c in classes) and len(set(classes)) == len(
         classes

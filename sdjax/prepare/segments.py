@@ -30,7 +30,7 @@ _COUNTS = [("length", "<u4"), ("row", "<u4"), ("shard", "<u4")]
 RECORD = np.dtype([*_HALVES, ("label", "<f4"), *_COUNTS])
 # Recorded with unfinished work: work that was begun with another hash is not resumed.
 DIGEST = "xxh3_128"
-_MOST_PLACES = 16384  # every segment holds a table of all places, so this bounds it
+_MAX_PLACES = 16384  # every segment holds a table of all places, so this bounds it
 
 
 class Layout(NamedTuple):
@@ -40,13 +40,13 @@ class Layout(NamedTuple):
     parts: int
 
     @classmethod
-    def of(cls, shards: int, most_parts: int = 256) -> "Layout":
+    def of(cls, shards: int, max_parts: int = 256) -> "Layout":
         """Return the layout for a number of shards; fewer shards get more parts.
 
         The number of parts is a power of two, so that the first bits of a digest
         determine its part.
         """
-        parts = max(1, min(most_parts, _MOST_PLACES // shards))
+        parts = max(1, min(max_parts, _MAX_PLACES // shards))
         return cls(shards, 1 << (parts.bit_length() - 1))
 
     @property

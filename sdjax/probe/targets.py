@@ -10,9 +10,9 @@ from sdjax.errors import InputError
 from sdjax.features.file import FeatureSet
 
 MAX_CLASSES = 100
-_LEAST = 2  # texts that each class needs in the training split
-_ORIGIN = ("checkpoint", "step")
-_SAME = ("params_sha256", "state", "layers", "pooling", "normalisation")
+_MIN_TRAIN_TEXTS = 2  # texts that each class needs in the training split
+_CHECKPOINT_KEYS = ("checkpoint", "step")
+_SOURCE_KEYS = ("params_sha256", "state", "layers", "pooling", "normalisation")
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Targets:
         Raises:
             InputError: labels are words on one side and numbers on the other.
         """
-        labels = squeezed(split)
+        labels = labels_of(split)
         names = _names(split)
         if names == self.named or self.task == "multilabel":
             return labels
@@ -166,11 +166,13 @@ def read_targets(splits: Mapping[str, FeatureSet]) -> Targets:
     else:
         targets = _classes(first_name, labels.ravel(), _names(first))
     for name, split in splits.items():
-        _check_classes(name, split, targets, least=_LEAST if split is first else 1)
+        _check_classes(
+            name, split, targets, minimum=_MIN_TRAIN_TEXTS if split is first else 1
+        )
     return targets
 
 
-def squeezed(split: FeatureSet) -> np.ndarray:
+def labels_of(split: FeatureSet) -> np.ndarray:
     """Return the labels as float[N], also if stored as one column [N, 1], or [N, K]."""
     labels = np.asarray(split.labels)
     return labels[:, 0] if labels.ndim == 2 and labels.shape[1] == 1 else labels
@@ -193,7 +195,7 @@ def _check_origin(splits: Mapping[str, FeatureSet]) -> None:
             )
         # The hash of the parameters identifies a checkpoint even if its folder moved.
         known = all(s.metadata.get("params_sha256") for s in (split, first))
-        for key in _SAME if known else (*_ORIGIN, *_SAME):
+        for key in _SOURCE_KEYS if known else (*_CHECKPOINT_KEYS, *_SOURCE_KEYS):
             found, wanted = split.metadata.get(key), first.metadata.get(key)
             if found != wanted:
                 raise InputError(
@@ -263,7 +265,9 @@ def _classes(name: str, labels: np.ndarray, named: tuple[str, ...]) -> Targets:
     return Targets("multiclass", _shown(values), values)
 
 
-def _check_classes(name: str, split: FeatureSet, targets: Targets, least: int) -> None:
+def _check_classes(
+    name: str, split: FeatureSet, targets: Targets, minimum: int
+) -> None:
     """Refuse a split that lacks a class of the first split, or has another one."""
     labels = targets.labels(split)
     wanted, named = targets.values, [*targets.named]
@@ -290,10 +294,10 @@ def _check_classes(name: str, split: FeatureSet, targets: Targets, least: int) -
     columns = targets.columns(targets.positions(labels))
     for sums, sides in zip(columns.sum(axis=0), targets.sides, strict=True):
         for count, side in zip((len(columns) - sums, sums), sides, strict=True):
-            if count < least:
+            if count < minimum:
                 raise InputError(
-                    f"{name}: {count} texts are labelled {side!r}, at least {least} "
-                    f"{'is' if least == 1 else 'are'} needed; label more texts or "
+                    f"{name}: {count} texts are labelled {side!r}, at least {minimum} "
+                    f"{'is' if minimum == 1 else 'are'} needed; label more texts or "
                     "remove the class"
                 )
 

@@ -21,7 +21,7 @@ from sdjax.terminal import on_background, printable
 # are lighter than the class colours, so that text on them stays readable.
 STOPS = ("#db7d68", "#f3cfc5", "#ffffff", "#c0dde9", "#5aa3c4")
 LEVELS = 16  # shades of each side in HTML; each has its own style class
-MOST = 700  # characters of one text that the report shows
+MAX_CHARACTERS = 700  # characters of one text that the report shows
 MISSING = "\u25a1"  # replaces characters that cannot be shown
 _JOINERS = "\u200c\u200d"  # they shape neighbouring characters of emoji and scripts
 _POINTS = 600  # at most, on a curve
@@ -70,7 +70,9 @@ def palette() -> list[str]:
     return ["#" + bytes(shade).hex() for shade in shades]
 
 
-def spans(traced: TracedText, scale: Scale, most: int | None = None) -> Markup:
+def spans(
+    traced: TracedText, scale: Scale, max_characters: int | None = None
+) -> Markup:
     """Return HTML with a span for every character: its shade, and its value as title.
 
     The shade is a style class: `p1` to `p16` on the positive side, `n1` to `n16` on the
@@ -79,10 +81,11 @@ def spans(traced: TracedText, scale: Scale, most: int | None = None) -> Markup:
     Args:
         traced: the text.
         scale: of the unit.
-        most: characters to show; a longer text is cut and says how much is missing.
+        max_characters: a longer text is cut, and a note says how much is missing.
     """
     text, values = characters(traced)
-    levels = np.rint(scale.position(values) * LEVELS).astype(int)[:most].tolist()
+    levels = np.rint(scale.position(values) * LEVELS).astype(int)
+    levels = levels[:max_characters].tolist()
     parts = []
     for character, value, level in zip(text, values.tolist(), levels, strict=False):
         shade = f' class="{"p" if level > 0 else "n"}{abs(level)}"' if level else ""

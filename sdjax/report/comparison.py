@@ -23,7 +23,7 @@ from sdjax.report.style import (
 
 _COLOURS = (ACCENT, POSITIVE, NEGATIVE, OCHRE, INK)
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
-MOST = len(_COLOURS) * len(_DASHES)
+MAX_RUNS = len(_COLOURS) * len(_DASHES)
 HEADER = (
     "run",
     "model",
@@ -106,10 +106,10 @@ def table(runs: Sequence[Run]) -> list[str]:
     """Return a table with one row per run under `HEADER`; `-` means unknown."""
     rows = [HEADER, *(_row(run) for run in runs)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    left = (0, 1, 2)  # names; the others are numbers
+    left_aligned = (0, 1, 2)  # the columns of names; the others are numbers
     return [
         "  ".join(
-            cell.ljust(width) if i in left else cell.rjust(width)
+            cell.ljust(width) if i in left_aligned else cell.rjust(width)
             for i, (cell, width) in enumerate(zip(row, widths, strict=True))
         ).rstrip()
         for row in rows
@@ -124,14 +124,16 @@ def compare(runs: Sequence[Run], path: Path) -> None:
     of the shared data order cancels there.
 
     Args:
-        runs: at most `MOST`.
+        runs: at most `MAX_RUNS`.
         path: of the PNG; an SVG is written beside it.
 
     Raises:
         InputError: more runs than there are distinct line styles.
     """
-    if len(runs) > MOST:
-        raise InputError(f"{len(runs)} runs cannot be told apart; give at most {MOST}")
+    if len(runs) > MAX_RUNS:
+        raise InputError(
+            f"{len(runs)} runs cannot be told apart; give at most {MAX_RUNS}"
+        )
     differences = [
         i
         for i, run in enumerate(runs)

@@ -13,7 +13,7 @@ from sdjax.probe.l1_probe import ProbeResult
 from sdjax.probe.label_efficiency import Efficiency
 from sdjax.probe.sweep import SPLITS
 from sdjax.report import style, tables
-from sdjax.report.coloured_text import MOST, Scale, palette, spans
+from sdjax.report.coloured_text import MAX_CHARACTERS, Scale, palette, spans
 from sdjax.report.html import render
 
 HOW_TO_READ = {
@@ -51,7 +51,7 @@ def headline(
         lines.append(f"bits per character (valid): {bits_per_character:.3f}")
     lines.append(
         f"accuracy of all {units:,} units (test): {result.accuracy['test']:.1%} "
-        f"({result.nonzero:,} nonzero, C = {result.C:g} chosen on valid)"
+        f"({result.nonzero:,} with a weight, C = {result.C:g} chosen on valid)"
     )
     if targets.task != "binary":
         scores = result.scores["test"]
@@ -112,7 +112,7 @@ def compose(
         quantiles=tables.quantiles(result),
         palette=palette(),
         texts=[
-            {"heading": heading, "spans": spans(text, scale, MOST)}
+            {"heading": heading, "spans": spans(text, scale, MAX_CHARACTERS)}
             for heading, text in traced
         ],
         figures={

@@ -61,18 +61,18 @@ def test_multilabel_draws_are_stratified_by_the_combination_of_labels():
 
 @pytest.mark.parametrize("targets", [TWO, THREE])
 def test_each_point_is_the_accuracy_of_its_draws(targets):
-    given = data(targets)
+    splits = data(targets)
     found = label_efficiency.data_efficiency(
-        targets, given, 1, 0.75, draws=3, seed=4, n_jobs=1
+        targets, splits, 1, 0.75, draws=3, seed=4, n_jobs=1
     )
     points = found.curves["top unit"]
     assert [(p.texts, len(p.accuracy)) for p in points] == [(10, 3), (30, 3), (40, 1)]
-    test = given["test"]
+    test = splits["test"]
     for draw in range(3):
         random = np.random.default_rng([4, draw])
-        rows = label_efficiency.stratified_order(given["train"].positions, random)[:30]
-        values = given["train"].features[rows][:, [1]]
-        fits = [fit_few(values, y) for y in given["train"].columns[rows].T]
+        rows = label_efficiency.stratified_order(splits["train"].positions, random)[:30]
+        values = splits["train"].features[rows][:, [1]]
+        fits = [fit_few(values, y) for y in splits["train"].columns[rows].T]
         scores = [test.features[:, [1]] @ f.weights + f.intercept for f in fits]
         said = np.argmax(scores, 0) if targets is THREE else scores[0] > 0
         assert points[1].accuracy[draw] == np.mean(said == test.positions)
@@ -82,13 +82,13 @@ def test_each_point_is_the_accuracy_of_its_draws(targets):
 
 
 def test_result_does_not_depend_on_the_number_of_processes():
-    given = data()
+    splits = data()
     counts = bag_of_words.count_words(
-        {n: ["a b", "c"] * (len(s.positions) // 2) for n, s in given.items()}
+        {n: ["a b", "c"] * (len(s.positions) // 2) for n, s in splits.items()}
     )
     one, two = (
         label_efficiency.data_efficiency(
-            TWO, given, 1, 0.9, counts=counts, draws=2, n_jobs=n
+            TWO, splits, 1, 0.9, counts=counts, draws=2, n_jobs=n
         )
         for n in (1, 2)
     )

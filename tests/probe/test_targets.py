@@ -12,7 +12,7 @@ from sdjax.probe import l1_probe, targets
 METADATA = {"checkpoint": "runs/x", "step": 7, "state": "cell"}
 
 
-def given(labels, seed: int = 0, **metadata) -> FeatureSet:
+def features_of(labels, seed: int = 0, **metadata) -> FeatureSet:
     count = 4 if labels is None else len(labels)
     return FeatureSet(
         features=np.random.default_rng(seed).normal(size=(count, 5)).astype("f4"),
@@ -25,7 +25,9 @@ def given(labels, seed: int = 0, **metadata) -> FeatureSet:
 
 def read(*labels) -> targets.Targets:
     names = ("train", "valid", "test")
-    return targets.read_targets(dict(zip(names, map(given, labels), strict=False)))
+    return targets.read_targets(
+        dict(zip(names, map(features_of, labels), strict=False))
+    )
 
 
 @pytest.mark.parametrize(
@@ -101,44 +103,44 @@ def test_a_class_that_a_split_lacks():
 
 def test_features_that_do_not_belong_together():
     labels = [0, 1, 0, 1]
-    train, test = given(labels), given(labels, 2)
+    train, test = features_of(labels), features_of(labels, 2)
 
     def refused(message, valid, train=train):
         with pytest.raises(InputError, match=message):
             l1_probe.run_probe(train, valid, test, n_jobs=1)
 
-    valid = given(labels, 1)
+    valid = features_of(labels, 1)
     narrow = replace(valid, features=valid.features[:, :3])
     refused("valid: 3 features per text, train has 5", narrow)
-    other = given(labels, 1, checkpoint="runs/y")
+    other = features_of(labels, 1, checkpoint="runs/y")
     refused("valid: features have checkpoint 'runs/y', train has 'runs/x'", other)
-    refused("valid: features have step 8, train has 7", given(labels, 1, step=8))
-    refused("valid: features have pooling 'max'", given(labels, 1, pooling="max"))
+    refused("valid: features have step 8, train has 7", features_of(labels, 1, step=8))
+    refused("valid: features have pooling 'max'", features_of(labels, 1, pooling="max"))
     broken = valid.features.copy()
     broken[3, 2] = np.nan
     refused("valid: features of row 3 are not finite", replace(valid, features=broken))
-    refused("valid: no texts", given([]))
+    refused("valid: no texts", features_of([]))
     constant = replace(train, features=np.ones_like(train.features))
     refused("train: the features are the same for every text", valid, constant)
     with pytest.raises(InputError, match="test: features have step 1, train has 7"):
-        l1_probe.accuracy_at(train, given(labels, 2, step=1), 1.0)
+        l1_probe.accuracy_at(train, features_of(labels, 2, step=1), 1.0)
 
 
 def test_a_checkpoint_that_moved_is_known_by_its_parameters():
     labels = [0, 1, 0, 1]
-    train = given(labels, checkpoint="old", params_sha256="ab")
-    valid = given(labels, checkpoint="new", params_sha256="ab")
+    train = features_of(labels, checkpoint="old", params_sha256="ab")
+    valid = features_of(labels, checkpoint="new", params_sha256="ab")
     targets.read_targets({"train": train, "valid": valid})
-    other = given(labels, checkpoint="old", params_sha256="cd")
+    other = features_of(labels, checkpoint="old", params_sha256="cd")
     with pytest.raises(InputError, match="params_sha256 'cd', train has 'ab'"):
         targets.read_targets({"train": train, "valid": other})
 
 
 def test_labels_that_are_words_are_called_by_them():
-    train = given([0, 1, 0, 1], classes=("bad", "good"))
+    train = features_of([0, 1, 0, 1], classes=("bad", "good"))
     found = targets.read_targets({"train": train})
     assert (found.task, found.classes) == ("binary", ("bad", "good"))
-    three = given([0, 2, 2, 0, 3, 3], classes=("a", "b", "c", "d"))
+    three = features_of([0, 2, 2, 0, 3, 3], classes=("a", "b", "c", "d"))
     found = targets.read_targets({"train": three})
     assert (found.task, found.classes) == ("multiclass", ("a", "c", "d"))
     assert found.positions_of(three).tolist() == [0, 1, 1, 0, 2, 2]
@@ -146,20 +148,20 @@ def test_labels_that_are_words_are_called_by_them():
 
 def test_words_in_another_order_are_matched_by_name():
     """As where test lacks a class, or was read with other --classes."""
-    train = given([0, 1, 0, 1], classes=("bad", "good"))
-    other = given([1, 0, 0, 1], classes=("good", "bad"))
+    train = features_of([0, 1, 0, 1], classes=("bad", "good"))
+    other = features_of([1, 0, 0, 1], classes=("good", "bad"))
     found = targets.read_targets({"train": train, "test": other})
     assert found.positions_of(other).tolist() == [0, 1, 1, 0]
-    strange = given([0, 1, 1, 1], classes=("bad", "fine"))
+    strange = features_of([0, 1, 1, 1], classes=("bad", "fine"))
     with pytest.raises(InputError, match="test: labels must be bad, good.*found fine"):
         targets.read_targets({"train": train, "test": strange})
     with pytest.raises(InputError, match="words .bad, good. in one .*--classes bad,g"):
-        targets.read_targets({"train": train, "test": given([0, 1, 0, 1])})
+        targets.read_targets({"train": train, "test": features_of([0, 1, 0, 1])})
 
 
 def test_parts_without_labels_keep_their_error():
-    train = given([0, 1, 0, 1], classes=("bad", "good"))
-    unlabelled = given([-1] * 4, classes=("bad", "good"))
+    train = features_of([0, 1, 0, 1], classes=("bad", "good"))
+    unlabelled = features_of([-1] * 4, classes=("bad", "good"))
     with pytest.raises(InputError, match="found -1"):
         targets.read_targets({"train": train, "test": unlabelled})
     with pytest.raises(InputError, match="every label is -1"):

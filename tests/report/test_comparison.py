@@ -86,7 +86,7 @@ def test_runs_of_the_same_data_are_drawn_as_differences_too(tmp_path):
 
 
 def test_more_runs_than_line_styles(tmp_path):
-    runs = [comparison.read_run(tmp_path, records(3))] * (comparison.MOST + 1)
+    runs = [comparison.read_run(tmp_path, records(3))] * (comparison.MAX_RUNS + 1)
     with pytest.raises(InputError, match="21 runs .* at most 20"):
         comparison.compare(runs, tmp_path / "a.png")
 

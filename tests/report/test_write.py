@@ -177,7 +177,7 @@ def test_control_and_direction_characters_are_shown_as_boxes():
         "c",
     ]
     long = TracedText("x" * 12, np.zeros(12))
-    cut = coloured_text.spans(long, Scale(0.0, 1.0, 1), most=7)
+    cut = coloured_text.spans(long, Scale(0.0, 1.0, 1), max_characters=7)
     assert cut.endswith("\u2026 (5 more characters)") and cut.count("<span") == 7
 
 
