@@ -12,10 +12,10 @@ import numpy as np
 from benchmarks.interleave import interleave, ratio, spread
 from sdjax.data.windows import Batch
 from sdjax.model import recurrence
-from sdjax.model.cell import dot
 from sdjax.model.devices import replicate, zero_carry
 from sdjax.model.devices import spread as spread_rows
 from sdjax.model.language_model import LanguageModel, init_params
+from sdjax.model.layout import dot
 from sdjax.model.precision import loss_scale, policy
 from sdjax.training.cost import flops_per_character
 from sdjax.training.optimizer import optimizer

@@ -18,7 +18,7 @@ from tqdm import tqdm
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.inference import grammar
-from sdjax.model.cell import feature_major, make_stack_step
+from sdjax.model.cell import loop_states, make_stack_step
 from sdjax.model.language_model import LanguageModel
 from sdjax.model.precision import matmul
 
@@ -227,19 +227,21 @@ def _write(
     """
     state = model.zero_state(len(rows))
     dtype = state.hidden.dtype
-    step = make_stack_step(model.apply({"params": params}, method="weights"), dtype)
+    layout = model.loop_layout
+    weights = model.apply({"params": params}, method="weights")
+    step = make_stack_step(weights, dtype, layout, len(rows))
     embedding = params["embedding"]["embedding"].astype(dtype)
     kernel, bias = params["output"]["kernel"], params["output"]["bias"]
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(rows)
     # Over all units and outside the loop: setting a few inside it takes a scatter.
     held = jnp.full(state.cell.T.shape, jnp.nan).at[units].set(values)
-    held = jnp.split(held, model.num_layers)
+    held = jnp.split(layout.turned(held.T), model.num_layers, layout.axis)
     table, missing = grammar.tables(normalisation, model.vocabulary_size)
     refused, end = len(table) - 1, None if whole_length else normalisation.end
     next_state, missing = jnp.asarray(table), jnp.asarray(missing)
 
-    def advance(states, token):  # one [H, B] and [H, B] per layer; [B]
-        after = step(states, embedding[token.astype(jnp.int32)].T)
+    def advance(states, token):  # the loop's states; [B]
+        after = step(states, layout.turned(embedding[token.astype(jnp.int32)]))
         return tuple(
             state._replace(cell=jnp.where(jnp.isnan(value), state.cell, value))
             for state, value in zip(after, held, strict=True)
@@ -259,7 +261,8 @@ def _write(
 
     def body(carry):
         time, states, character, ends, drawn = carry
-        logits = matmul(states[-1].hidden.T, kernel, dtype) + bias[None]
+        hidden = layout.turned(states[-1].hidden)
+        logits = matmul(hidden, kernel, dtype, layout) + bias[None]
         after = next_state[character]  # [B, V]
         fits = missing[after] < length - time
         logits = jnp.where((after != refused) & fits, logits, -jnp.inf)
@@ -274,7 +277,7 @@ def _write(
         time, _, _, ends, _ = carry
         return (time < length) & jnp.any(ends > time)
 
-    start = feature_major(state, model.num_layers)
+    start = loop_states(state, model.num_layers, layout)
     carry = (
         jnp.int32(0),
         lax.fori_loop(0, read, read_prefix, start),

@@ -15,12 +15,13 @@ from jax import lax
 from sdjax.model.cell import (
     RecurrentState,
     Stack,
-    batch_major,
     chosen,
-    feature_major,
     layers_of,
+    loop_states,
     make_stack_step,
+    whole_state,
 )
+from sdjax.model.layout import Layout, choose
 
 
 class Pools(NamedTuple):
@@ -65,11 +66,14 @@ def forward(
     of: str,
     compute_dtype=jnp.float32,
     layers: str = "last",
+    *,
+    layout: Layout | None = None,
 ) -> tuple[RecurrentState, Pools]:
     """Read texts of different lengths, with statistics over the bytes of each.
 
     Args:
-        stack, inputs, state, lengths, compute_dtype: as for `recurrence.forward`.
+        stack, inputs, state, lengths, compute_dtype, layout: as for
+            `recurrence.forward`.
         pools: of the bytes before these.
         of: "cell", "hidden" or "both": the state that is summed up.
         layers: "last" or "all": whose.
@@ -78,27 +82,28 @@ def forward(
         The state each text ends in, and `pools` with these bytes; what stands after a
         text's `lengths[r]` bytes changes neither.
     """
-    step = make_stack_step(stack, compute_dtype)
-    x = inputs.astype(compute_dtype).swapaxes(1, 2)
+    layout = layout or choose()
+    step = make_stack_step(stack, compute_dtype, layout, inputs.shape[1])
+    x = layout.sequence(inputs.astype(compute_dtype))
 
     def body(time, before):
         states, sums = before
         after = step(states, x[time])
-        after = after, _added(sums, chosen(after, of, layers))
-        reading = (time < lengths)[None]
+        after = after, _added(sums, chosen(after, of, layers, layout))
+        reading = layout.per_row(time < lengths)
         return jax.tree.map(lambda a, b: jnp.where(reading, a, b), after, before)
 
-    sums = jax.tree.map(jnp.transpose, pools)
+    sums = jax.tree.map(layout.turned, pools)
     if pools.total is not None:  # of these bytes alone, to be added exactly
         sums = sums._replace(total=jnp.zeros_like(sums.total), lost=None)
     state = state._replace(hidden=state.hidden.astype(compute_dtype))
-    states = feature_major(state, len(layers_of(stack)))
+    states = loop_states(state, len(layers_of(stack)), layout)
     # As many steps as the longest text has, not as the buffer has room for.
     states, sums = lax.fori_loop(0, lengths.max(), body, (states, sums))
-    sums = jax.tree.map(jnp.transpose, sums)
+    sums = jax.tree.map(layout.turned, sums)
     if pools.total is not None:
         sums = sums._replace(**_exact_sum(pools.total, sums.total, pools.lost))
-    return batch_major(states), sums
+    return whole_state(states, layout), sums
 
 
 def _added(sums: Pools, value: jax.Array) -> Pools:

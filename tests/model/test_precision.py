@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from sdjax.errors import InputError
+from sdjax.model.layout import FEATURE_MAJOR, LAYOUTS
 from sdjax.model.precision import (
     POLICIES,
     loss_scale,
@@ -29,11 +30,14 @@ def plain(x, w):
     return jnp.einsum("tbi,io->tbo", x, w)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("precision", POLICIES)
-def test_the_product_and_its_gradients_match_float32_autodiff(precision, tolerances):
+def test_the_product_and_its_gradients_match_float32_autodiff(
+    precision, layout, tolerances
+):
     dtype = policy(precision).compute_dtype
     x, w, gradient = operands(dtype)
-    product, pullback = jax.vjp(lambda x, w: matmul(x, w, dtype), x, w)
+    product, pullback = jax.vjp(lambda x, w: matmul(x, w, dtype, layout), x, w)
     # The oracle sees the same rounded operands, and computes in float32.
     rounded = x.astype(jnp.float32), w.astype(dtype).astype(jnp.float32)
     expected, expected_pullback = jax.vjp(plain, *rounded)
@@ -47,13 +51,14 @@ def test_the_product_and_its_gradients_match_float32_autodiff(precision, toleran
     )
 
 
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("precision", POLICIES)
 def test_product_and_weight_gradient_are_float32_and_the_input_gradient_is_the_inputs(
-    precision,
+    precision, layout
 ):
     dtype = policy(precision).compute_dtype
     x, w, gradient = operands(dtype)
-    product, pullback = jax.vjp(lambda x, w: matmul(x, w, dtype), x, w)
+    product, pullback = jax.vjp(lambda x, w: matmul(x, w, dtype, layout), x, w)
     dx, dw = pullback(gradient)
     assert product.dtype == dw.dtype == jnp.float32
     assert dx.dtype == dtype
@@ -62,7 +67,8 @@ def test_product_and_weight_gradient_are_float32_and_the_input_gradient_is_the_i
 def test_the_weight_gradient_is_not_rounded_to_half():
     """Autodiff of a half product would round the sum; here it keeps float32 bits."""
     x, w, gradient = operands(jnp.float16)
-    _, pullback = jax.vjp(lambda w: matmul(x, w, jnp.dtype(jnp.float16)), w)
+    dtype = jnp.dtype(jnp.float16)
+    _, pullback = jax.vjp(lambda w: matmul(x, w, dtype, FEATURE_MAJOR), w)
     (dw,) = pullback(gradient)
     assert (dw.astype(jnp.float16).astype(jnp.float32) != dw).any()
 
