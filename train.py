@@ -28,7 +28,11 @@ from sdjax.data.windows import Batch, Windows
 from sdjax.errors import InputError
 from sdjax.model.devices import spread, zero_carry
 from sdjax.model.language_model import LanguageModel, init_params
-from sdjax.model.precision import loss_scale, resumed_loss_scale
+from sdjax.model.precision import (
+    loss_scale,
+    resumed_loss_scale,
+    set_matmul_precision,
+)
 from sdjax.training import multihost
 from sdjax.training.evaluate import evaluator
 from sdjax.training.metrics import Clock, MetricsLog, Progress
@@ -116,6 +120,7 @@ def initial_state(config: ConfigDict, training: Training) -> TrainState:
 def train(config: ConfigDict, workdir: Path) -> None:
     """Train to the end of the config, or until asked to stop; resume if begun."""
     check(config)
+    set_matmul_precision(config.matmul_precision)
     corpus = Corpus.open(config.corpus)
     check_codec(config, corpus.normalisation.codec)
     devices = jax.local_device_count()
@@ -177,6 +182,9 @@ def train(config: ConfigDict, workdir: Path) -> None:
             state = state.replace(loss_scale=scale)
             progress = Progress(**meta["progress"])
             was = "" if same else f", {meta['model']['precision']} until there"
+            products = meta["config"].get("matmul_precision", "tf32")
+            if products != config.matmul_precision:
+                was += f", matmul_precision {products} until there"
             multihost.say(f"resumed from step {latest} of {training.total_steps}{was}")
         elif start := config.initial_checkpoint:
             state = state.replace(params=load_initial(Path(start), training.model))

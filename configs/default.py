@@ -28,6 +28,9 @@ def get_config() -> ConfigDict:
     # 1 to this many (Tallec & Ollivier 2018).
     config.model.memory_span = 0.0
     config.precision = "fp32"  # of matrix products: fp32, bf16 or fp16
+    # Of products in fp32 on a GPU: "tf32", whose operands have 10 bits of mantissa, or
+    # "float32", several times slower. CPUs compute in float32 in either case.
+    config.matmul_precision = "tf32"
     # Start from the parameters of this checkpoint, of a model of the same shape, or
     # published model; "": from random ones. A run that is gone on with has its own.
     config.initial_checkpoint = ""

@@ -41,6 +41,26 @@ def policy(name: str) -> Policy:
     return POLICIES[name]
 
 
+MATMUL_PRECISIONS = ("tf32", "float32")
+
+
+def set_matmul_precision(name: str) -> None:
+    """Say how this process multiplies float32 on an accelerator from now on.
+
+    "tf32" is what jax does if it is told nothing; "float32" asks for all bits. On a CPU
+    products are float32 in either case, and nothing is set.
+
+    Raises:
+        InputError: there is no such precision of products.
+    """
+    if name not in MATMUL_PRECISIONS:
+        raise InputError(
+            f"matmul_precision {name!r} does not exist: use {list(MATMUL_PRECISIONS)}"
+        )
+    if name == "float32" and jax.default_backend() != "cpu":
+        jax.config.update("jax_default_matmul_precision", "highest")
+
+
 LOSS_SCALE_KINDS = ("dynamic", "static", "none")
 
 

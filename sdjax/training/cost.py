@@ -38,6 +38,7 @@ def step_memory(
     num_layers: int = 1,
     master_params: str = "device",
     all_reduce_dtype: str = "fp32",
+    platform: str = "cpu",
 ) -> StepMemory:
     """Predict the memory of a training step.
 

@@ -13,6 +13,7 @@ from sdjax.model.precision import (
     matmul,
     policy,
     resumed_loss_scale,
+    set_matmul_precision,
 )
 
 KINDS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -172,3 +173,26 @@ def test_the_loss_scale_has_array_leaves_that_a_checkpoint_can_hold():
 def test_a_precision_that_does_not_exist_is_refused_with_those_that_do():
     with pytest.raises(InputError, match="'fp64' does not exist.*fp32.*bf16.*fp16"):
         policy("fp64")
+
+
+@pytest.mark.parametrize(
+    "backend, name, wanted",
+    [
+        ("gpu", "float32", ["highest"]),
+        ("gpu", "tf32", []),
+        ("cpu", "float32", []),
+    ],
+)
+def test_all_bits_of_float32_are_asked_for_where_they_would_be_dropped(
+    backend, name, wanted, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    monkeypatch.setattr(jax.config, "update", lambda key, value: asked.append(value))
+    set_matmul_precision(name)
+    assert asked == wanted
+
+
+def test_a_precision_of_products_that_does_not_exist_is_refused():
+    with pytest.raises(InputError, match="matmul_precision 'tf64' does not exist: use"):
+        set_matmul_precision("tf64")
