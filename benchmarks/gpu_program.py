@@ -161,7 +161,11 @@ def examine(request: Request) -> tuple[list[Row], Plan]:
     """
     if request.chip not in CHIPS:
         raise InputError(f"chip {request.chip!r} is not known: use {list(CHIPS)}")
-    compiled, state, carry = compile_step(request)
+    return read(request, *compile_step(request))
+
+
+def read(request: Request, compiled, state, carry) -> tuple[list[Row], Plan]:
+    """Read what `compile_step` compiled."""
     chip, program = CHIPS[request.chip], Program(compiled.as_text())
     parts = program.parts()
     rows = [_row(part, chip, request.precision) for part in parts]

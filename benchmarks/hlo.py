@@ -24,6 +24,7 @@ _FREE = {
     *("after-all", "partition-id", "replica-id", "fusion-done", "copy-done"),
     *("all-reduce-done", "async-done", "opt-barrier", "iota"),
 }
+_FUSIONS = ("fusion", "fusion-start")  # the second where others run beside it
 _VIEWS = ("bitcast", "reshape")
 _SLICES = ("dynamic-slice", "slice", "gather")
 COLLECTIVES = ("all-reduce", "all-reduce-start", "all-gather", "reduce-scatter")
@@ -139,7 +140,7 @@ class Program:
         """Yield a computation's instructions, those of its fusions included."""
         for instruction in self.computations[name].values():
             yield instruction
-            if instruction.op.startswith("fusion"):
+            if instruction.op in _FUSIONS:
                 yield from self.inside(_called(instruction, "calls"))
 
     def collectives(self) -> list[Instruction]:
@@ -158,7 +159,7 @@ class Program:
         kind, flops = "other", 0
         read = sum(size(around[o].shape) for o in instruction.operands if o in around)
         written = size(_result(instruction))
-        if instruction.op.startswith("fusion"):
+        if instruction.op in _FUSIONS:
             inner = self.computations[_called(instruction, "calls")]
             read, written = _moved(inner)
             products = [i for i in inner.values() if _is_product(i)]
