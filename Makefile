@@ -1,5 +1,7 @@
 # make demo   from nothing to a report that names the sentiment unit, in minutes
 # make test   the default test suite
+# make test-gpu-program  the step compiled for GPUs, without one; installs 0.7 GB
+# make gpu-day  measures on a GPU; HALF=second the rest (docs/gpu.md)
 # make check  lint, format check and tests: what .ci/run does
 
 PYTHON ?= python3
@@ -12,7 +14,7 @@ PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 8 --dist
 NUMERICS := $(foreach room,model/test_recurrence model/test_language_model \
 	model/test_precision training/test_step features/test_featurizer,tests/$(room).py)
 
-.PHONY: demo test check clean
+.PHONY: demo test test-gpu-program gpu-day gpu-day-rehearsal check clean
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -34,6 +36,23 @@ demo: $(BIN)/.installed
 
 test: $(BIN)/.installed
 	$(PYTEST)
+
+$(BIN)/.gpu-program: $(BIN)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[gpu-program]'
+	touch $@
+
+test-gpu-program: $(BIN)/.gpu-program
+	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -m gpu_program tests/benchmarks
+
+# With the Python at hand: the machine of the day may have no network to install from.
+HALF ?= first
+CORPUS ?= data/imdb
+OUT ?= gpu-day
+gpu-day:
+	$(PYTHON) -m benchmarks.gpu_day $(HALF) --out $(OUT) --corpus $(CORPUS) $(if $(SST),--sst $(SST)) $(if $(SKIP),--skip $(SKIP))
+
+gpu-day-rehearsal: $(BIN)/.installed
+	$(BIN)/python -m benchmarks.gpu_day --rehearse --out $(OUT)/rehearsal
 
 check: $(BIN)/.installed
 	$(BIN)/ruff check

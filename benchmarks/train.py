@@ -12,10 +12,10 @@ import numpy as np
 from benchmarks.interleave import interleave, ratio, spread
 from sdjax.data.windows import Batch
 from sdjax.model import recurrence
-from sdjax.model.cell import dot
 from sdjax.model.devices import replicate, zero_carry
 from sdjax.model.devices import spread as spread_rows
 from sdjax.model.language_model import LanguageModel, init_params
+from sdjax.model.layout import BY_PLATFORM, choose, dot
 from sdjax.model.precision import loss_scale, policy
 from sdjax.training.cost import flops_per_character
 from sdjax.training.optimizer import optimizer
@@ -69,6 +69,7 @@ def measure(
     rounds: int,
     with_baselines: bool = True,
     with_torch: bool = True,
+    layout: str = BY_PLATFORM,
 ) -> list[Row]:
     """Measure every variant at every shape, interleaved, on one device.
 
@@ -78,15 +79,17 @@ def measure(
         rounds: timed steps of each variant.
         with_baselines: False leaves only our step and the square product.
         with_torch: among the baselines those in PyTorch, which must be installed.
+        layout: of our step's loops, as `sdjax.model.layout.choose` takes it.
     """
+    choose(layout)
     return [
         row
         for shape in shapes
-        for row in _at(shape, precision, rounds, with_baselines, with_torch)
+        for row in _at(shape, precision, rounds, with_baselines, with_torch, layout)
     ]
 
 
-def _at(shape, precision, rounds, with_baselines, with_torch) -> list[Row]:
+def _at(shape, precision, rounds, with_baselines, with_torch, layout) -> list[Row]:
     square_flops = 2 * SQUARE**3
     of_mlstm, of_lstm = (
         shape.characters
@@ -94,7 +97,7 @@ def _at(shape, precision, rounds, with_baselines, with_torch) -> list[Row]:
         for cell in ("mlstm", "lstm")
     )
     steps = {
-        "sdjax": (sdjax_step(shape, precision), of_mlstm),
+        "sdjax": (sdjax_step(shape, precision, layout), of_mlstm),
         f"product {SQUARE}^3": (square_product(precision), square_flops),
     }
     if with_baselines:
@@ -150,10 +153,15 @@ def _batch(shape: Shape) -> Batch:
     )
 
 
-def sdjax_step(shape: Shape, precision: str) -> Step:
+def sdjax_step(shape: Shape, precision: str, layout: str = BY_PLATFORM) -> Step:
     """Return the step of train.py on one device, its state donated and kept."""
     model = LanguageModel(
-        "mlstm", shape.hidden_size, EMBEDDING, VOCABULARY, precision=precision
+        "mlstm",
+        shape.hidden_size,
+        EMBEDDING,
+        VOCABULARY,
+        precision=precision,
+        layout=layout,
     )
     tx = optimizer(lambda count: 5e-4, clip_norm=1.0, b1=0.9, b2=0.999, eps=1e-8)
     scale = loss_scale(precision)

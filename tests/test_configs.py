@@ -205,7 +205,9 @@ def test_the_memory_of_a_config_is_told_without_a_corpus_or_a_workdir():
         describe_memory(config, 7)
 
 
-@pytest.mark.parametrize("key", ["master_params", "all_reduce_dtype"])
+@pytest.mark.parametrize(
+    "key", ["master_params", "all_reduce_dtype", "matmul_precision"]
+)
 def test_a_choice_that_is_none_is_refused_with_those_that_are(key):
     config = defaults.get_config()
     config[key] = "elsewhere"

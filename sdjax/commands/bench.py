@@ -10,6 +10,7 @@ from pathlib import Path
 from sdjax.errors import InputError, naming
 
 ROOT = Path(__file__).parents[2]
+_LAYOUT_HELP = "feature-major, batch-major, or platform for what suits it"
 
 
 def add_arguments(parser) -> None:
@@ -25,12 +26,26 @@ def add_arguments(parser) -> None:
         help="units x rows on the device, for example 4096x128",
     )
     sub.add_argument("--window", type=int, default=128, help="bytes per row and step")
+    sub.add_argument("--layout", default="platform", help=_LAYOUT_HELP)
     sub.add_argument(
         "--ours-only", action="store_true", help="no baselines: how cost grows"
     )
     sub.add_argument(
         "--figure", type=Path, metavar="FILE.png", help="draw the roofline"
     )
+
+    sub = _subcommand(
+        what, "program", _program, "the step as compiled for a GPU", ("precision",)
+    )
+    sub.description = "Read the step that is compiled for a GPU; none is needed."
+    sub.add_argument("--chip", default="h200", help="h100 or h200")
+    sub.add_argument("--shape", type=_shape, default=(4096, 256), metavar="HxB")
+    sub.add_argument("--window", type=int, default=256, help="bytes per row and step")
+    sub.add_argument("--cell", default="mlstm", help="mlstm or lstm")
+    sub.add_argument("--layers", type=int, default=1)
+    sub.add_argument("--devices", type=int, default=1, help="1, or up to 8")
+    sub.add_argument("--layout", default="platform", help=_LAYOUT_HELP)
+    sub.add_argument("--average", default="fp32", help="gradients in fp32 or compute")
 
     sub = _subcommand(what, "featurize", _featurize, "texts to features")
     sub.add_argument("--input", type=Path, metavar="FILE", help="texts; else built in")
@@ -73,7 +88,8 @@ _SHARED = {
 }
 _ABOVE_0 = (
     *("window", "rounds", "batch_size", "hidden", "steps", "seconds", "repeats"),
-    *("reviews", "samples", "length", "texts", "units", "workers"),
+    *("reviews", "samples", "length", "texts", "units", "workers", "layers"),
+    "devices",
 )
 
 
@@ -109,11 +125,15 @@ def run(arguments) -> None:
     from sdjax.training.process import keep_freed_memory
 
     keep_freed_memory()  # as train.py does
-    rows, device = arguments.measure(arguments)
+    rows, device, *rest = arguments.measure(arguments)
+    about = rest[0] if rest else {}
     _print(rows)
     print(f"\non {device}")
+    if flags := os.environ.get("XLA_FLAGS"):
+        print(f"XLA_FLAGS {flags}")
     if arguments.json:
-        record = {"device": device, "rows": [row._asdict() for row in rows]}
+        record = {"device": device, "flags": flags or "", **about}
+        record["rows"] = [row._asdict() for row in rows]
         with naming(arguments.json):
             arguments.json.write_text(json.dumps(record, indent=1) + "\n")
 
@@ -146,11 +166,38 @@ def _train(arguments):
         arguments.rounds,
         with_baselines=baselines,
         with_torch=baselines and _torch_is_here(),
+        layout=arguments.layout,
     )
     if arguments.figure:
         bandwidth = train.memory_bandwidth()
         roofline.draw(rows, bandwidth, _device(), arguments.figure)
     return rows, _device()
+
+
+def _program(arguments):
+    # A GPU of this machine, if there is one, is not asked.
+    os.environ["JAX_PLATFORMS"] = "cpu"
+    from benchmarks import gpu_program
+    from sdjax.model.precision import policy
+
+    policy(arguments.precision)
+    gpu_program.check_installed()
+    request = gpu_program.Request(
+        chip=arguments.chip,
+        precision=arguments.precision,
+        hidden_size=arguments.shape[0],
+        batch_size=arguments.shape[1],
+        window_size=arguments.window,
+        cell=arguments.cell,
+        num_layers=arguments.layers,
+        devices=arguments.devices,
+        layout=arguments.layout,
+        average=arguments.average,
+    )
+    rows, plan = gpu_program.examine(request)
+    print(gpu_program.in_words(request, plan))
+    about = {"request": request._asdict(), "plan": plan._asdict()}
+    return rows, gpu_program.where(request), about
 
 
 def _featurize(arguments):

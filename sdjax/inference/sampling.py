@@ -18,7 +18,7 @@ from tqdm import tqdm
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.inference import grammar
-from sdjax.model.cell import feature_major, make_stack_step
+from sdjax.model.cell import loop_states, make_stack_step
 from sdjax.model.language_model import LanguageModel
 
 _PREFIX_CHUNK = 64  # prefixes are padded to multiples of this, to compile few shapes
@@ -237,19 +237,20 @@ def _sample(
     """
     state = model.zero_state(len(rows))
     dtype = state.hidden.dtype
+    layout = model.loop_layout
     bound = model.bind({"params": params})
-    step = make_stack_step(bound.weights(), dtype)
+    step = make_stack_step(bound.weights(), dtype, layout, len(rows))
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(rows)
     # Spread the values over all units here, because setting a few units inside the
     # loop would need a scatter at every step.
     held = jnp.full(state.cell.T.shape, jnp.nan).at[units].set(values)
-    held = jnp.split(held, model.num_layers)
+    held = jnp.split(layout.turned(held.T), model.num_layers, layout.axis)
     table, missing = grammar.tables(normalisation, model.vocabulary_size)
     invalid, end = len(table) - 1, None if whole_length else normalisation.end
     next_state, missing = jnp.asarray(table), jnp.asarray(missing)
 
-    def advance(states, token):  # one [H, B] and [H, B] per layer; [B]
-        after = step(states, bound.embed(token).T)
+    def advance(states, token):  # the loop's states; [B]
+        after = step(states, layout.turned(bound.embed(token)))
         return tuple(
             state._replace(cell=jnp.where(jnp.isnan(value), state.cell, value))
             for state, value in zip(after, held, strict=True)
@@ -269,7 +270,7 @@ def _sample(
 
     def body(carry):
         time, states, character, ends, drawn = carry
-        logits = bound.logits(states[-1].hidden.T)
+        logits = bound.logits(layout.turned(states[-1].hidden))
         after = next_state[character]  # [B, V]
         fits = missing[after] < length - time
         logits = jnp.where((after != invalid) & fits, logits, -jnp.inf)
@@ -284,7 +285,7 @@ def _sample(
         time, _, _, ends, _ = carry
         return (time < length) & jnp.any(ends > time)
 
-    start = feature_major(state, model.num_layers)
+    start = loop_states(state, model.num_layers, layout)
     carry = (
         jnp.int32(0),
         lax.fori_loop(0, prefix_length, read_prefix, start),

@@ -20,6 +20,8 @@ from typing import NamedTuple
 import jax
 import jax.numpy as jnp
 
+from sdjax.model.layout import Layout
+
 
 class RecurrentState(NamedTuple):
     """The recurrent state between bytes: hidden [B, L*H], cell float32[B, L*H]."""
@@ -77,68 +79,71 @@ def join_layers(states: Sequence[RecurrentState]) -> RecurrentState:
     return RecurrentState(*(jnp.concatenate(x, axis=1) for x in parts))
 
 
-def dot(a, b):
-    """Matrix product accumulated in float32."""
-    return jnp.dot(a, b, preferred_element_type=jnp.float32)
-
-
 def activate(z, axis: int):
     """Split the pre-activations along `axis` and return the gates i, f, o, u."""
     i, f, o, u = jnp.split(z, 4, axis)
     return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jax.nn.sigmoid(o), jnp.tanh(u)
 
 
-class Kept(NamedTuple):
-    """What one step computes on the way, [features, B]; the gradient is made of it."""
+class Residuals(NamedTuple):
+    """What one step computes on the way, in the loop's layout, F features of B rows.
 
-    gates: jax.Array  # activated i, f, o, u [4H, B]
-    operand: jax.Array  # m and x, what the gates' product reads [H + E, B]
-    from_input: jax.Array | None  # x Wmx; None for the plain LSTM, as the next
-    from_hidden: jax.Array | None  # h Wmh
+    The gradient is made of it.
+    """
+
+    gates: jax.Array  # activated i, f, o, u, F = 4H
+    operand: jax.Array  # m and x, what the gates' product reads, F = H + E
+    from_input: jax.Array | None  # x Wmx, F = H; None for the plain LSTM, as the next
+    from_hidden: jax.Array | None  # h Wmh, F = H
 
 
-def make_step(weights: Weights, compute_dtype) -> Callable:
-    """Return the cell as a function of one byte, feature-major.
+def make_step(weights: Weights, compute_dtype, layout: Layout, rows: int) -> Callable:
+    """Return the cell as a function of one byte of each of `rows` rows.
 
     Weights are cast and brought into the products' orientation here, outside the loop.
 
     Returns:
-        step(hidden [H, B], cell float32[H, B], x [E, B]) -> hidden, cell, `Kept`; all
-        but the cell in the compute dtype.
+        step(hidden, cell, x, from_input=None) -> hidden, cell, `Residuals`; all in the
+        layout of the loop, the cell in float32 and everything else in the compute
+        dtype. `from_input` is x Wmx where that was computed before.
     """
-    # m and x go through one joint product. Computing the product of x before the loop
-    # and adding it here would cost more than it saves.
-    gate_weight = jnp.concatenate([weights.wh, weights.wx]).astype(compute_dtype).T
-    bias = weights.b[:, None]
+    # One product for both operands of the gates: adding a product of x that was
+    # computed before the loop costs more than it saves.
+    gate_weight = layout.operand_weight(
+        jnp.concatenate([weights.wh, weights.wx]).astype(compute_dtype)
+    )
+    bias = layout.bias(weights.b, rows)
     multiplicative = isinstance(weights, MLSTMWeights)
     if multiplicative:
-        wmh = weights.wmh.astype(compute_dtype).T
-        wmx = weights.wmx.astype(compute_dtype).T
+        wmh = layout.operand_weight(weights.wmh.astype(compute_dtype))
+        wmx = layout.operand_weight(weights.wmx.astype(compute_dtype))
 
-    def step(hidden, cell, x):
+    def step(hidden, cell, x, from_input=None):
         m, factors = hidden, (None, None)
         if multiplicative:
-            from_input, from_hidden = dot(wmx, x), dot(wmh, hidden)
+            if from_input is None:
+                from_input = layout.product(wmx, x)
+            from_hidden = layout.product(wmh, hidden)
             m = (from_input * from_hidden).astype(compute_dtype)
             factors = from_input.astype(m.dtype), from_hidden.astype(m.dtype)
-        operand = jnp.concatenate([m, x])
-        i, f, o, u = activate(dot(gate_weight, operand) + bias, axis=0)
+        operand = jnp.concatenate([m, x], layout.axis)
+        i, f, o, u = activate(layout.product(gate_weight, operand) + bias, layout.axis)
         cell = f * cell + i * u
-        gates = jnp.concatenate([i, f, o, u]).astype(compute_dtype)
+        gates = jnp.concatenate([i, f, o, u], layout.axis).astype(compute_dtype)
         hidden = (o * jnp.tanh(cell)).astype(compute_dtype)
-        return hidden, cell, Kept(gates, operand, *factors)
+        return hidden, cell, Residuals(gates, operand, *factors)
 
     return step
 
 
-def make_stack_step(stack: Stack, compute_dtype) -> Callable:
-    """Return a stack of cells as a function of one byte, feature-major.
+def make_stack_step(stack: Stack, compute_dtype, layout: Layout, rows: int) -> Callable:
+    """Return a stack of cells as a function of one byte of each of `rows` rows.
 
     Returns:
-        step(states, x [E, B]) -> states, one `RecurrentState` per layer with hidden and
-        cell [H, B], as `feature_major` makes them.
+        step(states, x) -> states, one `RecurrentState` per layer, as `loop_states`
+        makes them; x in the layout of the loop.
     """
-    steps = [make_step(weights, compute_dtype) for weights in layers_of(stack)]
+    steps = [make_step(w, compute_dtype, layout, rows) for w in layers_of(stack)]
 
     def step(states, x):
         after = []
@@ -151,26 +156,32 @@ def make_stack_step(stack: Stack, compute_dtype) -> Callable:
     return step
 
 
-def feature_major(state: RecurrentState, count: int) -> tuple[RecurrentState, ...]:
-    """Return the state of each layer as carried by a loop over time, [H, B] each."""
-    return jax.tree.map(jnp.transpose, split_layers(state, count))
+def loop_states(
+    state: RecurrentState, count: int, layout: Layout
+) -> tuple[RecurrentState, ...]:
+    """Return the layers' states as a loop over time carries them."""
+    return jax.tree.map(layout.turned, split_layers(state, count))
 
 
-def batch_major(states: Sequence[RecurrentState]) -> RecurrentState:
-    """Undo `feature_major`."""
-    return join_layers(jax.tree.map(jnp.transpose, states))
+def whole_state(states: Sequence[RecurrentState], layout: Layout) -> RecurrentState:
+    """Undo `loop_states`."""
+    return join_layers(jax.tree.map(layout.turned, states))
 
 
-def chosen(states: Sequence[RecurrentState], of: str, layers: str) -> jax.Array:
-    """Select a state from those that a loop carries, float32, feature-major.
+def chosen(
+    states: Sequence[RecurrentState], of: str, layers: str, layout: Layout
+) -> jax.Array:
+    """Return one of the states that a loop carries, float32, in the loop's layout.
 
     Args:
-        states: as returned by `feature_major`.
-        of: "cell", "hidden", or "both" for hidden followed by cell.
-        layers: "last" for [H, B], "all" for [L*H, B].
+        states: as `loop_states` makes them.
+        of: "cell" or "hidden", or "both" for hidden and cell, one after the other.
+        layers: "last" for H features, "all" for L*H.
     """
     if of == "both":
-        return jnp.concatenate([chosen(states, x, layers) for x in ("hidden", "cell")])
+        both = [chosen(states, x, layers, layout) for x in ("hidden", "cell")]
+        return jnp.concatenate(both, layout.axis)
     parts = [getattr(state, of) for state in states]
-    value = parts[-1] if layers == "last" or len(parts) == 1 else jnp.concatenate(parts)
+    alone = layers == "last" or len(parts) == 1
+    value = parts[-1] if alone else jnp.concatenate(parts, layout.axis)
     return value.astype(jnp.float32)

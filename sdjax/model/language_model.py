@@ -13,6 +13,7 @@ from sdjax.model.cell import (
     Weights,
     zero_state,
 )
+from sdjax.model.layout import BY_PLATFORM, Layout, choose
 from sdjax.model.pooling import Pools
 from sdjax.model.precision import matmul, policy
 
@@ -149,13 +150,14 @@ class Output(nn.Module):
 
     vocabulary_size: int
     compute_dtype: jnp.dtype
+    layout: Layout
 
     @nn.compact
     def __call__(self, hidden: jax.Array) -> jax.Array:
         shape = hidden.shape[-1], self.vocabulary_size
         kernel = self.param("kernel", nn.initializers.lecun_normal(), shape)
         bias = self.param("bias", nn.initializers.zeros_init(), shape[1:])
-        logits = matmul(hidden, kernel, self.compute_dtype)
+        logits = matmul(hidden, kernel, self.compute_dtype, self.layout)
         return logits + jnp.expand_dims(bias, tuple(range(hidden.ndim - 1)))
 
 
@@ -175,6 +177,7 @@ class LanguageModel(nn.Module):
         precision: "fp32", "bf16" or "fp16".
         memory_span: bytes that units remember over at initialisation; 0: forget bias 1.
         num_layers: L, recurrent layers, each on top of the one before.
+        layout: of the loops over time, as `layout.choose` takes it.
 
     Reference: Radford et al. 2017, section 3; Krause et al. 2016.
     """
@@ -187,6 +190,7 @@ class LanguageModel(nn.Module):
     precision: str = "fp32"
     memory_span: float = 0.0
     num_layers: int = 1
+    layout: str = BY_PLATFORM
 
     def setup(self):
         if self.cell not in CELLS:
@@ -208,7 +212,7 @@ class LanguageModel(nn.Module):
                 self.memory_span,
             )
             setattr(self, layer_name(layer), weights)
-        self.output = Output(self.vocabulary_size, self.compute_dtype)
+        self.output = Output(self.vocabulary_size, self.compute_dtype, self.loop_layout)
 
     def __call__(
         self, tokens: jax.Array, state: RecurrentState, reset: jax.Array
@@ -224,10 +228,16 @@ class LanguageModel(nn.Module):
             "logits" float32[T, B, V] over the byte that follows each byte read, and
             "state", the `RecurrentState` after the last one.
         """
-        hidden, state = recurrence.run(
-            self.weights(), self.embed(tokens), state, reset, self.compute_dtype
+        logits, state = recurrence.unroll(
+            self.weights(),
+            self.embed(tokens),
+            state,
+            reset,
+            self.compute_dtype,
+            layout=self.loop_layout,
+            read=self.logits,
         )
-        return {"logits": self.logits(hidden), "state": state}
+        return {"logits": logits, "state": state}
 
     def encode(
         self, tokens: jax.Array, state: RecurrentState, lengths: jax.Array
@@ -236,8 +246,13 @@ class LanguageModel(nn.Module):
 
         Args as for `__call__`; lengths: int32[B], 0 to T.
         """
-        return recurrence.forward(
-            self.weights(), self.embed(tokens), state, lengths, self.compute_dtype
+        return recurrence.final_state(
+            self.weights(),
+            self.embed(tokens),
+            state,
+            lengths,
+            self.compute_dtype,
+            layout=self.loop_layout,
         )
 
     def pool(
@@ -251,9 +266,9 @@ class LanguageModel(nn.Module):
     ) -> tuple[RecurrentState, Pools]:
         """Return what `encode` does, and statistics over the bytes on the way there.
 
-        Args as for `encode` and `pooling.forward`.
+        Args as for `encode` and `pooling.pooled_states`.
         """
-        return pooling.forward(
+        return pooling.pooled_states(
             self.weights(),
             self.embed(tokens),
             state,
@@ -262,6 +277,7 @@ class LanguageModel(nn.Module):
             of,
             self.compute_dtype,
             layers,
+            layout=self.loop_layout,
         )
 
     def trace(
@@ -276,8 +292,15 @@ class LanguageModel(nn.Module):
         Args as for `__call__`; of: "cell", or "hidden" for the hidden state instead;
         layers: "last", or "all" for [T, B, L*H].
         """
-        embedded, dtype = self.embed(tokens), self.compute_dtype
-        return recurrence.trace(self.weights(), embedded, state, dtype, of, layers)
+        return recurrence.all_states(
+            self.weights(),
+            self.embed(tokens),
+            state,
+            self.compute_dtype,
+            of,
+            layers,
+            layout=self.loop_layout,
+        )
 
     def weights(self) -> tuple[Weights, ...]:
         """Return each layer's effective weights, float32, for a loop of one's own."""
@@ -287,6 +310,11 @@ class LanguageModel(nn.Module):
     def compute_dtype(self) -> jnp.dtype:
         """The dtype of matrix products and of the hidden state."""
         return policy(self.precision).compute_dtype
+
+    @property
+    def loop_layout(self) -> Layout:
+        """How arrays lie in the loops over time."""
+        return choose(self.layout)
 
     @property
     def state_size(self) -> int:

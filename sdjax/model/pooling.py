@@ -15,12 +15,13 @@ from jax import lax
 from sdjax.model.cell import (
     RecurrentState,
     Stack,
-    batch_major,
     chosen,
-    feature_major,
     layers_of,
+    loop_states,
     make_stack_step,
+    whole_state,
 )
+from sdjax.model.layout import Layout, choose
 
 
 class Pools(NamedTuple):
@@ -58,7 +59,7 @@ def start(kinds: Collection[str], batch_size: int, width: int) -> Pools:
     )
 
 
-def forward(
+def pooled_states(
     stack: Stack,
     inputs: jax.Array,
     state: RecurrentState,
@@ -67,11 +68,14 @@ def forward(
     of: str,
     compute_dtype=jnp.float32,
     layers: str = "last",
+    *,
+    layout: Layout | None = None,
 ) -> tuple[RecurrentState, Pools]:
     """Read texts of different lengths and update the statistics of each.
 
     Args:
-        stack, inputs, state, lengths, compute_dtype: as for `recurrence.forward`.
+        stack, inputs, state, lengths, compute_dtype, layout: as for
+            `recurrence.final_state`.
         pools: of the bytes before these.
         of: the state to pool: "cell", "hidden" or "both".
         layers: the layers to pool: "last" or "all".
@@ -80,27 +84,28 @@ def forward(
         The final state of each text, and the updated `pools`. Padding after the
         `lengths[r]` bytes of text r affects neither.
     """
-    step = make_stack_step(stack, compute_dtype)
-    x = inputs.astype(compute_dtype).swapaxes(1, 2)
+    layout = layout or choose()
+    step = make_stack_step(stack, compute_dtype, layout, inputs.shape[1])
+    x = layout.sequence(inputs.astype(compute_dtype))
 
     def body(time, before):
         states, sums = before
         after = step(states, x[time])
-        after = after, _added(sums, chosen(after, of, layers))
-        reading = (time < lengths)[None]
+        after = after, _added(sums, chosen(after, of, layers, layout))
+        reading = layout.per_row(time < lengths)
         return jax.tree.map(lambda a, b: jnp.where(reading, a, b), after, before)
 
-    sums = jax.tree.map(jnp.transpose, pools)
-    if pools.total is not None:  # sum up this chunk alone; it is added exactly below
+    sums = jax.tree.map(layout.turned, pools)
+    if pools.total is not None:  # of these bytes alone, to be added exactly
         sums = sums._replace(total=jnp.zeros_like(sums.total), lost=None)
     state = state._replace(hidden=state.hidden.astype(compute_dtype))
-    states = feature_major(state, len(layers_of(stack)))
-    # Take as many steps as the longest text has bytes, which may be less than T.
+    states = loop_states(state, len(layers_of(stack)), layout)
+    # As many steps as the longest text has, not as the buffer has room for.
     states, sums = lax.fori_loop(0, lengths.max(), body, (states, sums))
-    sums = jax.tree.map(jnp.transpose, sums)
+    sums = jax.tree.map(layout.turned, sums)
     if pools.total is not None:
         sums = sums._replace(**_exact_sum(pools.total, sums.total, pools.lost))
-    return batch_major(states), sums
+    return whole_state(states, layout), sums
 
 
 def _added(sums: Pools, value: jax.Array) -> Pools:

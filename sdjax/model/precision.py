@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from flax.training.dynamic_scale import DynamicScale
 
 from sdjax.errors import InputError
-from sdjax.model.cell import dot
+from sdjax.model.layout import Layout, dot, times_transposed
 
 
 class Policy(NamedTuple):
@@ -39,6 +39,26 @@ def policy(name: str) -> Policy:
     if name not in POLICIES:
         raise InputError(f"precision {name!r} does not exist: use {list(POLICIES)}")
     return POLICIES[name]
+
+
+MATMUL_PRECISIONS = ("tf32", "float32")
+
+
+def set_matmul_precision(name: str) -> None:
+    """Say how this process multiplies float32 on an accelerator from now on.
+
+    "tf32" is what jax does if it is told nothing; "float32" asks for all bits. On a CPU
+    products are float32 in either case, and nothing is set.
+
+    Raises:
+        InputError: there is no such precision of products.
+    """
+    if name not in MATMUL_PRECISIONS:
+        raise InputError(
+            f"matmul_precision {name!r} does not exist: use {list(MATMUL_PRECISIONS)}"
+        )
+    if name == "float32" and jax.default_backend() != "cpu":
+        jax.config.update("jax_default_matmul_precision", "highest")
 
 
 LOSS_SCALE_KINDS = ("dynamic", "static", "none")
@@ -121,8 +141,10 @@ def resumed_loss_scale(
     return saved.replace(scale=first.scale)
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def matmul(x: jax.Array, w: jax.Array, compute_dtype: jnp.dtype) -> jax.Array:
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def matmul(
+    x: jax.Array, w: jax.Array, compute_dtype: jnp.dtype, layout: Layout
+) -> jax.Array:
     """Multiply in the compute dtype, accumulate and return in float32.
 
     With plain autodiff of a half-precision product, the weight gradient would be
@@ -133,6 +155,7 @@ def matmul(x: jax.Array, w: jax.Array, compute_dtype: jnp.dtype) -> jax.Array:
     Args:
         x: [..., in].
         w: float32[in, out].
+        layout: of the loops that x comes from.
 
     Returns:
         float32[..., out].
@@ -140,16 +163,19 @@ def matmul(x: jax.Array, w: jax.Array, compute_dtype: jnp.dtype) -> jax.Array:
     return dot(x.astype(compute_dtype), w.astype(compute_dtype))
 
 
-def _matmul_forward(x, w, compute_dtype):
-    return matmul(x, w, compute_dtype), (x, w)
+def _matmul_forward(x, w, compute_dtype, layout):
+    return matmul(x, w, compute_dtype, layout), (x, w)
 
 
-def _matmul_backward(compute_dtype, saved, gradient):
+def _matmul_backward(compute_dtype, layout, saved, gradient):
     x, w = (a.astype(compute_dtype) for a in saved)
     gradient = gradient.astype(compute_dtype)
     rows = x.reshape(-1, x.shape[-1]).T
     weight_gradient = dot(rows, gradient.reshape(-1, gradient.shape[-1]))
-    return dot(gradient, w.T).astype(saved[0].dtype), weight_gradient
+    dtype = saved[0].dtype
+    if layout.rounds_in_products:
+        return times_transposed(gradient, w, dtype), weight_gradient
+    return dot(gradient, w.T).astype(dtype), weight_gradient
 
 
 matmul.defvjp(_matmul_forward, _matmul_backward)

@@ -42,16 +42,20 @@ def step_memory(
     num_layers: int = 1,
     master_params: str = "device",
     all_reduce_dtype: str = "fp32",
+    platform: str = "cpu",
 ) -> StepMemory:
     """Predict the memory of a training step.
 
     Per byte of the window, in arrays of H: activated gates (4), the cell (1, float32),
     the product's operand and the hidden state (1 + 1), the factors of m (2, mLSTM
-    only), the gradients of gates (4) and factors (2), all for every layer; the hidden
-    state and its gradient at the output (2). Besides, each layer's inputs and their
-    gradient (float32), and logits and their gradient in float32. Checked against what
-    XLA plans in tests/training/test_cost.py; in half precision on a CPU XLA needs up to
-    half as much again, because it widens the operands of products.
+    only), all for every layer, and the gradients of gates (4) and factors (2). On a CPU
+    those are there for every layer at once, and twice the hidden state and its gradient
+    at the output; on a GPU they are those of one layer, and an LSTM's hidden state is
+    only needed until the output layer is done. Besides, each layer's inputs, and on a
+    CPU logits and their gradient in float32. Checked against what XLA plans in
+    tests/training/test_cost.py and tests/benchmarks/test_gpu_program.py; in half
+    precision on a CPU XLA needs up to half as much again, because it widens the
+    operands of products.
 
     With the parameters on the host a device holds a copy in the compute dtype. The
     gradient reuses the copy's memory if it leaves in the same dtype. The host holds the
@@ -63,27 +67,51 @@ def step_memory(
         window_size: bytes per row.
         master_params: "device" or "host".
         all_reduce_dtype: of the gradient that goes to the host, "fp32" or "compute".
+        platform: "cpu", or any other for an accelerator.
     """
     item = policy(precision).compute_dtype.itemsize
     factors = 2 if cell == "mlstm" else 0
     inputs = [embedding_size] + [hidden_size] * (num_layers - 1)  # of each layer
-    per_layer = item * (4 + factors + 2 + 4 + factors) * hidden_size + 4 * hidden_size
-    per_byte = (
-        num_layers * per_layer
-        + (item + 4) * sum(inputs)
-        + item * 2 * hidden_size
-        + 2 * 4 * vocabulary_size
-    )
+    characters = batch_size * window_size
     on_host = master_params == "host"
     gradient = item if all_reduce_dtype == "compute" else 4
     taken_over = item if on_host and gradient == item else 0
+    if platform == "cpu":
+        per_layer = item * (4 + factors + 2 + 4 + factors) * hidden_size
+        per_layer += 4 * hidden_size
+        window = characters * (
+            num_layers * per_layer
+            + (item + 4) * sum(inputs)
+            + item * 2 * hidden_size
+            + 2 * 4 * vocabulary_size
+        )
+        work = (4 + 2 * item - taken_over) * parameters
+    else:
+        kept = (4 + factors + (2 if factors else 1)) * item + 4  # by every layer
+        read_again = hidden_size * (num_layers - 1) if factors else 0
+        going_back = item * (4 + factors + 1)
+        window = characters * (
+            (num_layers * kept + going_back) * hidden_size
+            + item * (sum(inputs) + read_again)
+        )
+        window += _CARRIED * hidden_size * batch_size
+        # The gradients of the weights find room where the window's arrays lay. They are
+        # there besides if they leave the device, or if the window is too small.
+        beside = 4 * parameters + 4 * window // 5 - window
+        work = item * parameters + (
+            (gradient - taken_over) * parameters if on_host else max(0, beside)
+        )
     return StepMemory(
         state=(item if on_host else 12) * parameters,
-        parameter_work=(4 + 2 * item - taken_over) * parameters,
-        window=per_byte * batch_size * window_size,
+        parameter_work=work,
+        window=window,
         host=(12 + gradient + 16) * parameters if on_host else 0,
         copied=(item + gradient) * parameters if on_host else 0,
     )
+
+
+# Bytes for each unit of each row that a loop on a GPU carries or makes in a step.
+_CARRIED = 72
 
 
 def flops_per_character(

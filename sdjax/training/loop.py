@@ -101,6 +101,9 @@ def start_or_resume(
         scale = resumed_loss_scale(state.loss_scale, training.loss_scale, same)
         state, progress = state.replace(loss_scale=scale), Progress(**meta.progress)
         until = "" if same else f", {was} until there"
+        products = meta.config.get("matmul_precision", "tf32")
+        if products != config.matmul_precision:
+            until += f", matmul_precision {products} until there"
         multihost.say(f"resumed from step {latest} of {training.total_steps}{until}")
     elif start := config.initial_checkpoint:
         state = state.replace(params=load_initial(Path(start), training.model))

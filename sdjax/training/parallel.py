@@ -75,12 +75,14 @@ def to_host(tree):
 
 
 def gradients_on_devices(
-    model: LanguageModel, all_reduce_dtype: jnp.dtype = jnp.float32
+    model: LanguageModel,
+    all_reduce_dtype: jnp.dtype = jnp.float32,
+    devices: list[jax.Device] | None = None,
 ) -> Callable:
     """Return the devices' half of a step, a function of weights, scale, carry, batch.
 
     The weights are a `working_copy`, whose memory the gradient takes over where it has
-    the same dtypes; the carry is donated too.
+    the same dtypes; the carry is donated too. `devices` as for `parallel_train_step`.
     """
     apply_fn = model.clone(use_weight_norm=False).apply
 
@@ -94,6 +96,7 @@ def gradients_on_devices(
         in_axes=(None, None, 0, 0),
         out_axes=(None, 0, None),
         donate_argnums=(0, 2) if all_reduce_dtype == model.compute_dtype else 2,
+        devices=devices,
     )
 
 

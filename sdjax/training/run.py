@@ -16,7 +16,7 @@ from sdjax.data.corpus import Corpus
 from sdjax.data.windows import Windows
 from sdjax.errors import InputError
 from sdjax.model.language_model import LanguageModel, init_params
-from sdjax.model.precision import loss_scale
+from sdjax.model.precision import loss_scale, set_matmul_precision
 from sdjax.training import multihost
 from sdjax.training.config.checks import check, rows_of_each
 from sdjax.training.config.model import build_model, with_model
@@ -82,6 +82,7 @@ def build_run(
             checkpoint to start from that contradicts the config.
     """
     check(config)
+    set_matmul_precision(config.matmul_precision)
     corpus = Corpus.open(config.corpus)
     start = multihost.from_first(lambda: _start(config, workdir))
     config = with_model(config, corpus.normalisation.codec, start)

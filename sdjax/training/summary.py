@@ -1,5 +1,6 @@
 """What a training run is about to do, in words."""
 
+import bisect
 import math
 
 import jax
@@ -7,6 +8,10 @@ import jax
 from sdjax.data.windows import Windows
 from sdjax.model.language_model import LanguageModel, init_params
 from sdjax.training.cost import StepMemory, flops_per_character, step_memory
+
+CARDS = (80, 141)  # GB of memory, H100 and H200
+# What jax takes of a card's memory, unless XLA_PYTHON_CLIENT_MEM_FRACTION says else.
+_USABLE = 0.75
 
 
 def summary(
@@ -40,7 +45,12 @@ def summary(
         model.num_layers,
     )
     memory = _memory(
-        model, batch_size // devices, window_size, master_params, all_reduce_dtype
+        model,
+        batch_size // devices,
+        window_size,
+        master_params,
+        all_reduce_dtype,
+        jax.default_backend(),
     )
     rows = {
         "devices": f"{devices} x {jax.local_devices()[0].device_kind}",
@@ -61,7 +71,7 @@ def summary(
 def memory_summary(
     model: LanguageModel, *, rows: int, window_size: int, all_reduce_dtype: str
 ) -> str:
-    """Say what memory a step takes with the parameters in either place.
+    """Say what memory a step takes on GPUs, with the parameters in either place.
 
     Args:
         rows: of the batch on each device.
@@ -72,11 +82,26 @@ def memory_summary(
         f"{model.cell}, {_units(model)}, {_parameters(model):,} parameters,"
         f" {model.precision}; {rows} rows of {window_size} bytes on each device; about"
     ]
+    settings = window_size, all_reduce_dtype
     for place in ("device", "host"):
-        memory = _memory(model, rows, window_size, place, all_reduce_dtype)
+        memory = _memory(model, rows, window_size, place, all_reduce_dtype, "gpu")
         text = f"master_params={place:<8} per device {_on_device(memory)}"
         lines.append(text + (f"; host {_on_host(memory)}" if memory.host else ""))
+        most = (f"{n} GB {_most_rows(model, n, place, *settings):,}" for n in CARDS)
+        lines.append(f"{'':22} rows at most on a card of {', of '.join(most)}")
     return "\n".join(lines)
+
+
+def _most_rows(
+    model: LanguageModel, gigabytes: int, place: str, length: int, average: str
+) -> int:
+    """Return how many rows of a batch fit on a card, 0 if not one does."""
+    room = gigabytes * 10**9 * _USABLE
+
+    def fits(rows: int) -> bool:
+        return _memory(model, rows, length, place, average, "gpu").total <= room
+
+    return bisect.bisect_left(range(1, 2**16), True, key=lambda rows: not fits(rows))
 
 
 def _units(model: LanguageModel) -> str:
@@ -91,7 +116,12 @@ def _parameters(model: LanguageModel) -> int:
 
 
 def _memory(
-    model: LanguageModel, rows: int, length: int, place: str, all_reduce_dtype: str
+    model: LanguageModel,
+    rows: int,
+    length: int,
+    place: str,
+    all_reduce_dtype: str,
+    platform: str,
 ) -> StepMemory:
     return step_memory(
         cell=model.cell,
@@ -105,6 +135,7 @@ def _memory(
         num_layers=model.num_layers,
         master_params=place,
         all_reduce_dtype=all_reduce_dtype,
+        platform=platform,
     )
 
 

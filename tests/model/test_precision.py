@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from sdjax.errors import InputError
+from sdjax.model.layout import FEATURE_MAJOR, LAYOUTS
 from sdjax.model.precision import (
     POLICIES,
     loss_scale,
     matmul,
     policy,
     resumed_loss_scale,
+    set_matmul_precision,
 )
 
 KINDS = {"fp32": "float32", "bf16": "bfloat16", "fp16": "float16"}
@@ -29,12 +31,15 @@ def plain(x, w):
     return jnp.einsum("tbi,io->tbo", x, w)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("precision", POLICIES)
-def test_the_product_and_its_gradients_match_float32_autodiff(precision, tolerances):
+def test_the_product_and_its_gradients_match_float32_autodiff(
+    precision, layout, tolerances
+):
     dtype = policy(precision).compute_dtype
     x, w, gradient = operands(dtype)
-    product, pullback = jax.vjp(lambda x, w: matmul(x, w, dtype), x, w)
-    # The oracle gets the same rounded operands and computes in float32.
+    product, pullback = jax.vjp(lambda x, w: matmul(x, w, dtype, layout), x, w)
+    # The oracle sees the same rounded operands, and computes in float32.
     rounded = x.astype(jnp.float32), w.astype(dtype).astype(jnp.float32)
     expected, expected_pullback = jax.vjp(plain, *rounded)
     rounded_gradient = gradient.astype(dtype).astype(jnp.float32)
@@ -47,13 +52,14 @@ def test_the_product_and_its_gradients_match_float32_autodiff(precision, toleran
     )
 
 
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("precision", POLICIES)
 def test_product_and_weight_gradient_are_float32_and_the_input_gradient_is_the_inputs(
-    precision,
+    precision, layout
 ):
     dtype = policy(precision).compute_dtype
     x, w, gradient = operands(dtype)
-    product, pullback = jax.vjp(lambda x, w: matmul(x, w, dtype), x, w)
+    product, pullback = jax.vjp(lambda x, w: matmul(x, w, dtype, layout), x, w)
     dx, dw = pullback(gradient)
     assert product.dtype == dw.dtype == jnp.float32
     assert dx.dtype == dtype
@@ -62,7 +68,8 @@ def test_product_and_weight_gradient_are_float32_and_the_input_gradient_is_the_i
 def test_the_weight_gradient_is_not_rounded_to_half():
     """Plain autodiff of a half-precision product would round it."""
     x, w, gradient = operands(jnp.float16)
-    _, pullback = jax.vjp(lambda w: matmul(x, w, jnp.dtype(jnp.float16)), w)
+    dtype = jnp.dtype(jnp.float16)
+    _, pullback = jax.vjp(lambda w: matmul(x, w, dtype, FEATURE_MAJOR), w)
     (dw,) = pullback(gradient)
     assert (dw.astype(jnp.float16).astype(jnp.float32) != dw).any()
 
@@ -166,3 +173,26 @@ def test_the_loss_scale_has_array_leaves_that_a_checkpoint_can_hold():
 def test_an_unknown_precision_is_refused_naming_the_known_ones():
     with pytest.raises(InputError, match="'fp64' does not exist.*fp32.*bf16.*fp16"):
         policy("fp64")
+
+
+@pytest.mark.parametrize(
+    "backend, name, wanted",
+    [
+        ("gpu", "float32", ["highest"]),
+        ("gpu", "tf32", []),
+        ("cpu", "float32", []),
+    ],
+)
+def test_all_bits_of_float32_are_asked_for_where_they_would_be_dropped(
+    backend, name, wanted, monkeypatch
+):
+    asked = []
+    monkeypatch.setattr(jax, "default_backend", lambda: backend)
+    monkeypatch.setattr(jax.config, "update", lambda key, value: asked.append(value))
+    set_matmul_precision(name)
+    assert asked == wanted
+
+
+def test_a_precision_of_products_that_does_not_exist_is_refused():
+    with pytest.raises(InputError, match="matmul_precision 'tf64' does not exist: use"):
+        set_matmul_precision("tf64")

@@ -12,12 +12,19 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sdjax.model import recurrence
 from sdjax.model.cell import LSTMWeights, MLSTMWeights, RecurrentState
+from sdjax.model.layout import BATCH_MAJOR, FEATURE_MAJOR, LAYOUTS
 from sdjax.training.cost import flops_per_character
 
 T, B, E, H = 7, 3, 4, 5
 WEIGHTS = {"mlstm": MLSTMWeights, "lstm": LSTMWeights}
 HALF = {"bfloat16": jnp.bfloat16, "float16": jnp.float16}
 NO_RESET = jnp.zeros(B, bool)
+# The recurrence in both layouts, and the plain scan.
+RUNS = {
+    "feature-major": partial(recurrence.unroll, layout=FEATURE_MAJOR),
+    "batch-major": partial(recurrence.unroll, layout=BATCH_MAJOR),
+    "scan": recurrence.scan_reference,
+}
 
 
 @pytest.fixture(params=WEIGHTS)
@@ -61,8 +68,7 @@ def outputs_and_gradients(
     """Outputs, and gradients of a loss whose slope in them is `cotangents`."""
 
     def loss(weights, inputs):
-        run = getattr(recurrence, name)
-        outputs = run(weights, inputs, state, reset, dtype)
+        outputs = RUNS[name](weights, inputs, state, reset, dtype)
         products = jax.tree.map(lambda a, b: jnp.sum(a * b), outputs, cotangents)
         return sum(jax.tree.leaves(products)), outputs
 
@@ -81,10 +87,10 @@ def assert_trees_close(actual, expected, **tolerance):
     jax.tree.map(partial(assert_allclose, **tolerance), actual, expected)
 
 
-@pytest.mark.parametrize("name", ["run", "scan_reference"])
+@pytest.mark.parametrize("name", RUNS)
 def test_forward_is_the_equations(name, weights, inputs, state, tolerances):
     _, (hiddens, cells, _) = run_oracle(weights, inputs, state)
-    hidden, end = getattr(recurrence, name)(weights, inputs, state, NO_RESET)
+    hidden, end = RUNS[name](weights, inputs, state, NO_RESET)
     assert_allclose(hidden, hiddens, **tolerances["oracle"])
     assert_allclose(end.hidden, hiddens[-1], **tolerances["oracle"])
     assert_allclose(end.cell, cells[-1], **tolerances["oracle"])
@@ -110,7 +116,7 @@ def test_the_oracles_gradient_is_the_slope(weights, inputs, state, tolerances):
     assert_allclose(d_inputs, slope, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["run", "scan_reference"])
+@pytest.mark.parametrize("name", RUNS)
 def test_gradients_are_the_oracles(
     name, weights, inputs, state, cotangents, tolerances
 ):
@@ -122,11 +128,12 @@ def test_gradients_are_the_oracles(
     assert_allclose(actual, d_inputs, **tolerances["oracle"])
 
 
-def test_run_is_the_plain_scan(weights, inputs, state, cotangents, tolerances):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_run_is_the_plain_scan(layout, weights, inputs, state, cotangents, tolerances):
     reset = jnp.array([False, True, False])
     results = [
         outputs_and_gradients(name, weights, inputs, state, cotangents, reset)
-        for name in ("run", "scan_reference")
+        for name in (layout, "scan")
     ]
     # Sums of T x B products in another order: not closer than the oracle's bound.
     assert_trees_close(*results, **tolerances["oracle"])
@@ -138,11 +145,14 @@ def relative(actual, expected):
     return np.abs(actual - expected).max() / np.abs(expected).max()
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 # bfloat16 has 8 bits of mantissa, float16 has 11; 48 steps add up their rounding.
 @pytest.mark.parametrize(
     "dtype, bound", [(jnp.float32, 1e-5), (jnp.bfloat16, 5e-2), (jnp.float16, 5e-3)]
 )
-def test_a_window_of_real_size_agrees_with_float64_on_the_device_itself(dtype, bound):
+def test_a_window_of_real_size_agrees_with_float64_on_the_device_itself(
+    dtype, bound, layout
+):
     """Compilers have had wrong results at sizes that choose other kernels.
 
     `alpha * (A @ B + b)` compiled as `alpha * (A @ B) + b` (openxla/xla issue 46110)
@@ -174,7 +184,7 @@ def test_a_window_of_real_size_agrees_with_float64_on_the_device_itself(dtype, b
     )
     reset = jnp.zeros(rows, bool)
     (hidden, end), (grads, d_x) = outputs_and_gradients(
-        "run", weights, inputs, state, (d_hidden, last), reset, dtype
+        layout, weights, inputs, state, (d_hidden, last), reset, dtype
     )
     assert relative(hidden, hiddens) < bound
     assert relative(end.cell, cells[-1]) < bound
@@ -183,8 +193,9 @@ def test_a_window_of_real_size_agrees_with_float64_on_the_device_itself(dtype, b
         assert relative(value, wanted[name]) < bound, name
 
 
-def test_the_scan_is_a_loop(weights, inputs, state, tolerances):
-    run = jax.jit(recurrence.run)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_scan_is_a_loop(layout, weights, inputs, state, tolerances):
+    run = jax.jit(RUNS[layout])
     hidden, end = run(weights, inputs, state, NO_RESET)
     for t in range(T):
         one, state = run(weights, inputs[t : t + 1], state, NO_RESET)
@@ -192,58 +203,72 @@ def test_the_scan_is_a_loop(weights, inputs, state, tolerances):
     assert_trees_close(state, end, **tolerances["float32"])
 
 
-def test_two_windows_with_carry_are_one_long_window(weights, inputs, state, tolerances):
-    hidden, end = recurrence.run(weights, inputs, state, NO_RESET)
-    first, state = recurrence.run(weights, inputs[:3], state, NO_RESET)
-    second, state = recurrence.run(weights, inputs[3:], state, NO_RESET)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_two_windows_with_carry_are_one_long_window(
+    layout, weights, inputs, state, tolerances
+):
+    hidden, end = RUNS[layout](weights, inputs, state, NO_RESET)
+    first, state = RUNS[layout](weights, inputs[:3], state, NO_RESET)
+    second, state = RUNS[layout](weights, inputs[3:], state, NO_RESET)
     assert_allclose(jnp.concatenate([first, second]), hidden, **tolerances["float32"])
     assert_trees_close(state, end, **tolerances["float32"])
 
 
-def test_reset_rows_start_from_zero_and_the_others_do_not(weights, inputs, state):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_reset_rows_start_from_zero_and_the_others_do_not(
+    layout, weights, inputs, state
+):
     reset = jnp.array([False, True, False])
     rows = state.cell.at[1].set(0), state.hidden.at[1].set(0)
     cleared = RecurrentState(hidden=rows[1], cell=rows[0])
-    run = jax.jit(recurrence.run)
+    run = jax.jit(RUNS[layout])
     actual = run(weights, inputs, state, reset)
     expected = run(weights, inputs, cleared, NO_RESET)
     jax.tree.map(assert_array_equal, actual, expected)
 
 
-def test_a_reset_row_forgets_even_a_state_that_is_not_finite(weights, inputs, state):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_reset_row_forgets_even_a_state_that_is_not_finite(
+    layout, weights, inputs, state
+):
     state = jax.tree.map(lambda a: a.at[1].set(jnp.nan), state)
     reset = jnp.array([False, True, False])
-    hidden, end = recurrence.run(weights, inputs, state, reset)
+    hidden, end = RUNS[layout](weights, inputs, state, reset)
     assert jnp.isfinite(hidden).all() and jnp.isfinite(end.cell).all()
 
 
-@pytest.mark.parametrize("name", ["run", "scan_reference"])
+@pytest.mark.parametrize("name", RUNS)
 def test_no_gradient_into_the_incoming_state(name, weights, inputs, state):
     def loss(state):
-        run = getattr(recurrence, name)
-        hidden, end = run(weights, inputs, state, NO_RESET)
+        hidden, end = RUNS[name](weights, inputs, state, NO_RESET)
         return jnp.sum(hidden) + jnp.sum(end.cell)
 
     jax.tree.map(lambda g: assert_array_equal(g, 0), jax.grad(loss)(state))
 
 
-def test_forward_stops_each_row_at_its_length(weights, inputs, state, tolerances):
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_forward_stops_each_row_at_its_length(
+    layout, weights, inputs, state, tolerances
+):
     lengths = jnp.array([0, 4, T])
-    end = recurrence.forward(weights, inputs, state, lengths)
+    end = recurrence.final_state(weights, inputs, state, lengths, layout=layout)
     for row, length in enumerate(lengths):
         alone = jax.tree.map(lambda a, r=row: a[r : r + 1], state)
         x = inputs[: max(1, int(length)), row : row + 1]
-        alone = recurrence.forward(weights, x, alone, lengths[row : row + 1])
+        alone = recurrence.final_state(
+            weights, x, alone, lengths[row : row + 1], layout=layout
+        )
         for a, b in zip(alone, end, strict=True):
             assert_allclose(a[0], b[row], **tolerances["float32"])
     assert_array_equal(end.cell[0], state.cell[0])
 
 
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 def test_forward_of_a_row_does_not_depend_on_padding_or_batch_mates(
-    weights, inputs, state
+    layout, weights, inputs, state
 ):
     lengths = jnp.array([2, 4, 5])
-    forward = jax.jit(recurrence.forward)
+    forward = jax.jit(partial(recurrence.final_state, layout=layout))
     expected = forward(weights, inputs, state, lengths)
     # What lies after a text, and the other rows, become not-a-number.
     padded = jnp.where(jnp.arange(T)[:, None, None] < 4, inputs, jnp.nan)
@@ -253,10 +278,13 @@ def test_forward_of_a_row_does_not_depend_on_padding_or_batch_mates(
         assert_array_equal(a[1], b[1])
 
 
-def test_forward_and_trace_end_where_run_ends(weights, inputs, state, tolerances):
-    hidden, end = recurrence.run(weights, inputs, state, NO_RESET)
-    full = recurrence.forward(weights, inputs, state, jnp.full(B, T))
-    cells, last = recurrence.trace(weights, inputs, state)
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_forward_and_trace_end_where_run_ends(
+    layout, weights, inputs, state, tolerances
+):
+    hidden, end = recurrence.unroll(weights, inputs, state, NO_RESET, layout=layout)
+    full = recurrence.final_state(weights, inputs, state, jnp.full(B, T), layout=layout)
+    cells, last = recurrence.all_states(weights, inputs, state, layout=layout)
     assert cells.shape == (T, B, H) and cells.dtype == jnp.float32
     assert_array_equal(cells[-1], last.cell)
     for other in (full, last):
@@ -265,16 +293,17 @@ def test_forward_and_trace_end_where_run_ends(weights, inputs, state, tolerances
     assert_allclose(cells, oracle_cells, **tolerances["oracle"])
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", HALF)
 def test_half_precision_is_close_to_float32(
-    name, weights, inputs, state, cotangents, tolerances
+    name, layout, weights, inputs, state, cotangents, tolerances
 ):
     # Smaller weights: an mLSTM with large ones amplifies any rounding, ours or not.
     weights = jax.tree.map(lambda w: 0.5 * w, weights)
 
     def results(dtype):
         return outputs_and_gradients(
-            "run", weights, inputs, state, cotangents, dtype=dtype
+            layout, weights, inputs, state, cotangents, dtype=dtype
         )
 
     (hidden, end), grads = results(HALF[name])
@@ -290,9 +319,10 @@ def test_half_precision_is_close_to_float32(
     jax.tree.map(assert_close, ((hidden, end), grads), results(jnp.float32))
 
 
-def test_weight_gradients_are_products_outside_the_loop(weights, inputs, state):
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
+def test_weight_gradients_are_products_outside_the_loop(layout, weights, inputs, state):
     def loss(weights):
-        hidden, _ = recurrence.run(weights, inputs, state, NO_RESET)
+        hidden, _ = recurrence.unroll(weights, inputs, state, NO_RESET, layout=layout)
         return jnp.sum(hidden)
 
     jaxpr = jax.make_jaxpr(jax.grad(loss))(weights).jaxpr
@@ -308,7 +338,8 @@ def test_weight_gradients_are_products_outside_the_loop(weights, inputs, state):
     loops = [e for e in jaxpr.eqns if e.primitive.name == "scan"]
     assert len(loops) == 2
     for loop in loops:
-        assert all(shape[-1] == B for shape in products(loop.params["jaxpr"].jaxpr))
+        shapes = list(products(loop.params["jaxpr"].jaxpr))
+        assert shapes and all(shape[not layout.axis] == B for shape in shapes)
 
 
 def test_flops_count_the_products():

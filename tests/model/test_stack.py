@@ -20,6 +20,7 @@ from sdjax.model.cell import (
     split_layers,
 )
 from sdjax.model.language_model import init_params
+from sdjax.model.layout import BATCH_MAJOR, FEATURE_MAJOR, LAYOUTS
 from sdjax.training.cost import flops_per_character
 
 T, B, E, H = 7, 3, 4, 5
@@ -82,7 +83,15 @@ def test_the_oracles_gradient_is_the_slope():
     assert_allclose(grads[0]["wx"], slope, rtol=1e-6, atol=1e-7)
 
 
-@pytest.mark.parametrize("name", ["run", "scan_reference"])
+# The recurrence in both layouts, and the plain scan.
+RUNS = {
+    "feature-major": partial(recurrence.unroll, layout=FEATURE_MAJOR),
+    "batch-major": partial(recurrence.unroll, layout=BATCH_MAJOR),
+    "scan": recurrence.scan_reference,
+}
+
+
+@pytest.mark.parametrize("name", RUNS)
 def test_outputs_and_gradients_are_the_equations(name, stack, tolerances):
     state, width = state_of(stack), len(stack) * H
     d_hiddens = normal(3, T, B, H)
@@ -90,7 +99,7 @@ def test_outputs_and_gradients_are_the_equations(name, stack, tolerances):
 
     def loss(stack, inputs):
         reset = jnp.zeros(B, bool)
-        outputs = getattr(recurrence, name)(stack, inputs, state, reset)
+        outputs = RUNS[name](stack, inputs, state, reset)
         slopes = (d_hiddens, d_end)
         products = jax.tree.map(lambda a, b: jnp.sum(a * b), outputs, slopes)
         return sum(jax.tree.leaves(products)), outputs
@@ -108,15 +117,16 @@ def test_outputs_and_gradients_are_the_equations(name, stack, tolerances):
     close(d_inputs, d_expected)
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize(
     ("dtype", "kind"), [(jnp.bfloat16, "bfloat16"), (jnp.float16, "float16")]
 )
-def test_half_precision_is_near_float32(dtype, kind, tolerances):
+def test_half_precision_is_near_float32(dtype, kind, layout, tolerances):
     stack = jax.tree.map(lambda w: 0.5 * w, make_stack("mlstm", 2))
     reset = jnp.zeros(B, bool)
 
     def loss(stack, dtype):
-        hidden, end = recurrence.run(stack, INPUTS, state_of(stack), reset, dtype)
+        hidden, end = RUNS[layout](stack, INPUTS, state_of(stack), reset, dtype)
         assert hidden.dtype == end.hidden.dtype == dtype
         assert end.cell.dtype == jnp.float32
         return jnp.sum(hidden.astype(jnp.float32)) + jnp.sum(end.cell), end.cell
@@ -132,8 +142,9 @@ def test_half_precision_is_near_float32(dtype, kind, tolerances):
     jax.tree.map(close, half, full)
 
 
-def test_two_windows_with_carry_are_one_long_window(stack, tolerances):
-    reset, run = jnp.zeros(B, bool), jax.jit(recurrence.run)
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_two_windows_with_carry_are_one_long_window(stack, layout, tolerances):
+    reset, run = jnp.zeros(B, bool), jax.jit(RUNS[layout])
     whole, end = run(stack, INPUTS, state_of(stack), reset)
     first, between = run(stack, INPUTS[:3], state_of(stack), reset)
     second, last = run(stack, INPUTS[3:], between, reset)
@@ -142,9 +153,10 @@ def test_two_windows_with_carry_are_one_long_window(stack, tolerances):
     jax.tree.map(close, last, end)
 
 
-def test_a_reset_row_starts_from_zero_in_every_layer(tolerances):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_a_reset_row_starts_from_zero_in_every_layer(layout, tolerances):
     stack = make_stack("mlstm", 2)
-    state, run = state_of(stack), jax.jit(recurrence.run)
+    state, run = state_of(stack), jax.jit(RUNS[layout])
     zeros = jax.tree.map(np.zeros_like, state)
     reset = np.array([False, True, False])
     _, mixed = run(stack, INPUTS, state, reset)
@@ -153,9 +165,10 @@ def test_a_reset_row_starts_from_zero_in_every_layer(tolerances):
         assert_allclose(part[1], new[1], **tolerances["float32"])
 
 
+@pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("of", ["cell", "hidden"])
 @pytest.mark.parametrize("layers", ["last", "all"])
-def test_encoding_tracing_and_pooling_are_the_equations(of, layers, tolerances):
+def test_encoding_tracing_and_pooling_are_the_equations(of, layers, layout, tolerances):
     stack = make_stack("mlstm", 3)
     zero = RecurrentState(*jnp.zeros((2, B, 3 * H)))
     _, hiddens, cells, _ = run_oracle(stack, INPUTS, zero)
@@ -163,12 +176,15 @@ def test_encoding_tracing_and_pooling_are_the_equations(of, layers, tolerances):
     states = {"hidden": hiddens, "cell": cells}
     columns = slice(-H, None) if layers == "last" else slice(None)
     close = partial(assert_allclose, **tolerances["oracle"])
-    traced, _ = recurrence.trace(stack, inputs, zero, of=of, layers=layers)
+    wanted = {"layers": layers, "layout": layout}
+    traced, _ = recurrence.all_states(stack, inputs, zero, of=of, **wanted)
     close(traced, states[of][..., columns])
-    encoded = recurrence.forward(stack, inputs, zero, lengths)
+    encoded = recurrence.final_state(stack, inputs, zero, lengths, layout=layout)
     pools = pooling.start(("mean", "max", "min"), B, traced.shape[-1])
     pools = jax.tree.map(jnp.asarray, pools)
-    end, pools = pooling.forward(stack, inputs, zero, pools, lengths, of, layers=layers)
+    end, pools = pooling.pooled_states(
+        stack, inputs, zero, pools, lengths, of, **wanted
+    )
     for row, length in enumerate(lengths):
         for state in (encoded, end):
             close(state.hidden[row], hiddens[length - 1, row])

@@ -3,6 +3,7 @@
 from ml_collections import ConfigDict
 
 from sdjax.errors import InputError
+from sdjax.model.precision import MATMUL_PRECISIONS
 
 
 def check(config: ConfigDict) -> None:
@@ -41,6 +42,7 @@ def check(config: ConfigDict) -> None:
     for key, choices in {
         "master_params": ("device", "host"),
         "all_reduce_dtype": ("fp32", "compute"),
+        "matmul_precision": MATMUL_PRECISIONS,
     }.items():
         if config[key] not in choices:
             raise InputError(

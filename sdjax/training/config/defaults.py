@@ -40,6 +40,9 @@ def get_config() -> ConfigDict:
     # 1 to this many (Tallec & Ollivier 2018).
     config.model.memory_span = 0.0
     config.precision = "fp32"  # of matrix products: fp32, bf16 or fp16
+    # Products in fp32 on a GPU: "tf32", whose operands have 10 bits of mantissa, or
+    # "float32", several times slower. CPUs compute in float32 in either case.
+    config.matmul_precision = "tf32"
     # Start from the parameters of this checkpoint or published model; "": from random
     # ones. A run that is resumed has its own.
     config.initial_checkpoint = ""
