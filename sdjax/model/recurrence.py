@@ -66,7 +66,7 @@ def scan_reference(
 ) -> tuple[jax.Array, RecurrentState]:
     """Read a window of bytes by a plain `lax.scan`: the oracle and the baseline.
 
-    Args and returns as for `run`; there is but one layout.
+    Args and returns as for `unroll`; there is but one layout.
     """
     layers, dtype = layers_of(stack), compute_dtype
     cast = [jax.tree.map(lambda v: v.astype(dtype), w)._replace(b=w.b) for w in layers]
@@ -335,7 +335,7 @@ def final_state(
     """Read texts of different lengths, keeping only the state each one ends in.
 
     Args:
-        stack, inputs, state, compute_dtype, layout: as for `run`.
+        stack, inputs, state, compute_dtype, layout: as for `unroll`.
         lengths: int32[B]; row r reads its first lengths[r] bytes (0 to T), then its
             state stands still, so padding never changes a result.
     """
@@ -367,7 +367,7 @@ def all_states(
     """Return the state after every byte, float32[T, B, H], and the last whole state.
 
     Args:
-        stack, inputs, state, compute_dtype, layout: as for `run`.
+        stack, inputs, state, compute_dtype, layout: as for `unroll`.
         of: "cell" or "hidden".
         layers: "last", or "all" for those of all layers side by side, [T, B, L*H].
     """
