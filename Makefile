@@ -1,7 +1,7 @@
 # make demo   from nothing to a report that names the sentiment unit, in minutes
 # make test   the default test suite
 # make test-gpu-program  the step compiled for GPUs, without one; installs 0.7 GB
-# make gpu-day  measures on a GPU; HALF=second the rest (docs/gpu.md)
+# make gpu-day  measures on a GPU; HALF=second the rest (docs/performance.md)
 # make check  lint, format check and tests: what .ci/run does
 
 PYTHON ?= python3

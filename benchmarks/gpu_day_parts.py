@@ -47,7 +47,7 @@ def versions(out: Path, rehearse: bool) -> None:
     save(out / "versions.json", record)
     print(json.dumps(record))
     if device.platform == "cpu" and not rehearse:
-        sys.exit("jax finds no GPU on this machine: see docs/gpu.md")
+        sys.exit("jax finds no GPU on this machine: see docs/performance.md")
 
 
 def speed(out: Path, rehearse: bool) -> None:

@@ -87,8 +87,9 @@ def memory_summary(
         memory = _memory(model, rows, window_size, place, all_reduce_dtype, "gpu")
         text = f"master_params={place:<8} per device {_on_device(memory)}"
         lines.append(text + (f"; host {_on_host(memory)}" if memory.host else ""))
-        most = (f"{n} GB {_most_rows(model, n, place, *settings):,}" for n in CARDS)
-        lines.append(f"{'':22} rows at most on a card of {', of '.join(most)}")
+        most = (f"{_most_rows(model, n, place, *settings):,} of {n} GB" for n in CARDS)
+        share = f"{_USABLE:.0%} of a card, which jax takes"
+        lines.append(f"{'':22} rows at most in {share}: {', '.join(most)}")
     return "\n".join(lines)
 
 

@@ -153,7 +153,9 @@ def test_words_in_another_order_are_matched_by_name():
     found = targets.read_targets({"train": train, "test": other})
     assert found.positions_of(other).tolist() == [0, 1, 1, 0]
     strange = features_of([0, 1, 1, 1], classes=("bad", "fine"))
-    with pytest.raises(InputError, match="test: labels must be bad, good.*there are fine"):
+    with pytest.raises(
+        InputError, match="test: labels must be bad, good.*there are fine"
+    ):
         targets.read_targets({"train": train, "test": strange})
     with pytest.raises(InputError, match="words .bad, good. in one .*--classes bad,g"):
         targets.read_targets({"train": train, "test": features_of([0, 1, 0, 1])})
