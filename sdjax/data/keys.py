@@ -55,8 +55,10 @@ class Keys(NamedTuple):
     def pick(self, records: Iterable[Record], report: ReadReport) -> Iterator[Placed]:
         """Pick the text and the label from every record; count those without."""
         label_key, read = self.label, self.labels.read
+        # Of most sources the text is one value as it is: this is where the time goes.
+        text_key = self.text[0] if self.are_plain else None
         for row, place, values in records:
-            text = self._text(values)
+            text = self._text(values) if text_key is None else values.get(text_key)
             if type(text) is not str:
                 named = " or ".join(f"'{key}'" for key in self.text)
                 missing = f"row without {named}"
@@ -67,7 +69,11 @@ class Keys(NamedTuple):
             elif label_key is None:
                 yield row, place, text, None
             else:
-                label = read(value_at(values, label_key))
+                label = read(
+                    value_at(values, label_key)
+                    if text_key is None
+                    else values.get(label_key)
+                )
                 if type(label) is float:
                     yield row, place, text, label
                 else:
@@ -146,6 +152,7 @@ def find_keys(
             raise InputError(
                 f"{place}: no {kind} that is known to hold text; {kind}s that exist: "
                 f"{shown}; name one with --{role}-key"
+                + ("" if kind == "key" else ", or give --no-header if these are data")
             )
         return (found,)
     several = (wanted,) if wanted in exist else tuple(wanted.split(","))

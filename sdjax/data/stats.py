@@ -73,7 +73,12 @@ def lines(corpus: Corpus, stats: Mapping[str, SplitStats]) -> Iterator[str]:
     yield f"rows refused         {skipped:,}"
     for reason, count in report["skipped"].items():
         yield f"  {count:>12,}  {reason} (first: {report['first'][reason]})"
+    for reason, count in report.get("left_out", {}).items():
+        yield f"rows left out        {count:,} {reason}"
     yield f"duplicates removed   {manifest['duplicates']:,}"
+    if corpus.classes:
+        named = (f"{i} {name}" for i, name in enumerate(corpus.classes))
+        yield f"classes              {', '.join(named)}"
     yield ""
     yield "| split | shards | reviews | bytes | bytes a review | longest |"
     yield "|---|---|---|---|---|---|"

@@ -202,13 +202,19 @@ def line_format_blocks(
 def _of_records(source: File | Dataset, report: ReadReport) -> Iterator[Block]:
     """Yield blocks of records, each with the counts from reading it."""
     keys, batch, characters, counts = source.keys, [], 0, ReadReport()
+    plain = keys.are_plain
     wanted = [*keys.text, *([] if keys.label is None else [keys.label])]
     before = report.position
     for row, place, values in source.records(counts):
-        kept = {key: value_at(values, key) for key in wanted}
+        if plain:
+            kept = {key: values[key] for key in wanted if key in values}
+            text = kept.get(keys.text[0])
+            characters += len(text) + 1 if isinstance(text, str) else 1
+        else:
+            kept = {key: value_at(values, key) for key in wanted}
+            texts = [kept[key] for key in keys.text]
+            characters += 1 + sum(len(text) for text in texts if isinstance(text, str))
         batch.append((row, place, kept))
-        texts = [kept[key] for key in keys.text]
-        characters += 1 + sum(len(text) for text in texts if isinstance(text, str))
         if characters >= BLOCK_BYTES:
             report.position = before + counts.position
             yield Block(keys, None, batch, counts.take())

@@ -122,3 +122,22 @@ def test_one_label_of_a_review(worded, command, tmp_path):
     arguments = ("prepare", worded["train"], "--label-key", "mood,review")
     refused = command.sdjax(*arguments, "--out", tmp_path / "corpus")
     assert_refused(refused, "one label of a review")
+
+
+def test_a_letter_of_no_amino_acid_is_named(command, tmp_path):
+    letters = "ACDEFGHIKLMNPQRSTVWY"
+    entries = [f">P{i}\nmk{letters[i % 20]}{letters[i // 20]}v*" for i in range(150)]
+    entries[4] = ">P4\nmk1v"
+    path = tmp_path / "a.fasta"
+    path.write_text("\n".join(entries) + "\n")
+    arguments = ("prepare", path, "--codec", "protein", "--shards", "1/1/1")
+    done = command.sdjax(*arguments, "--out", tmp_path / "corpus")
+    assert done.status == 0, done.err
+    assert f"1 letter of no amino acid (first: {path}:9: letter '1' at p" in done.out
+
+
+def test_what_a_corpus_is_says_the_classes(worded, command, tmp_path):
+    arguments = ("prepare", worded["train"], "--label-key", "mood", "--shards", "1/1/1")
+    assert command.sdjax(*arguments, "--out", tmp_path / "corpus").status == 0
+    shown = command.sdjax("corpus", "show", tmp_path / "corpus")
+    assert "classes              0 bad, 1 good" in shown.out

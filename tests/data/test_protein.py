@@ -121,7 +121,7 @@ def test_rows_that_are_no_proteins_are_counted_and_left_out(run, command, tmp_pa
     arguments = ("--checkpoint", run[1], "--input", tmp_path / "some.txt")
     done = command.featurize(*arguments, "--output", output, "--max-bad-fraction", 0.5)
     assert done.status == 0, done.err
-    assert "2 letter of no amino acid (first: row 1)" in done.err
+    assert "2 letter of no amino acid (first: row 1: letter 'h'" in done.err
     made = feature_file.load(output)
     assert list(made.texts) == ["MSK", "MKV", "MLL"]
     assert made.metadata["skipped"] == {"letter of no amino acid": 2}
@@ -147,7 +147,10 @@ def test_a_classifier_of_proteins_counts_what_it_cannot_read(run, command, tmp_p
     arguments = ("classify", tmp_path / "classifier")
     done = command.sdjax(*arguments, "--input", tmp_path / "some.txt")
     assert done.status == 0, done.err
-    assert "MKV" in done.out and "1 letter of no amino acid (first: row 1)" in done.err
+    assert (
+        "MKV" in done.out
+        and "1 letter of no amino acid (first: row 1: letter 'h'" in done.err
+    )
     typed = command.sdjax(*arguments, "MSK", "hello")
     assert_refused(typed, "text 1: letter 'h' at place 1")
 

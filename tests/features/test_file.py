@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from sdjax.errors import InputError
-from sdjax.features import columns
+from sdjax.features import columns, storage
 from sdjax.features import file as feature_file
 from sdjax.features import parquet as parquet_form
 from sdjax.features.file import FeatureSet
@@ -251,3 +251,16 @@ def test_load_runs_no_pickle(tmp_path):
     np.savez(path, features=np.array([{"a": 1}], dtype=object))
     with pytest.raises(InputError, match="not a features file"):
         feature_file.load(path)
+
+
+@pytest.mark.parametrize("form", ["npz", "npy"])
+def test_files_of_the_first_format_still_open(tmp_path, form, monkeypatch):
+    monkeypatch.setattr(storage, "FORMAT", "sdjax-features-1")
+    feature_file.save(tmp_path / f"a.{form}", feature_set())
+    monkeypatch.undo()
+    assert feature_file.load(tmp_path / f"a.{form}").metadata.get("classes") is None
+    monkeypatch.setattr(storage, "FORMAT", "sdjax-features-9")
+    feature_file.save(tmp_path / f"b.{form}", feature_set())
+    monkeypatch.undo()
+    with pytest.raises(InputError, match="features-9.* reads 'sdjax-features-2'"):
+        feature_file.load(tmp_path / f"b.{form}")

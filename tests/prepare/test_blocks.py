@@ -8,7 +8,9 @@ import pytest
 from sdjax.data.formats import lines as line_files
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import open_input
+from sdjax.data.text import Normalisation
 from sdjax.prepare import blocks
+from sdjax.prepare.segments import encode_block
 
 GOOD = b'{"text": "number %d", "stars": %d}\n'
 
@@ -66,3 +68,19 @@ def test_a_block_by_reference_is_small(tmp_path):
     path.write_bytes(b"".join(GOOD % (i, i % 5) for i in range(10_000)))
     assert sum(found(path, send=False)[2]) > path.stat().st_size
     assert sum(found(path, send=True)[2]) < 2000
+
+
+def test_small_files_share_a_block(tmp_path):
+    for i in range(30):
+        (tmp_path / f"{i:02d}.jsonl").write_bytes(GOOD % (i, i % 5))
+    (tmp_path / "bad.jsonl").write_bytes(b'{"text": 3, "stars": 1}\n')
+    opened = open_input(f"{tmp_path}/*.jsonl", label_key="stars").parts
+    (block,) = blocks.blocks(opened, ReadReport())
+    assert len(block.parts) == 31
+    for given in (block, pickle.loads(pickle.dumps(block.by_reference()))):
+        index, reviews, report = encode_block(given, Normalisation(), 0, 3)
+        assert len(reviews) == 30 and index["label"].tolist() == [
+            i % 5 for i in range(30)
+        ]
+        assert index["row"].tolist() == list(range(30))
+        assert report.first == {"text that is not a string": f"{tmp_path}/bad.jsonl:1"}

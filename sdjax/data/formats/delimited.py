@@ -17,6 +17,7 @@ DELIMITERS = (",", "\t", ";", "|")  # of equals the first is taken
 _SAMPLE_ROWS = 200
 _PROPER = re.compile(r'"(?:[^"]|"")*"')  # a field that quotes hold together
 _SENTENCE_WORDS = 5  # a name of a column has fewer
+_ENDED = re.compile(r"\S+\s+\S+.*[.!?]$", re.DOTALL)  # words with a full stop
 
 
 class Sample(NamedTuple):
@@ -146,7 +147,7 @@ def _like_data(name: str, below: list[str]) -> str:
         numbers = sum(map(_is_number, below))
         if below and numbers >= 0.9 * len(below):
             return "a number above numbers"
-    elif len(name.split()) >= _SENTENCE_WORDS:
+    elif len(name.split()) >= _SENTENCE_WORDS or _ENDED.search(name):
         return "a sentence"
     return ""
 

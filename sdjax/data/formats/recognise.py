@@ -8,6 +8,8 @@ content could be two things, the error names the option that decides it.
 import os
 import re
 import stat
+from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 from sdjax.data.formats import archives, columnar, delimited, objects, stars
@@ -209,7 +211,7 @@ def _format(
         if found in ("sst-trees", "fasttext"):
             return found, "", f"{found} by its content"
         if found == "tsv":
-            tabs = lines[0].count("\t")
+            tabs = _usual(line.count("\t") for line in lines)
             raise InputError(
                 f"{stored}: nearly all of its lines have {tabs} tab{'s'[: tabs - 1]}:"
                 " a table, not one text a line; give --format tsv to read it as one, or"
@@ -268,7 +270,7 @@ def _by_content(lines: list[str]) -> str:
         return "fasttext"
     if len(lines) == 1:
         return "text"
-    tabs = lines[0].count("\t")
+    tabs = _usual(line.count("\t") for line in lines)
     if tabs and _most(lines, lambda x: x.count("\t") == tabs):
         return "tsv"
     dialect, _ = delimited.find_dialect("\n".join(lines) + "\n", "", Options())
@@ -292,6 +294,10 @@ def _names_a_text(lines: list[str]) -> bool:
     """Whether the first line, divided in any way, has a name that texts have."""
     names = re.split(r'[,;|"]', lines[0].lower())
     return bool({n.strip() for n in names} & {"text", "review", "sentence", "content"})
+
+
+def _usual(counts: Iterable[int]) -> int:
+    return Counter(counts).most_common(1)[0][0]
 
 
 def _most(lines: list[str], true) -> bool:
@@ -320,14 +326,22 @@ def _shape(text: str, lines: list[str], whole: bool) -> str:
             return _shape_of(objects.parse(text.encode()))
         except ValueError:
             pass
-    if re.match(r"\{\s*\"[^\"]*\"\s*:\s*\[\s*\{", start) and len(lines[0]) < 200:
-        return "wrapped"
-    if re.match(r"\{\s*\"[^\"]*\"\s*:\s*\[\s*\{", start) and len(lines) == 1:
-        return "wrapped"
+    # The file is longer than what is looked at, or damaged.
     if re.match(r"\{\s*\"[^\"]*\"\s*:\s*\{\s*\"0\"\s*:", start) and len(lines) < 2:
         return "columns"
+    data = text.encode()
+    if not _has_object(data, b"") and _has_object(data, b"{["):
+        return "wrapped"
     # Objects that keep to lines end where a line does.
     return "objects" if re.match(r"\{\s*$", lines[0]) else "lines"
+
+
+def _has_object(data: bytes, within: bytes) -> bool:
+    """Whether an object that stands within some brackets opens and closes."""
+    try:
+        return next(objects.objects([data], within), None) is not None
+    except InputError:
+        return False
 
 
 def _shape_of(value: dict) -> str:
