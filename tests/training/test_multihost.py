@@ -16,7 +16,7 @@ from fixtures_run import ROOT
 
 from sdjax.checkpoints.load import checkpoint_steps
 from sdjax.errors import InputError
-from sdjax.training import loop, multihost
+from sdjax.training import loop, multihost, peers
 from sdjax.training.metrics import read_metrics
 
 STEPS = 12
@@ -159,7 +159,7 @@ def test_what_the_first_process_refuses_all_refuse(config, tmp_path):
 
 def test_a_cluster_that_is_not_there():
     with pytest.raises(InputError, match="--coordinator HOST:PORT"):
-        multihost.join()
+        peers.join()
 
 
 def test_the_coordinator_needs_the_flag(tmp_path):
