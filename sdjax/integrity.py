@@ -23,9 +23,18 @@ _CHUNK = 2**22  # bytes of a file that are read at a time
 def array_digest(array: np.ndarray) -> str:
     """Return the digest of an array: its dtype, its shape and its bytes."""
     array = np.asarray(array)
-    digest = xxh3_128(f"{array.dtype.str} {array.shape}\n".encode())
     # A view of bytes: not every dtype that jax has can be given out as a buffer.
-    digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    content = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+    return chunks_digest(array.dtype, array.shape, [content])
+
+
+def chunks_digest(
+    dtype: np.dtype, shape: tuple[int, ...], chunks: Iterable[bytes]
+) -> str:
+    """Return the digest of an array whose bytes come in pieces, as `array_digest`."""
+    digest = xxh3_128(f"{np.dtype(dtype).str} {shape}\n".encode())
+    for chunk in chunks:
+        digest.update(chunk)
     return digest.hexdigest()
 
 

@@ -138,6 +138,21 @@ def verify(step: Path) -> Verdict:
     return verdict
 
 
+def verify_run(run: Path) -> Verdict:
+    """Compare all checkpoints of a run with what was saved.
+
+    Raises:
+        InputError: there is none.
+    """
+    steps = checkpoint_steps(run)
+    if not steps:
+        return verify(run)
+    verdict = Verdict()
+    for step in steps:
+        verdict.add(verify(step))
+    return verdict
+
+
 def _as_stored(step: Path, item: str):
     """Read an item as nested dictionaries, for its arrays alone."""
     with ocp.Checkpointer(

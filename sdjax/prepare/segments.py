@@ -20,15 +20,16 @@ from xxhash import xxh3_128_digest
 
 from sdjax.data.read_report import ReadReport
 from sdjax.data.text import Normalisation
-from sdjax.errors import UnreadableText
+from sdjax.errors import Damaged, UnreadableText
 from sdjax.files import write_whole
+from sdjax.integrity import file_digest, opened, sealed
 from sdjax.prepare.blocks import Block
 
 # `high` and `low` are the two halves of the digest, `row` counts within the segment.
 _HALVES = [("high", "<u8"), ("low", "<u8")]
 _COUNTS = [("length", "<u4"), ("row", "<u4"), ("shard", "<u4")]
 RECORD = np.dtype([*_HALVES, ("label", "<f4"), *_COUNTS])
-DIGEST = "xxh3_128"  # of work that was left: it is not gone on with by another one
+DIGEST = "xxh3_128"  # noted in unfinished work: another one's is not resumed
 _MOST_PLACES = 16384  # of a table, which every segment has
 
 
@@ -127,21 +128,25 @@ def write_segment(
         file.write(index[order].tobytes())
         file.write(b"".join([reviews[i] for i in order.tolist()]))
         size = file.tell()
-    marker = {"reviews": len(reviews), "bytes": size, "report": report.as_json()}
-    write_whole(_marker(path), json.dumps(marker).encode())
+    marker = {
+        "reviews": len(reviews),
+        "bytes": size,
+        "xxh3": file_digest(path),
+        "report": report.as_json(),
+    }
+    write_whole(_marker(path), json.dumps(sealed(marker)).encode())
 
 
 def read_marker(path: Path) -> tuple[int, ReadReport] | None:
     """Tell how many reviews a segment has and what reading it counted, if it is whole.
 
-    A file that the system had not yet written out when the power failed is too short.
+    One that is damaged is written again: the block that it was made of is still there.
     """
     try:
-        marker = json.loads(_marker(path).read_bytes())
-        size = path.stat().st_size
-    except (OSError, ValueError):
-        return None
-    if size != marker["bytes"]:
+        marker = opened(json.loads(_marker(path).read_bytes()), path, "")
+        if file_digest(path) != marker["xxh3"]:
+            return None
+    except (OSError, ValueError, KeyError, TypeError, Damaged):
         return None
     return marker["reviews"], ReadReport.from_json(marker["report"])
 

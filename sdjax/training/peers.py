@@ -12,6 +12,7 @@ import ctypes
 import json
 import os
 import signal
+import socket
 import sys
 import threading
 import time
@@ -111,9 +112,7 @@ class _Watch:
         os._exit(1)
 
     def _say_why_aborted(self) -> None:
-        try:
-            self._news()
-        except Exception:
+        if not _coordinator_listens():
             self._leave(0, _GONE, 1)
         self._tell(self._own, "XLA ended it; what XLA says stands above", 1)
 
@@ -193,7 +192,7 @@ class _Watch:
             sys.stdout.flush()
             if self._own == 0:
                 self._wait_until_heard(process)
-            else:
+            elif why != _GONE:
                 with contextlib.suppress(Exception):
                     self._client.key_value_set(f"{_HEARD}{self._own}", "")
             os._exit(status)
@@ -207,6 +206,16 @@ class _Watch:
                 if len(self._client.key_value_dir_get(_HEARD)) >= others:
                     return
                 time.sleep(0.05)
+
+
+def _coordinator_listens() -> bool:
+    """Tell whether the coordinator can be reached, without the help of jax."""
+    host, _, port = distributed.global_state.coordinator_address.rpartition(":")
+    try:
+        with socket.create_connection((host.strip("[]"), int(port)), _FAREWELL / 2):
+            return True
+    except OSError:
+        return False
 
 
 _GONE = "killed: the coordinator, which runs in it, cannot be reached"
