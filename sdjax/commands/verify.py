@@ -2,8 +2,8 @@
 
 PATH is a run's folder or one checkpoint, a corpus, a features file, a classifier, a
 report, a published or a fine-tuned model, or what an interrupted prepare
-(.CORPUS.preparing) or featurize (OUTPUT.partial) left. The exit status is 2 where a part
-is not what was written.
+(.CORPUS.preparing) or featurize (OUTPUT.partial) left. The exit status is 2 where a
+part is not what was written.
 """
 
 from pathlib import Path
@@ -25,14 +25,14 @@ def report(path: Path, verdict) -> None:
     Raises:
         InputError: a part is not what was written.
     """
-    for problem in verdict.problems:
+    for problem in verdict.problems[1:]:
         print(problem)
     for part in verdict.without:
         print(f"{part}: no digests, an older version of sdjax wrote it")
     if verdict.problems:
+        more = len(verdict.problems) - 1
         raise InputError(
-            f"{path}: not whole, {len(verdict.problems)} parts are not what was written"
-            f" (listed above; {verdict.checked} are)"
+            verdict.problems[0] + (f" ({more} more above)" if more else "")
         )
     if verdict.checked:
         print(f"{path}: whole, {verdict.checked} parts are what was written")
