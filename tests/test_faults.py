@@ -70,11 +70,7 @@ def corpus_of(path: Path):
 def features_of(folder: Path):
     (path,) = (p for p in folder.iterdir() if p.stem == "x" and p.suffix in ENDINGS)
     found = file.load(path)
-    arrays = (
-        array_digest(found.features),
-        array_digest(found.labels),
-        found.ids.tolist(),
-    )
+    arrays = list(map(array_digest, (found.features, found.labels, found.ids)))
     return arrays, list(found.texts), list(found.given_ids), found.metadata
 
 

@@ -31,9 +31,8 @@ def report(path: Path, verdict) -> None:
         print(f"{part}: no digests, an older version of sdjax wrote it")
     if verdict.problems:
         more = len(verdict.problems) - 1
-        raise InputError(
-            verdict.problems[0] + (f" ({more} more above)" if more else "")
-        )
+        note = f" ({more} more above)" if more else ""
+        raise InputError(f"not whole: {verdict.problems[0]}{note}")
     if verdict.checked:
         print(f"{path}: whole, {verdict.checked} parts are what was written")
 
