@@ -67,8 +67,7 @@ def corpus_of(path: Path):
     return opened.fingerprint, opened.normalisation, shards, examples
 
 
-def features_of(folder: Path):
-    (path,) = (p for p in folder.iterdir() if p.stem == "x" and p.suffix in ENDINGS)
+def features_of(path: Path):
     found = file.load(path)
     arrays = list(map(array_digest, (found.features, found.labels, found.ids)))
     return arrays, list(found.texts), list(found.given_ids), found.metadata
@@ -89,7 +88,7 @@ def finished_features(folder: Path):
     for block in BLOCKS[rows // 4 :]:
         work.append(*block)
     work.finish({"made": "in two runs"})
-    return features_of(folder)
+    return features_of(folder / "x.npy")
 
 
 def finished_corpus(folder: Path):
@@ -230,7 +229,7 @@ ARTEFACTS = {
 for ending in ENDINGS:
     ARTEFACTS[f"features in {ending}"] = (
         lambda folder, seed, ending=ending: make_features(folder, seed, ending),
-        features_of,
+        lambda folder, ending=ending: features_of(folder / f"x{ending}"),
         lambda folder, ending=ending: storage.verify(folder / f"x{ending}"),
     )
 
@@ -304,6 +303,8 @@ def test_nothing_damaged_is_used_in_silence(name, tmp_path):
         for number, fault in enumerate(FAULTS):
             shutil.rmtree(work)
             shutil.copytree(original, work)
+            if fault is replace and len(places) == 1:
+                continue  # the other run's file is another whole artefact
             fault(work / place, counterpart(original / place, original, other), rng)
             found = outcome(use, work)
             tried += 1

@@ -8,7 +8,6 @@ In Parquet texts and ids are strings, and the metadata is the file's.
 
 import json
 import zipfile
-import zlib
 from collections.abc import Collection
 from pathlib import Path
 
@@ -25,17 +24,6 @@ NEEDED = ("features", "ids", "text_bytes", "text_offsets")
 OPTIONAL = ("labels", "given_bytes", "given_offsets")
 
 _AGAIN = "write it again with featurize.py"
-_UNREADABLE = (
-    OSError,
-    zlib.error,
-    NotImplementedError,
-    zipfile.BadZipFile,
-    ValueError,
-    EOFError,
-    TypeError,
-    AttributeError,
-    KeyError,
-)
 
 
 def check_suffix(path: Path) -> None:
@@ -145,9 +133,12 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     readers = {".npy": _read_npy, ".parquet": parquet.read}
     try:
         columns, metadata = readers.get(path.suffix, _read_npz)(path)
-    except _UNREADABLE as error:
+    except InputError:
+        raise
+    except Exception as error:  # of a damaged file zipfile and NumPy raise any type
+        reason = " ".join(str(error).split())[:200]
         raise Damaged(
-            f"{path}: not a features file, or cut short ({error}); {_AGAIN}"
+            f"{path}: not a features file, or cut short ({reason}); {_AGAIN}"
         ) from error
     missing = [name for name in NEEDED if name not in columns]
     missing += ["metadata"] if metadata is None else []
