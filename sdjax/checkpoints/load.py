@@ -128,7 +128,7 @@ def _best(path: Path) -> tuple[Meta, Path]:
 def _always_gone(path: Path) -> InputError:
     return InputError(
         f"{path}: each checkpoint was removed while it was read, {_TRIES} times in a"
-        " row; the training that goes on there saves too often: try again"
+        " row; the training that runs there saves too often: try again"
     )
 
 

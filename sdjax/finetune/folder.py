@@ -129,7 +129,7 @@ class Folder:
         """Save a model that was better on valid than all before."""
         model = self._loaded.model
         scale = loss_scale(model.precision)
-        # Without Adam's moments: nothing goes on from here but features.
+        # Without Adam's moments: only features are made of this, no training resumes.
         state = create_train_state(model, optax.identity(), scale, best.params)
         meta = replace(
             self._loaded.meta,
