@@ -12,6 +12,7 @@ from sdjax.arguments import ArgumentParser
 COMMANDS = (
     "prepare",
     "corpus",
+    "verify",
     "labelled",
     "train",
     "evaluate",

@@ -11,6 +11,10 @@ class InputError(Exception):
     """An error that the user can fix; the message names the value, place and fix."""
 
 
+class Damaged(InputError):
+    """What is on disk is not what was written there; the message names the file."""
+
+
 class UnreadableText(InputError):
     """A text that cannot be encoded; rows are counted by `reason`."""
 
@@ -77,15 +81,25 @@ def run(main: Callable[[], int | None]) -> int:
     """
     try:
         return main() or 0
-    except InputError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 2
-    except OSError as error:
-        print(f"error: {_in_one_line(error)}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        print("interrupted", file=sys.stderr)
-        return 130
+    except (InputError, OSError) as error:
+        status, line = status_and_line(error)
+        print(f"error: {line}", file=sys.stderr)
+        return status
+    except KeyboardInterrupt as error:
+        status, line = status_and_line(error)
+        print(line, file=sys.stderr)
+        return status
+
+
+def status_and_line(
+    error: InputError | OSError | KeyboardInterrupt,
+) -> tuple[int, str]:
+    """Return the exit status of what a user can mend, and a line that says it."""
+    if isinstance(error, InputError):
+        return 2, str(error)
+    if isinstance(error, OSError):
+        return 1, _in_one_line(error)
+    return 130, "interrupted"
 
 
 def _in_one_line(error: OSError) -> str:

@@ -1,19 +1,19 @@
 """A model read from disk, whatever form it is in, and what its checkpoint says."""
 
 import hashlib
-from functools import partial
+import sys
 from pathlib import Path
 from typing import NamedTuple
 
 import jax
 import numpy as np
-import orbax.checkpoint as ocp
 
 from sdjax.checkpoints import orbax_errors as failures
 from sdjax.checkpoints import published
 from sdjax.checkpoints.meta import Meta, model_differences
+from sdjax.checkpoints.stored import checkpoint_steps, read_item, read_meta
 from sdjax.data.text import Normalisation
-from sdjax.errors import InputError
+from sdjax.errors import Damaged, InputError
 from sdjax.model.language_model import LanguageModel, init_params
 
 
@@ -31,6 +31,9 @@ def model_config(model: LanguageModel) -> dict:
     return {key: getattr(model, key) for key in keys}
 
 
+_TRIES = 9  # to read a checkpoint while a training replaces it by another
+
+
 class Loaded(NamedTuple):
     """A model read from disk: `params` are host arrays, `path` the step's folder."""
 
@@ -41,19 +44,17 @@ class Loaded(NamedTuple):
 
 
 def fingerprint(params: dict) -> str:
-    """Return the SHA-256 of a model's parameters, wherever they are kept."""
+    """Return the SHA-256 of a model's parameters, wherever they are kept.
+
+    It is the name of a model: features files and classifiers refer to it. Damage is
+    found by the digests of `sdjax.integrity`, which are twenty times as fast.
+    """
     digest = hashlib.sha256()
     leaves = jax.tree.leaves_with_path(params)
     for path, leaf in sorted((jax.tree_util.keystr(p), x) for p, x in leaves):
         digest.update(f"{path} {leaf.shape} {leaf.dtype}\n".encode())
         digest.update(np.ascontiguousarray(leaf))
     return digest.hexdigest()
-
-
-def checkpoint_steps(run: Path) -> list[Path]:
-    """Return the complete checkpoints of a run, oldest first."""
-    steps = (run / "checkpoints").glob("[0-9]*")
-    return sorted((p for p in steps if p.name.isdigit()), key=lambda p: int(p.name))
 
 
 def load_model(path: Path, precision: str | None = None) -> Loaded:
@@ -71,16 +72,17 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
         path = published.fetch(str(path))
     if published.is_published(path):
         return _load_published(path, precision)
-    meta, step = _best(path)
-    settings = meta.model | ({"precision": precision} if precision else {})
-    model = LanguageModel(**settings)
-    template = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
-    with ocp.StandardCheckpointer() as reader:
-        place = (step / "params").absolute()
-        params = failures.read(
-            step, partial(reader.restore, place, shape_templates(template))
-        )
-    return Loaded(model, jax.device_get(params), meta, step)
+    for _ in range(_TRIES):
+        meta, step = _best(path)
+        settings = meta.model | ({"precision": precision} if precision else {})
+        model = LanguageModel(**settings)
+        template = jax.eval_shape(lambda m=model: init_params(m, jax.random.key(0)))
+        try:
+            return Loaded(model, read_item(step, "params", template, meta), meta, step)
+        except Damaged:
+            if step.is_dir():
+                raise
+    raise _always_gone(path)
 
 
 def describe(path: Path) -> Meta:
@@ -97,12 +99,37 @@ def describe(path: Path) -> Meta:
 
 
 def _best(path: Path) -> tuple[Meta, Path]:
-    """Return the checkpoint of a run that is best on valid, else its newest one."""
+    """Return the checkpoint of a run that is best on valid, else its newest one.
+
+    One that does not even say how good it is is named on standard error, and the others
+    are used.
+    """
     failures.quiet()
-    steps = checkpoint_steps(path) or [path]
-    # Among unmeasured ones the newest: min() takes the first of equals.
-    metas = [(read_meta(step), step) for step in reversed(steps)]
-    return min(metas, key=lambda found: found[0].badness)
+    for _ in range(_TRIES):
+        steps = checkpoint_steps(path)
+        if not steps:
+            return read_meta(path), path
+        found, damaged = [], []
+        for step in reversed(steps):  # min() takes the first of equals: the newest
+            try:
+                found.append((read_meta(step), step))
+            except Damaged as error:
+                if step.is_dir():  # else the training has just removed it
+                    damaged.append(error)
+        if found:
+            for error in damaged:
+                print(f"warning: {error}; the others are used", file=sys.stderr)
+            return min(found, key=lambda pair: pair[0].badness)
+        if damaged:
+            raise damaged[0]
+    raise _always_gone(path)
+
+
+def _always_gone(path: Path) -> InputError:
+    return InputError(
+        f"{path}: each checkpoint was removed while it was read, {_TRIES} times in a"
+        " row; the training that runs there saves too often: try again"
+    )
 
 
 def _load_published(folder: Path, precision: str | None) -> Loaded:
@@ -117,22 +144,6 @@ def _load_published(folder: Path, precision: str | None) -> Loaded:
         source={"format": "safetensors", "about": about},
     )
     return Loaded(model, found.params, meta, folder)
-
-
-def read_meta(step: Path) -> Meta:
-    """Read what a checkpoint says of itself and its run, without its parameters.
-
-    Raises:
-        InputError: there is none, it is damaged, or of another format.
-    """
-    if not (step / "meta").is_dir():
-        raise InputError(
-            f"no checkpoint in {step}: give a run's folder (train.py's --workdir),"
-            " <run>/checkpoints/<step> or a published folder"
-        )
-    with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as reader:
-        found = failures.read(step, partial(reader.restore, (step / "meta").absolute()))
-    return Meta.from_json(found, step)
 
 
 def load_initial(path: Path, model: LanguageModel) -> dict:
@@ -154,11 +165,3 @@ def load_initial(path: Path, model: LanguageModel) -> dict:
             " set config.model as it is there"
         )
     return loaded.params
-
-
-def shape_templates(tree):
-    """Templates that orbax checks, unlike arrays: shape, dtype, one local device."""
-    device = jax.sharding.SingleDeviceSharding(jax.local_devices()[0])
-    return jax.tree.map(
-        lambda x: jax.ShapeDtypeStruct(np.shape(x), x.dtype, sharding=device), tree
-    )

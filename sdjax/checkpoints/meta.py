@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 from sdjax.data.text import Normalisation
-from sdjax.errors import InputError, differences
+from sdjax.errors import Damaged, InputError, differences
 
 FORMAT_VERSION = 1
 # Older checkpoints do not say how many layers there are: one.
@@ -28,6 +28,8 @@ class Meta:
         valid_bpc: bits per character on valid; None where it was not measured.
         source: format and files of converted weights.
         finetuned: what was fine-tuned, and how.
+        digests: of each array as it was saved, by item and path (`integrity`); empty in
+            checkpoints of versions that had none.
     """
 
     step: int
@@ -40,6 +42,7 @@ class Meta:
     valid_bpc: float | None = None
     source: Mapping = field(default_factory=dict)
     finetuned: Mapping = field(default_factory=dict)
+    digests: Mapping = field(default_factory=dict)
 
     @property
     def badness(self) -> float:
@@ -65,9 +68,15 @@ class Meta:
             place: names the checkpoint in messages.
 
         Raises:
-            InputError: another format, or a part is missing.
+            InputError: another format.
+            Damaged: a part is missing.
         """
-        if (version := stored.get("format_version")) != FORMAT_VERSION:
+        if (version := stored.get("format_version")) is None:
+            raise Damaged(
+                f"checkpoint {place}: damaged, its meta has no format_version; use"
+                " another step of the run, or move this one away"
+            )
+        if version != FORMAT_VERSION:
             raise InputError(
                 f"{place} has checkpoint format {version}, this version reads"
                 f" {FORMAT_VERSION}: use the version of sdjax that wrote it"
@@ -81,13 +90,14 @@ class Meta:
                 valid_bpc=stored.get("valid_bpc"),
                 **{key: stored.get(key) or {} for key in _OPTIONAL},
             )
-        except (KeyError, TypeError) as error:
-            raise InputError(
-                f"{place}: its meta is damaged (no {error}); use another checkpoint"
+        except (KeyError, TypeError, AttributeError) as error:
+            raise Damaged(
+                f"checkpoint {place}: damaged, its meta has no {error}; use another"
+                " step of the run, or move this one away"
             ) from error
 
 
-_OPTIONAL = ("stream", "progress", "config", "source", "finetuned")
+_OPTIONAL = ("stream", "progress", "config", "source", "finetuned", "digests")
 
 
 def model_differences(there: Mapping, here: Mapping, prefix: str = "") -> list[str]:

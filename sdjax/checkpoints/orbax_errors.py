@@ -1,8 +1,8 @@
 """What orbax does when a disk is full or a file damaged, made into one line.
 
 It reads and writes arrays in parallel and raises the first failure as a ValueError of
-many lines, a write's only at the next save; it logs each failure besides, and all that
-it abandons prints a traceback of its own.
+many lines. A failed write is raised at the next save only. Each failure is logged as
+well, and every other read or write that was under way prints a traceback of its own.
 """
 
 import contextlib
@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from sdjax.errors import InputError, naming
+from sdjax.errors import Damaged, naming
 
 
 def quiet() -> None:
@@ -42,31 +42,42 @@ def naming_folder(folder: Path) -> Iterator[None]:
         raise OSError(code, os.strerror(code), str(folder)) from error
 
 
-def read(step: Path, restore: Callable[[], Any]) -> Any:
-    """Return what `restore` reads of a step.
+def read(step: Path, item: str, restore: Callable[[], Any]) -> Any:
+    """Return what `restore` reads of an item of a step.
 
     Raises:
-        InputError: it cannot be read.
+        Damaged: it cannot be read; names the file where that is known.
     """
     with hushed():
         try:
             return restore()
         except Exception as error:  # what orbax raises is of many types, or of none
-            reason = _first_line(error)
+            reason, place = _first_line(error), _file_named(str(error), step / item)
         settle()
     # Not inside `except`: a context would keep alive what has just been settled.
-    raise InputError(
-        f"checkpoint {step} cannot be read ({reason}): it is damaged; delete it, or use"
-        " another step of the run"
+    raise Damaged(
+        f"checkpoint {step}: damaged, {place} cannot be read ({reason}); use another"
+        " step of the run, or move this one away"
     )
+
+
+def _file_named(message: str, item: Path) -> Path:
+    """Return the file below an item that a message names, else the item's folder."""
+    if not item.is_dir():
+        return item
+    for name in re.findall(r"(/[^\s\"']+)", message):
+        path = Path(name.rstrip("/:,.;"))
+        if item.absolute() in path.parents:
+            return path
+    return item
 
 
 @contextlib.contextmanager
 def hushed() -> Iterator[None]:
-    """Keep quiet what orbax abandons when one of its parallel reads or writes fails.
+    """Keep orbax's other reads or writes quiet when one of them fails.
 
-    Each of the others would print a traceback of its own, by hooks that are called for
-    nothing else in here: an exception that is raised still comes out.
+    Each of them would print a traceback of its own through hooks that nothing else uses
+    in here. An exception that is raised still comes out.
     """
     hooks = sys.excepthook, sys.unraisablehook
     sys.excepthook = sys.unraisablehook = lambda *_: None
@@ -77,7 +88,7 @@ def hushed() -> Iterator[None]:
 
 
 def settle() -> None:
-    """Let what was abandoned come to its end."""
+    """Let the reads and writes that were under way end."""
     time.sleep(0.1)
     gc.collect()
 

@@ -21,12 +21,14 @@ from sdjax.checkpoints.card import card
 from sdjax.checkpoints.meta import Meta
 from sdjax.checkpoints.weights import Imported, checked, file_source, flatten, unflatten
 from sdjax.data.text import Normalisation
-from sdjax.errors import InputError
+from sdjax.errors import Damaged, InputError
 from sdjax.files import staged
+from sdjax.integrity import Verdict, check_files, file_digests, opened, sealed
 from sdjax.model.language_model import LanguageModel, init_params
 
 FORMAT = "sdjax-model-1"
 CONFIG, WEIGHTS, CARD = "config.json", "model.safetensors", "README.md"
+_AGAIN = "fetch it again, or write it again with sdjax convert --to safetensors"
 _NAME = re.compile(r"[\w-][\w.-]*/[\w-][\w.-]*")
 
 
@@ -76,6 +78,7 @@ def open_folder(path: Path) -> Published:
         raise InputError(
             f"{path / CONFIG}: not a model that this version of sdjax knows ({reason})"
         ) from error
+    check_files(path, config.get("digests", {}), _AGAIN)
     arrays = _read_arrays(path / WEIGHTS)
     expected = flatten(template)
     for difference, problem in (
@@ -92,15 +95,37 @@ def open_folder(path: Path) -> Published:
     return Published(model, unflatten(arrays), config)
 
 
+def verify(folder: Path) -> Verdict:
+    """Compare the files of a published folder with what was written.
+
+    The card is for people, who may change it: it has no digest.
+
+    Raises:
+        InputError: it is of another format.
+    """
+    verdict = Verdict()
+    try:
+        config = _read_config(folder / CONFIG)
+    except Damaged as error:
+        return Verdict(problems=[str(error)])
+    if "digests" not in config:
+        return Verdict(without=[f"published model {folder}"])
+    verdict.checked += 1
+    verdict.files(folder, config["digests"], _AGAIN)
+    return verdict
+
+
 def _read_config(path: Path) -> dict:
     try:
         config = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError as error:
-        raise InputError(
+        raise Damaged(
             f"{path}: is missing; a published model has {CONFIG} and {WEIGHTS}"
         ) from error
     except (ValueError, OSError) as error:
-        raise InputError(f"{path}: damaged or cut short ({error})") from error
+        raise Damaged(f"{path}: damaged or cut short ({error}); {_AGAIN}") from error
+    if isinstance(config, dict):
+        config = opened(config, path, _AGAIN)
     found = config.get("format") if isinstance(config, dict) else None
     if found != FORMAT:
         raise InputError(f"{path}: format {found!r}, this version reads {FORMAT!r}")
@@ -160,7 +185,8 @@ def write(
     with staged(out) as folder:
         folder.mkdir()
         save_file(arrays, folder / WEIGHTS)
-        text = json.dumps(config, indent=2, allow_nan=False) + "\n"
+        config["digests"] = file_digests(folder, [WEIGHTS])
+        text = json.dumps(sealed(config), indent=2, allow_nan=False) + "\n"
         (folder / CONFIG).write_text(text, encoding="utf-8")
         # safetensors lets nobody else read it, whatever the umask says.
         (folder / WEIGHTS).chmod((folder / CONFIG).stat().st_mode)

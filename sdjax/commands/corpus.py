@@ -12,7 +12,7 @@ def add_arguments(parser) -> None:
     )
     show.add_argument("folder", type=Path, metavar="DIR")
     show.add_argument(
-        "--verify", action="store_true", help="check the checksum of every file"
+        "--verify", action="store_true", help="as `sdjax verify DIR`, before the rest"
     )
     show.add_argument(
         "--figure", type=Path, metavar="FILE.png", help="draw the review lengths"
@@ -20,21 +20,20 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> None:
+    from sdjax.commands.verify import report
     from sdjax.data import stats
-    from sdjax.data.corpus import Corpus
+    from sdjax.data.corpus import Corpus, verify
 
     if arguments.figure is not None and arguments.figure.suffix != ".png":
         raise InputError(f"--figure {arguments.figure} must end in .png")
-    corpus = Corpus.open(arguments.folder)
     if arguments.verify:
-        corpus.verify(progress=True)
+        report(arguments.folder, verify(arguments.folder, progress=True))
+    corpus = Corpus.open(arguments.folder)
     counted = {
         split: stats.measure(corpus, split, progress=True) for split in corpus.shards
     }
     for line in stats.lines(corpus, counted):
         print(line)
-    if arguments.verify:
-        print("all checksums match")
     if arguments.figure is not None:
         from sdjax import errors
         from sdjax.report import lengths

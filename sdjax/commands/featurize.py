@@ -18,6 +18,7 @@ from sdjax.commands.reading import add_reading, open_texts
 from sdjax.data.text import CLEANINGS
 from sdjax.errors import InputError, naming
 from sdjax.features import columns
+from sdjax.locks import locked
 
 
 def add_arguments(parser) -> None:
@@ -87,16 +88,29 @@ def open_input(arguments: argparse.Namespace, report):
 
 
 def run(arguments) -> None:
+    from sdjax.features import storage
+
+    output = arguments.output
+    storage.check_suffix(output)
+    with naming(output):  # before minutes of work
+        output.parent.mkdir(parents=True, exist_ok=True)
+        refusal = (
+            f"--output {output} is in use: another process writes it; wait for it, or"
+            " give another file"
+        )
+        lock = locked(output.with_name(f".{output.name}.lock"), refusal)
+    with lock:
+        _featurize(arguments)
+
+
+def _featurize(arguments) -> None:
     from sdjax.data.read_report import ReadReport
-    from sdjax.features import bulk, storage
+    from sdjax.features import bulk
     from sdjax.features.featurizer import TextFeaturizer
     from sdjax.features.partial import FeatureWork
 
     output, report = arguments.output, ReadReport()
-    storage.check_suffix(output)
     examples, described, labels = open_input(arguments, report)
-    with naming(output):  # before minutes of work
-        output.parent.mkdir(parents=True, exist_ok=True)
     featurizer = TextFeaturizer.from_pretrained(
         arguments.checkpoint,
         state=arguments.state,

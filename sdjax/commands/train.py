@@ -32,6 +32,12 @@ def add_arguments(parser) -> None:
         metavar="N",
         help="say what memory N devices need for the config, and stop",
     )
+    add(
+        "--step",
+        type=int,
+        metavar="N",
+        help="resume from this checkpoint; newer ones are renamed to <step>.newer",
+    )
     processes = parser.add_argument_group(
         "several processes", "A cluster such as Slurm's tells the last three itself."
     )
@@ -49,7 +55,7 @@ def add_arguments(parser) -> None:
 
 
 def run(arguments) -> None:
-    from sdjax.training import multihost
+    from sdjax.training import peers
     from sdjax.training.config.load import load
     from sdjax.training.loop import train
     from sdjax.training.process import keep_freed_memory
@@ -67,7 +73,8 @@ def run(arguments) -> None:
         raise InputError("give --workdir FOLDER, where checkpoints and logs go")
     explicit = arguments.coordinator, arguments.num_processes, arguments.process_id
     if arguments.distributed:
-        multihost.join(*explicit)
+        peers.join(*explicit)
     elif explicit != (None, None, None):
         raise InputError("--coordinator and the like go together with --distributed")
-    train(config, arguments.workdir)
+    with peers.ending_together():
+        train(config, arguments.workdir, arguments.step)

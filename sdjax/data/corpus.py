@@ -19,7 +19,8 @@ from tqdm import tqdm
 
 from sdjax.data.sources import Example
 from sdjax.data.text import Normalisation
-from sdjax.errors import InputError
+from sdjax.errors import Damaged, InputError
+from sdjax.integrity import SEAL, Verdict, opened
 
 FORMAT_VERSION = 2
 _READABLE = (1, 2)  # 1 names no classes
@@ -56,12 +57,13 @@ class Corpus:
         return None if names is None else tuple(names)
 
     @classmethod
-    def open(cls, folder: str | Path) -> "Corpus":
+    def open(cls, folder: str | Path, check_sizes: bool = True) -> "Corpus":
         """Open a corpus folder and check that every shard has its full size.
 
         Raises:
-            InputError: not a corpus, another format version, a damaged manifest, a
-                missing or truncated shard.
+            InputError: not a corpus, or another format version.
+            Damaged: the manifest is not what was written, or a shard is missing or cut
+                short.
         """
         folder = Path(folder)
         manifest = read_manifest(folder)
@@ -69,7 +71,7 @@ class Corpus:
             shards = {
                 split: tuple(
                     Shard(
-                        folder / entry["file"],
+                        _inside(folder, entry["file"]),
                         int(entry["bytes"]),
                         int(entry["reviews"]),
                         entry["sha256"],
@@ -82,13 +84,13 @@ class Corpus:
             normalisation = Normalisation.from_json(
                 manifest["request"]["normalisation"]
             )
-        except (KeyError, TypeError, ValueError) as error:
-            raise InputError(
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise Damaged(
                 f"{folder / MANIFEST}: damaged ({type(error).__name__}: {error}); "
                 "prepare the corpus again"
             ) from error
         for split in SPLITS:
-            for shard in shards[split]:
+            for shard in shards[split] if check_sizes else ():
                 _check_size(shard)
         identity = [[split, [s.sha256 for s in shards[split]]] for split in SPLITS]
         fingerprint = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
@@ -106,8 +108,12 @@ class Corpus:
         shard = self.shards[split][index]
         if shard.path not in self._verified:
             _check_size(shard)
-            with shard.path.open("rb") as file:
-                digest = hashlib.file_digest(file, "sha256").hexdigest()
+            try:
+                with shard.path.open("rb") as file:
+                    digest = hashlib.file_digest(file, "sha256").hexdigest()
+            except OSError as error:
+                why = f"it cannot be read ({error.strerror})"
+                raise _damaged(shard.path, why) from error
             if digest != shard.sha256:
                 raise _damaged(shard.path, "its SHA-256 is not that of the manifest")
             self._verified.add(shard.path)
@@ -131,18 +137,48 @@ class Corpus:
         """Return how many bytes each review of a shard has, int64[reviews]."""
         return np.diff(_read_index(self.shards[split][index])[0])
 
-    def verify(self, progress: bool = False) -> None:
-        """Check every file of the corpus against its checksum.
+    def verify(self) -> None:
+        """Compare every file with what was prepared; raise `Damaged` for the first."""
+        for problem in verify(self.folder).problems:
+            raise Damaged(problem)
 
-        Raises:
-            InputError: names the first file that differs.
-        """
-        shards = [
-            (split, i) for split in SPLITS for i in range(len(self.shards[split]))
-        ]
-        for split, index in tqdm(shards, "verifying", disable=not progress, delay=1):
-            self.read(split, index)
-            _read_index(self.shards[split][index])
+
+def verify(folder: Path, progress: bool = False) -> Verdict:
+    """Compare every file of a corpus with what was prepared.
+
+    Raises:
+        InputError: not a corpus, or of another format version.
+    """
+    try:
+        corpus = Corpus.open(folder, check_sizes=False)
+    except Damaged as error:
+        return Verdict(problems=[str(error)])
+    verdict = Verdict()
+    if SEAL in corpus.manifest:
+        verdict.checked += 1
+    else:
+        verdict.without.append(f"manifest {corpus.folder / MANIFEST}")
+    shards = [(s, i) for s in SPLITS for i in range(len(corpus.shards[s]))]
+    for split, index in tqdm(shards, "verifying", disable=not progress, delay=1):
+        verdict.attempt(lambda s=split, i=index: corpus.read(s, i))
+        shard = corpus.shards[split][index]
+        verdict.attempt(lambda s=shard: _read_index(s))
+    return verdict
+
+
+def _inside(folder: Path, name: str) -> Path:
+    """Return the path of a corpus's file.
+
+    Raises:
+        Damaged: it would be outside of the corpus.
+    """
+    path = Path(name)
+    if path.is_absolute() or ".." in path.parts:
+        raise Damaged(
+            f"{folder / MANIFEST}: damaged, {name!r} is not in the corpus; prepare it"
+            " again"
+        )
+    return folder / path
 
 
 def _read_index(shard: Shard) -> tuple[np.ndarray, np.ndarray | None]:
@@ -150,7 +186,10 @@ def _read_index(shard: Shard) -> tuple[np.ndarray, np.ndarray | None]:
     paths = [shard.path.with_suffix(f".{kind}.npy") for kind in ("offsets", "labels")]
     if not paths[0].exists():
         raise _damaged(paths[0], "it is missing")
-    contents = [path.read_bytes() for path in paths if path.exists()]
+    try:
+        contents = [path.read_bytes() for path in paths if path.exists()]
+    except OSError as error:
+        raise _damaged(paths[0], f"cannot be read ({error.strerror})") from error
     if hashlib.sha256(b"".join(contents)).hexdigest() != shard.index_sha256:
         raise _damaged(paths[0], "its SHA-256 is not that of the manifest")
     arrays = [np.load(io.BytesIO(content)) for content in contents]
@@ -166,15 +205,16 @@ def _check_size(shard: Shard) -> None:
         raise _damaged(shard.path, f"it has {size:,} bytes instead of {shard.bytes:,}")
 
 
-def _damaged(path: Path, why: str) -> InputError:
-    return InputError(f"{path}: damaged, {why}; delete the corpus and prepare it again")
+def _damaged(path: Path, why: str) -> Damaged:
+    return Damaged(f"{path}: damaged, {why}; delete the corpus and prepare it again")
 
 
 def read_manifest(folder: Path) -> dict:
     """Read the manifest of a corpus.
 
     Raises:
-        InputError: not a corpus, another format version, a damaged manifest.
+        InputError: not a corpus, or another format version.
+        Damaged: the manifest is not what was written.
     """
     path = folder / MANIFEST
     fix = "make one with 'sdjax prepare'"
@@ -184,10 +224,11 @@ def read_manifest(folder: Path) -> dict:
         raise InputError(f"{folder}: not a corpus, it has no {MANIFEST}; {fix}")
     try:
         manifest = json.loads(path.read_bytes())
-    except ValueError as error:
-        raise InputError(f"{path}: damaged ({error}); prepare it again") from error
+    except (ValueError, OSError) as error:
+        raise Damaged(f"{path}: damaged ({error}); prepare it again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != "sdjax corpus":
         raise InputError(f"{path}: not the manifest of a corpus; {fix}")
+    opened(manifest, path, "prepare the corpus again")
     if manifest.get("format_version") not in _READABLE:
         raise InputError(
             f"{path}: format version {manifest.get('format_version')}, this sdjax "

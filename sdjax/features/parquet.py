@@ -12,6 +12,7 @@ import numpy as np
 
 from sdjax.errors import InputError
 from sdjax.features.strings import Strings, packed
+from sdjax.integrity import chunks_digest
 
 # In one row group.
 _GROUP_ROWS = 2**16
@@ -56,6 +57,19 @@ def write(folder: Path, path: Path, names: list[str], metadata: bytes) -> None:
     finally:
         if writer is not None:
             writer.close()
+
+
+def text_digest(folder: Path, kind: str) -> str:
+    """Return the digest of the bytes of all texts, or given ids, as `read` gives them.
+
+    Args:
+        kind: "text" or "given".
+    """
+    data = np.load(folder / f"{kind}_bytes.npy", mmap_mode="r", allow_pickle=False)
+    names = {"text_bytes", f"{kind}_bytes"}
+    groups = _row_groups(folder, sorted(names))
+    chunks = (packed(_valid(group[kind]))[0] for group in groups)
+    return chunks_digest(data.dtype, data.shape, chunks)
 
 
 def read(path: Path) -> tuple[dict[str, np.ndarray], bytes | None]:

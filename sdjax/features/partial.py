@@ -1,8 +1,9 @@
 """A features file under way: finished blocks in a folder beside it, safe from a crash.
 
-`<output>.partial/` holds each column as one growing `.npy` file and `progress.json`,
-which says what the features are of and how far each file counts. A block counts once
-`progress.json` says so; what a crash left after it is cut off when work goes on.
+`<output>.partial/` holds each column as one growing `.npy` file, and `progress.json`,
+which says what the features are of, how many bytes of each file count, and what their
+digest is. A block counts once `progress.json` says so. What a crash left after it is
+cut off when the work is resumed.
 """
 
 import io
@@ -13,13 +14,16 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from xxhash import xxh3_128
 
 from sdjax.data.sources import Example
-from sdjax.errors import InputError, differences, naming
+from sdjax.errors import Damaged, InputError, differences, naming
 from sdjax.features import storage
 from sdjax.features.strings import packed
 from sdjax.files import write_whole
+from sdjax.integrity import Verdict, opened, sealed
 
+_AGAIN = "begin again with --restart"
 _HEADER_BYTES = 128  # what NumPy makes of any of our shapes
 
 
@@ -29,14 +33,15 @@ class FeatureWork:
     Args:
         output: the features file to be made.
         identity: flat, JSON-able: what the features are of; what has another identity
-            cannot go on here.
+            cannot be resumed here.
         width: features per text.
         label_count: labels per text.
         has_ids: whether the texts have ids of their own.
         restart: forget what is there already.
 
     Raises:
-        InputError: the folder holds part of something else, or is damaged.
+        InputError: the folder holds part of something else.
+        Damaged: what counts of a file is not what was written.
     """
 
     def __init__(
@@ -64,6 +69,7 @@ class FeatureWork:
             self._columns["given_bytes"] = (np.dtype(np.uint8), 1)
             self._columns["given_offsets"] = (np.dtype(np.int64), 1)
         self._done = {"rows": 0, "labelled": False, "sizes": {}}
+        self._digests = {name: xxh3_128() for name in self._columns}
         if restart:
             shutil.rmtree(self._folder, ignore_errors=True)
         elif self._folder.exists():
@@ -116,6 +122,7 @@ class FeatureWork:
                 "rows": self.rows + len(examples),
                 "labelled": bool(self._done["labelled"] or np.isfinite(labels).any()),
                 "sizes": sizes,
+                "digests": {n: d.hexdigest() for n, d in self._digests.items()},
             }
             self._save(done)
 
@@ -123,6 +130,7 @@ class FeatureWork:
         """Make the features file of all blocks, and remove the folder."""
         names = set(self._columns) - (set() if self._done["labelled"] else {"labels"})
         with naming(self._output):
+            self._check(self._done)
             for name, (dtype, width) in self._columns.items():
                 shape = (self._length(name) // width,)
                 if name == "features" or name == "labels" and self._several:
@@ -148,12 +156,14 @@ class FeatureWork:
             file.truncate(size or _HEADER_BYTES)
             file.seek(0, os.SEEK_END)
             file.write(np.ascontiguousarray(values))
+            self._digests[name].update(np.ascontiguousarray(values))
             file.flush()
             os.fsync(file.fileno())
             return file.tell()
 
     def _save(self, done: dict) -> None:
-        data = json.dumps({"identity": self._identity, **done}, indent=1).encode()
+        content = sealed({"identity": self._identity, **done})
+        data = json.dumps(content, indent=1).encode()
         write_whole(self._folder / "progress.json", data, durable=True)
         self._done = done
 
@@ -163,7 +173,7 @@ class FeatureWork:
         if not progress.exists():  # stopped before the first block counted
             return
         try:
-            done = json.loads(progress.read_bytes())
+            done = opened(json.loads(progress.read_bytes()), progress, _AGAIN)
             theirs = done.pop("identity")
             damaged = [
                 name
@@ -174,10 +184,7 @@ class FeatureWork:
         except (ValueError, KeyError, TypeError, OSError) as error:
             damaged, theirs = [str(error)], self._identity
         if damaged:
-            raise InputError(
-                f"{self._folder}: damaged ({', '.join(damaged)}); begin again with"
-                " --restart"
-            )
+            raise Damaged(f"{self._folder}: damaged ({', '.join(damaged)}); {_AGAIN}")
         keys = sorted({*theirs, *self._identity})
         found = differences(theirs, {key: self._identity.get(key) for key in keys})
         if found:
@@ -186,7 +193,75 @@ class FeatureWork:
                 f"{'; '.join(found)}; use its options and input, or begin again"
                 " with --restart"
             )
+        self._check(done)
         self._done = done
+
+    def _check(self, done: dict) -> None:
+        """Compare what counts of each file with its digest; take up these digests.
+
+        Raises:
+            Damaged: it is not what was written.
+        """
+        wanted = done.get("digests")  # None in work that an older version left
+        for name in self._columns if done["sizes"] else ():
+            digest = _digest(self._file(name), done["sizes"][name])
+            if wanted and digest.hexdigest() != wanted[name]:
+                raise _differs(self._file(name))
+            self._digests[name] = digest
+
+
+def verify(folder: Path) -> Verdict:
+    """Compare unfinished features with what was written.
+
+    Args:
+        folder: `<output>.partial`.
+
+    Raises:
+        InputError: the folder is not of this kind.
+    """
+    progress = folder / "progress.json"
+    if not progress.exists():
+        raise InputError(f"{folder}: no unfinished features ({progress} is missing)")
+    try:
+        done = opened(json.loads(progress.read_bytes()), progress, _AGAIN)
+        sizes = dict(done["sizes"])
+    except Damaged as error:
+        return Verdict(problems=[str(error)])
+    except (ValueError, KeyError, TypeError, OSError) as error:
+        return Verdict(problems=[f"{progress}: damaged ({error}); {_AGAIN}"])
+    if "digests" not in done:
+        return Verdict(without=[f"unfinished features {folder}"])
+    verdict = Verdict(checked=1)
+    for name, size in sizes.items():
+        path, wanted = folder / f"{name}.npy", done["digests"][name]
+
+        def check(path=path, size=size, wanted=wanted) -> None:
+            if _digest(path, size).hexdigest() != wanted:
+                raise _differs(path)
+
+        verdict.attempt(check)
+    return verdict
+
+
+def _digest(path: Path, size: int) -> xxh3_128:
+    """Digest a column's file up to a size, without the room for its header."""
+    digest, left = xxh3_128(), size - _HEADER_BYTES
+    try:
+        with open(path, "rb") as file:
+            file.seek(_HEADER_BYTES)
+            while left > 0 and (chunk := file.read(min(left, 2**22))):
+                digest.update(chunk)
+                left -= len(chunk)
+    except OSError as error:
+        reason = error.strerror or error
+        raise Damaged(f"{path}: cannot be read ({reason}); {_AGAIN}") from error
+    if left > 0:
+        raise Damaged(f"{path}: damaged, it is cut short; {_AGAIN}")
+    return digest
+
+
+def _differs(path: Path) -> Damaged:
+    return Damaged(f"{path}: damaged, it is not what was written; {_AGAIN}")
 
 
 def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:

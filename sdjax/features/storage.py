@@ -13,9 +13,10 @@ from pathlib import Path
 
 import numpy as np
 
-from sdjax.errors import InputError
+from sdjax.errors import Damaged, InputError
 from sdjax.features import parquet
 from sdjax.files import move_files, replacing, write_whole
+from sdjax.integrity import Verdict, array_digest, opened, sealed
 
 FORMAT = "sdjax-features-2"
 _READABLE = ("sdjax-features-1", FORMAT)  # the first names no classes
@@ -23,14 +24,7 @@ SUFFIXES = (".npz", ".npy", ".parquet")
 NEEDED = ("features", "ids", "text_bytes", "text_offsets")
 OPTIONAL = ("labels", "given_bytes", "given_offsets")
 
-_UNREADABLE = (
-    zipfile.BadZipFile,
-    ValueError,
-    EOFError,
-    TypeError,
-    AttributeError,
-    KeyError,
-)
+_AGAIN = "write it again with featurize.py"
 
 
 def check_suffix(path: Path) -> None:
@@ -46,8 +40,8 @@ def check_suffix(path: Path) -> None:
 
 
 def as_bytes(metadata: dict) -> bytes:
-    """Return the metadata with the mark of the format, as JSON."""
-    return json.dumps({"format": FORMAT, **metadata}).encode()
+    """Return the metadata with the mark of the format and its own digest, as JSON."""
+    return json.dumps(sealed({"format": FORMAT, **metadata})).encode()
 
 
 def install(folder: Path, columns: Collection[str], path: Path, metadata: dict) -> None:
@@ -60,6 +54,8 @@ def install(folder: Path, columns: Collection[str], path: Path, metadata: dict) 
         OSError: it could not be written.
     """
     names = [name for name in (*NEEDED, *OPTIONAL) if name in columns]
+    digests = {name: _column_digest(folder, name, path) for name in names}
+    metadata = metadata | {"digests": digests}
     if path.suffix == ".npy":
         _install_npy(folder, path, names, metadata)
         return
@@ -75,19 +71,75 @@ def install(folder: Path, columns: Collection[str], path: Path, metadata: dict) 
             parquet.write(folder, temporary, names, as_bytes(metadata))
 
 
+def _column_digest(folder: Path, name: str, path: Path) -> str:
+    """Return the digest of a column, as it will be read from the features file."""
+    if path.suffix == ".parquet" and name in ("text_bytes", "given_bytes"):
+        return parquet.text_digest(folder, name.removesuffix("_bytes"))
+    return array_digest(mapped(folder / f"{name}.npy"))
+
+
+def mapped(path: Path) -> np.ndarray:
+    """Map an array into memory, which is not possible where it has no bytes."""
+    try:
+        return np.load(path, mmap_mode="r", allow_pickle=False)
+    except ValueError:
+        return np.load(path, allow_pickle=False)
+
+
 def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     """Return the columns of a features file, and its metadata.
 
     Raises:
-        InputError: it is no features file, or it is cut short or damaged.
+        InputError: it is no features file.
+        Damaged: it is cut short, or a column is not what was written.
     """
+    columns, metadata = _read(path)
+    digests = metadata.pop("digests", None)
+    for name in sorted({*columns, *digests}) if digests else ():
+        if name not in columns or array_digest(columns[name]) != digests.get(name):
+            raise _differs(path, name)
+    return columns, metadata
+
+
+def verify(path: Path) -> Verdict:
+    """Compare a features file with what was written.
+
+    Raises:
+        InputError: it is no features file.
+    """
+    try:
+        columns, metadata = _read(path)
+    except Damaged as error:
+        return Verdict(problems=[str(error)])
+    digests = metadata.get("digests")
+    if not digests:
+        return Verdict(without=[f"features file {path}"])
+    verdict = Verdict(checked=1)
+    for name in sorted({*columns, *digests}):
+        if name in columns and array_digest(columns[name]) == digests.get(name):
+            verdict.checked += 1
+        else:
+            verdict.problems.append(str(_differs(path, name)))
+    return verdict
+
+
+def _differs(path: Path, name: str) -> Damaged:
+    place = _beside(path, name) if path.suffix == ".npy" else path
+    return Damaged(
+        f"{place}: damaged, the column {name} is not what was written; {_AGAIN}"
+    )
+
+
+def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
     readers = {".npy": _read_npy, ".parquet": parquet.read}
     try:
         columns, metadata = readers.get(path.suffix, _read_npz)(path)
-    except _UNREADABLE as error:
-        raise InputError(
-            f"{path}: not a features file, or cut short ({error}); "
-            "write it again with featurize.py"
+    except InputError:
+        raise
+    except Exception as error:  # of a damaged file zipfile and NumPy raise any type
+        reason = " ".join(str(error).split())[:200]
+        raise Damaged(
+            f"{path}: not a features file, or cut short ({reason}); {_AGAIN}"
         ) from error
     missing = [name for name in NEEDED if name not in columns]
     missing += ["metadata"] if metadata is None else []
@@ -102,7 +154,8 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
 def _checked_metadata(path: Path, data: bytes) -> dict:
     """The metadata without its format mark, which has to be ours."""
     try:
-        metadata = json.loads(data)
+        metadata = opened(json.loads(data), path, _AGAIN)
+        metadata.pop("columns", None)
         found = metadata.pop("format", None)
     except (ValueError, AttributeError, TypeError) as error:
         raise InputError(
@@ -110,8 +163,7 @@ def _checked_metadata(path: Path, data: bytes) -> dict:
         ) from error
     if found not in _READABLE:
         raise InputError(
-            f"{path}: format {found!r}, this version reads {FORMAT!r}; "
-            "write it again with featurize.py"
+            f"{path}: format {found!r}, this version reads {FORMAT!r}; {_AGAIN}"
         )
     return metadata
 
@@ -141,11 +193,11 @@ def _install_npy(folder: Path, path: Path, names: list[str], metadata: dict) -> 
 def _read_npy(path: Path) -> tuple[dict, bytes | None]:
     described = path.with_suffix(".json")
     if not described.is_file():
-        return {"features": np.load(path, mmap_mode="r", allow_pickle=False)}, None
-    metadata = json.loads(described.read_bytes())
+        return {"features": mapped(path)}, None
+    data = described.read_bytes()
     columns = {
-        name: np.load(_beside(path, name), mmap_mode="r", allow_pickle=False)
-        for name in metadata.pop("columns")
+        name: mapped(_beside(path, name))
+        for name in opened(json.loads(data), described, _AGAIN)["columns"]
         if _beside(path, name).is_file()
     }
-    return columns, json.dumps(metadata).encode()
+    return columns, data

@@ -1,6 +1,7 @@
 """Around fine-tuning: labelled files in, a checkpoint with its classifier out."""
 
 from collections.abc import Mapping
+from contextlib import ExitStack
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -16,6 +17,7 @@ from sdjax.errors import InputError, naming
 from sdjax.features.featurizer import TextFeaturizer
 from sdjax.features.file import FeatureSet
 from sdjax.finetune.loop import Labelled, Settings, Tuned
+from sdjax.locks import locked
 from sdjax.model.classifier import Classifier
 from sdjax.model.devices import zero_carry
 from sdjax.model.precision import loss_scale
@@ -122,18 +124,26 @@ class Folder:
         self._settings = settings
 
     def __enter__(self):
-        self._checkpoints = Checkpoints(self.path / "checkpoints", keep_last=2)
-        self._checkpoints.__enter__()
+        with ExitStack() as stack:
+            refusal = (
+                f"--out {self.path} is in use: another process writes there; wait for"
+                " it, or give another folder"
+            )
+            stack.enter_context(locked(self.path / ".lock", refusal))
+            self._checkpoints = stack.enter_context(
+                Checkpoints(self.path / "checkpoints", keep_last=2)
+            )
+            self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *problem):
-        self._checkpoints.__exit__(*problem)
+        self._stack.__exit__(*problem)
 
     def keep(self, best: Tuned) -> None:
         """Save a model that was better on valid than all before."""
         model = self._loaded.model
         scale = loss_scale(model.precision)
-        # Without Adam's moments: nothing goes on from here but features.
+        # Without Adam's moments: only features are made of this, no training resumes.
         state = create_train_state(model, optax.identity(), scale, best.params)
         meta = replace(
             self._loaded.meta,

@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 from scipy.special import expit, softmax
 
-from sdjax.errors import InputError, naming
+from sdjax.errors import Damaged, InputError, naming
 from sdjax.files import write_whole
+from sdjax.integrity import Verdict, check_files, file_digests, opened, sealed
 
 FORMAT = "sdjax-classifier-1"
 TASKS = ("binary", "multiclass", "multilabel")
@@ -121,9 +122,10 @@ class Classifier:
     def save(self, folder: str | os.PathLike) -> None:
         """Write `classifier.json` and three arrays; an older classifier is replaced.
 
-        The old JSON is removed first and the new one is written last, so a folder that
-        an interruption leaves incomplete does not load. The path of the checkpoint is
-        stored relative to the folder, so that both can be moved together.
+        The JSON is removed first and written last, so that what an interruption leaves
+        does not load. It has the digests of the arrays.
+        The path of the checkpoint is written relative to the folder, so that both can
+        be moved together.
 
         Raises:
             InputError: `folder` is a file.
@@ -142,13 +144,14 @@ class Classifier:
             "link": self.link,
             "metadata": metadata,
         }
-        text = json.dumps(data, indent=2, allow_nan=False) + "\n"
         with naming(folder):
             folder.mkdir(parents=True, exist_ok=True)
             (folder / DATA).unlink(missing_ok=True)
             for name in ARRAYS:
                 array = np.ascontiguousarray(getattr(self, name), np.float64)
                 np.save(folder / f"{name}.npy", array, allow_pickle=False)
+            data["digests"] = file_digests(folder, _FILES)
+            text = json.dumps(sealed(data), indent=2, allow_nan=False) + "\n"
             write_whole(folder / DATA, text.encode())
 
     @classmethod
@@ -158,11 +161,12 @@ class Classifier:
         The relative path in `metadata["checkpoint"]` is resolved against the folder.
 
         Raises:
-            InputError: there is no classifier, or it is damaged, truncated or of
-                another format.
+            InputError: there is none, or it is of another format.
+            Damaged: a file is missing or is not what was written.
         """
         folder = Path(folder)
         data = _read_json(folder)
+        check_files(folder, data.get("digests", {}), _AGAIN)
         arrays = {name: _read_array(folder / f"{name}.npy") for name in ARRAYS}
         metadata = data["metadata"]
         if metadata.get("checkpoint"):
@@ -180,6 +184,25 @@ class Classifier:
             raise InputError(f"{folder}: {error}; {_AGAIN}") from error
 
 
+def verify(folder: Path) -> Verdict:
+    """Compare the files of a classifier with what was written.
+
+    Raises:
+        InputError: there is no classifier, or one of another format.
+    """
+    verdict = Verdict()
+    try:
+        data = _read_json(folder)
+    except Damaged as error:
+        return Verdict(problems=[str(error)])
+    if "digests" not in data:
+        return Verdict(without=[f"classifier {folder}"])
+    verdict.checked += 1
+    verdict.files(folder, data["digests"], _AGAIN)
+    return verdict
+
+
+_FILES = tuple(f"{name}.npy" for name in ARRAYS)
 _AGAIN = "write it again with sdjax probe or sdjax finetune"
 _TYPES = {"task": str, "classes": list, "link": str, "metadata": dict}
 
@@ -193,8 +216,10 @@ def _read_json(folder: Path) -> dict:
         )
     try:
         data = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: damaged or cut short ({error}); {_AGAIN}") from error
+    except (ValueError, OSError) as error:
+        raise Damaged(f"{path}: damaged or cut short ({error}); {_AGAIN}") from error
+    if isinstance(data, dict):
+        data = opened(data, path, _AGAIN)
     found = data.get("format") if isinstance(data, dict) else None
     if found != FORMAT:
         raise InputError(
@@ -213,9 +238,9 @@ def _read_array(path: Path) -> np.ndarray:
         with open(path, "rb") as file:
             array = np.load(file, allow_pickle=False)
     except FileNotFoundError as error:
-        raise InputError(f"{path}: is missing; {_AGAIN}") from error
-    except (ValueError, EOFError) as error:
-        raise InputError(f"{path}: damaged or cut short ({error}); {_AGAIN}") from error
+        raise Damaged(f"{path}: is missing; {_AGAIN}") from error
+    except (ValueError, EOFError, OSError) as error:
+        raise Damaged(f"{path}: damaged or cut short ({error}); {_AGAIN}") from error
     if not isinstance(array, np.ndarray) or array.dtype != np.float64:
         raise InputError(f"{path}: not an array of float64; {_AGAIN}")
     return array

@@ -20,8 +20,9 @@ from sdjax.data.corpus import FORMAT_VERSION, MANIFEST, SPLITS, Corpus, read_man
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import Example
 from sdjax.data.text import Normalisation
-from sdjax.errors import InputError, differences
+from sdjax.errors import Damaged, InputError, differences
 from sdjax.files import write_whole
+from sdjax.integrity import opened, sealed
 from sdjax.prepare.blocks import BLOCK_BYTES, Block, Gathered, blocks_of
 from sdjax.prepare.plan import DEDUP_RULES, SPLIT_RULES, Plan
 from sdjax.prepare.segments import (
@@ -119,14 +120,12 @@ def _write_segments(
     """Write a segment for every block; return their paths and numbers of reviews."""
     folder, finished = work / "segments", work / "segments.json"
     folder.mkdir(exist_ok=True)
-    if finished.exists():
-        rows = json.loads(finished.read_bytes())["rows"]
+    if (left := _left(finished)) is not None:
+        rows = left["rows"]
         segments = [folder / f"{number:06d}" for number in range(len(rows))]
         markers = [read_marker(segment) for segment in segments]
         if None not in markers:
-            report.add(
-                ReadReport.from_json(json.loads(finished.read_bytes())["report"])
-            )
+            report.add(ReadReport.from_json(left["report"]))
             return segments, rows
     segments, rows = [], []
     write = partial(
@@ -149,9 +148,17 @@ def _write_segments(
             report.add(counted)
             bar.total, bar.unit = report.total or None, report.unit
             bar.update(report.position - bar.n)
-    summary = {"rows": rows, "report": report.as_json()}
-    write_whole(finished, json.dumps(summary).encode())
+    left = {"rows": rows, "report": report.as_json()}
+    write_whole(finished, json.dumps(sealed(left)).encode())
     return segments, rows
+
+
+def _left(finished: Path) -> dict | None:
+    """Return what the first pass noted when it was done; None if it is not whole."""
+    try:
+        return opened(json.loads(finished.read_bytes()), finished, "")
+    except (OSError, ValueError, TypeError, Damaged):
+        return None
 
 
 def _write_segment(

@@ -20,8 +20,9 @@ from xxhash import xxh3_128_digest
 
 from sdjax.data.read_report import ReadReport
 from sdjax.data.text import Normalisation
-from sdjax.errors import UnreadableText
+from sdjax.errors import Damaged, UnreadableText
 from sdjax.files import write_whole
+from sdjax.integrity import file_digest, opened, sealed
 from sdjax.prepare.blocks import Block, Gathered
 
 # `high` and `low` are the halves of the digest; `row` is the row within the segment.
@@ -142,21 +143,25 @@ def write_segment(
         file.write(index[order].tobytes())
         file.write(b"".join([reviews[i] for i in order.tolist()]))
         size = file.tell()
-    marker = {"reviews": len(reviews), "bytes": size, "report": report.as_json()}
-    write_whole(_marker(path), json.dumps(marker).encode())
+    marker = {
+        "reviews": len(reviews),
+        "bytes": size,
+        "xxh3": file_digest(path),
+        "report": report.as_json(),
+    }
+    write_whole(_marker(path), json.dumps(sealed(marker)).encode())
 
 
 def read_marker(path: Path) -> tuple[int, ReadReport] | None:
     """Return (number of reviews, counts of the block) of a complete segment, or None.
 
-    After a power failure a segment may be shorter than its marker says; that is None.
+    One that is damaged is written again: the block that it was made of is still there.
     """
     try:
-        marker = json.loads(_marker(path).read_bytes())
-        size = path.stat().st_size
-    except (OSError, ValueError):
-        return None
-    if size != marker["bytes"]:
+        marker = opened(json.loads(_marker(path).read_bytes()), path, "")
+        if file_digest(path) != marker["xxh3"]:
+            return None
+    except (OSError, ValueError, KeyError, TypeError, Damaged):
         return None
     return marker["reviews"], ReadReport.from_json(marker["report"])
 

@@ -16,7 +16,9 @@ from typing import NamedTuple
 import numpy as np
 
 from sdjax.data.read_report import ReadReport
+from sdjax.errors import Damaged
 from sdjax.files import write_whole
+from sdjax.integrity import opened, sealed
 from sdjax.prepare.segments import (
     Layout,
     read_marker,
@@ -160,20 +162,32 @@ def write_run(run: Run) -> tuple[list[dict], int]:
             ):
                 writer.add(reviews[start:stop], arranged[start:stop])
         done = {"entries": [w.finish() for w in writers], "duplicates": duplicates}
-    write_whole(run.marker, json.dumps(done).encode())
+    write_whole(run.marker, json.dumps(sealed(done)).encode())
     return done["entries"], duplicates
 
 
 def read_run(run: Run) -> tuple[list[dict], int] | None:
-    """Return what `write_run` returned if the run is complete, else None.
+    """Return what `write_run` returned, if the run was written whole."""
+    done = read_entries(run.marker, run.folder)
+    if done is None or any(read_marker(path) is None for path in run.held_segments):
+        return None
+    return done
 
-    Every file is compared with its checksum, because after a power failure the marker
-    may exist although a shard was not written out.
+
+def read_entries(marker: Path, folder: Path) -> tuple[list[dict], int] | None:
+    """Return the manifest entries of a run and its duplicates, if its shards are whole.
+
+    Every file is read and compared with its checksum: a marker may outlive what it
+    stands for when the power fails.
+
+    Args:
+        marker: of the run.
+        folder: of the shards.
     """
     try:
-        done = json.loads(run.marker.read_bytes())
+        done = opened(json.loads(marker.read_bytes()), marker, "")
         for entry in done["entries"]:
-            path = run.folder / entry["file"]
+            path = folder / entry["file"]
             with path.open("rb") as file:
                 if hashlib.file_digest(file, "sha256").hexdigest() != entry["sha256"]:
                     return None
@@ -181,9 +195,7 @@ def read_run(run: Run) -> tuple[list[dict], int] | None:
             content = b"".join(p.read_bytes() for p in index if p.exists())
             if hashlib.sha256(content).hexdigest() != entry["index_sha256"]:
                 return None
-    except (OSError, ValueError):
-        return None
-    if any(read_marker(path) is None for path in run.held_segments):
+    except (OSError, ValueError, KeyError, TypeError, Damaged):
         return None
     return done["entries"], done["duplicates"]
 

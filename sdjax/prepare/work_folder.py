@@ -1,12 +1,11 @@
 """The folder that a corpus is written in before it gets its name.
 
 It lies beside the corpus and is locked. It is renamed as a whole, so nobody sees half a
-corpus; after an interruption it stays, and the next run for the same corpus goes on.
+corpus. After an interruption it stays, and the next run for the same corpus resumes it.
 """
 
 import contextlib
 import errno
-import fcntl
 import json
 import shutil
 from collections.abc import Iterator
@@ -16,6 +15,10 @@ from pathlib import Path
 from sdjax.data.corpus import MANIFEST, SPLITS
 from sdjax.errors import InputError
 from sdjax.files import name_folder, sync, write_whole
+from sdjax.integrity import Verdict, sealed
+from sdjax.locks import locked
+from sdjax.prepare.segments import read_marker
+from sdjax.prepare.shards import read_entries
 from sdjax.prepare.workers import WorkerDied
 
 _LOCK, _REQUEST = "lock", "request.json"
@@ -25,28 +28,23 @@ _LOCK, _REQUEST = "lock", "request.json"
 def work_folder(folder: Path, request: dict) -> Iterator[Path]:
     """Give the work folder of a corpus, with what an earlier run of `request` left.
 
-    It stays when the run is interrupted or a worker is killed, to be gone on with, and
-    is removed in every other case.
+    It stays when the run is interrupted or a worker is killed, so that it can be
+    resumed. In every other case it is removed.
 
     Raises:
         InputError: it cannot be written, another process writes it, the disk is full.
     """
     folder = folder.absolute()
     work = folder.parent / f".{folder.name}.preparing"
-    try:
-        work.mkdir(parents=True, exist_ok=True)
-        lock = (work / _LOCK).open("wb")
-    except OSError as error:
-        raise InputError(
-            f"{folder}: cannot be written ({error.strerror}); choose another output "
-            "folder"
-        ) from error
-    with lock:
+    with contextlib.ExitStack() as stack:
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError as error:
+            work.mkdir(parents=True, exist_ok=True)
+            refusal = f"{folder}: another prepare is writing it; wait for that one"
+            stack.enter_context(locked(work / _LOCK, refusal))
+        except OSError as error:
             raise InputError(
-                f"{folder}: another prepare is writing it; wait for that one"
+                f"{folder}: cannot be written ({error.strerror}); choose another output"
+                " folder"
             ) from error
         keep = False
         try:
@@ -65,6 +63,38 @@ def work_folder(folder: Path, request: dict) -> Iterator[Path]:
         finally:
             if not keep:
                 shutil.rmtree(work, ignore_errors=True)
+
+
+def verify(work: Path) -> Verdict:
+    """Compare the segments and shards of an interrupted prepare with what was written.
+
+    What is damaged is no loss: the next run for the same corpus writes it again.
+
+    Args:
+        work: `.<corpus>.preparing`.
+
+    Raises:
+        InputError: the folder is not of this kind.
+    """
+    if not (work / _REQUEST).is_file():
+        raise InputError(f"{work}: no interrupted prepare ({_REQUEST} is missing)")
+    verdict = Verdict()
+    for folder in ("segments", "held"):
+        for marker in sorted((work / folder).glob("*.json")):
+            _note(verdict, read_marker(marker.with_suffix("")), marker.with_suffix(""))
+    for marker in sorted((work / "runs").glob("*.json")):
+        _note(verdict, read_entries(marker, work / "corpus"), marker)
+    return verdict
+
+
+def _note(verdict: Verdict, found: object, path: Path) -> None:
+    if found is None:
+        verdict.problems.append(
+            f"{path}: damaged, it is not what was written; prepare again, which writes"
+            " it anew"
+        )
+    else:
+        verdict.checked += 1
 
 
 def _adopt(work: Path, request: dict) -> None:
@@ -93,7 +123,7 @@ def publish(corpus: Path, folder: Path, manifest: dict) -> None:
         16
     ) as pool:  # one by one it would take several times as long
         list(pool.map(sync, [*files, *(corpus / split for split in SPLITS)]))
-    text = json.dumps(manifest, indent=1) + "\n"
+    text = json.dumps(sealed(manifest), indent=1) + "\n"
     write_whole(corpus / MANIFEST, text.encode(), durable=True)
     sync(corpus)
     try:

@@ -3,6 +3,7 @@
 import sys
 from collections import deque
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import jax
@@ -15,6 +16,7 @@ from sdjax.checkpoints.meta import check_same_run
 from sdjax.data.prefetch import Prefetch
 from sdjax.data.windows import Batch
 from sdjax.errors import InputError
+from sdjax.locks import locked
 from sdjax.model.cell import RecurrentState
 from sdjax.model.devices import spread, steps_ahead, zero_carry
 from sdjax.model.precision import resumed_loss_scale
@@ -32,7 +34,10 @@ _IN_FLIGHT = 2
 
 
 def train(
-    config: ConfigDict, workdir: Path, devices: Sequence[jax.Device] | None = None
+    config: ConfigDict,
+    workdir: Path,
+    devices: Sequence[jax.Device] | None = None,
+    from_step: int | None = None,
 ) -> None:
     """Train to the end of the config, or until asked to stop; resume if begun.
 
@@ -40,37 +45,44 @@ def train(
         config: as loaded; open keys of the model are filled in.
         workdir: for checkpoints and logs.
         devices: of this process; None for all of them.
+        from_step: resume from this checkpoint, instead of the newest one.
 
     Raises:
-        InputError: the config, the corpus or an earlier run does not fit.
+        InputError: the config, the corpus or an earlier run does not fit, or another
+            process trains in the same folder.
         SystemExit: stopped by a signal, after a checkpoint: 128 + its number.
         OSError: names what could not be written.
     """
     run = build_run(config, workdir, devices)
-    multihost.say(describe_run(run))
-    multihost.from_first(lambda: make_folder(workdir))
     where = placement(
         run.training.model,
         run.config.master_params,
         run.config.all_reduce_dtype,
         run.devices,
     )
-    with (
-        multihost.checkpoints(
-            workdir / "checkpoints",
-            run.config.keep_last_checkpoints,
-            run.config.keep_every_steps,
-        ) as checkpoints,
-        StopSignal() as stop,
-    ):
-        state, carry, progress = start_or_resume(run, where, checkpoints)
+    with ExitStack() as stack:
+        multihost.from_first(lambda: take_folder(workdir, stack))
+        checkpoints = stack.enter_context(
+            multihost.checkpoints(
+                workdir / "checkpoints",
+                run.config.keep_last_checkpoints,
+                run.config.keep_every_steps,
+            )
+        )
+        stop = stack.enter_context(StopSignal())
+        begun = checkpoints.latest is not None
+        if not begun:  # before it takes any memory
+            multihost.say(describe_run(run))
+        state, carry, progress = start_or_resume(run, where, checkpoints, from_step)
+        if begun:  # what was resumed from is the first line
+            multihost.say(describe_run(run))
         stopped = take_steps(run, where, checkpoints, stop, state, carry, progress)
         checkpoints.wait()
     total = run.training.total_steps
     if stopped and progress.step < total:
         multihost.say(
             f"stopped at step {progress.step} of {total}, saved:"
-            " the same command goes on from there"
+            " the same command resumes there"
         )
         sys.exit(128 + stopped)
     multihost.say(
@@ -79,32 +91,44 @@ def train(
 
 
 def start_or_resume(
-    run: Run, where: Placement, checkpoints: Checkpoints
+    run: Run,
+    where: Placement,
+    checkpoints: Checkpoints,
+    from_step: int | None = None,
 ) -> tuple[TrainState, RecurrentState, Progress]:
-    """Return where training begins: the newest checkpoint, or step 0.
+    """Return where training begins: the newest whole checkpoint, or step 0.
 
     Raises:
-        InputError: the workdir holds a run of something else, or a damaged checkpoint;
-            the checkpoint to start from is of another model.
+        InputError: the workdir holds a run of something else, or none of its
+            checkpoints is whole; the checkpoint to start from is of another model.
     """
     training, config, progress = run.training, run.config, Progress()
     with jax.default_device(where.made_on):
         state = initial_state(config, training)
     rows = len(multihost.own_rows(config.global_batch_size))
     carry = zero_carry(training.model, rows, len(run.devices))
-    if (latest := checkpoints.latest) is not None:
-        meta = checkpoints.meta(latest)
-        check_same_run(meta, run.meta(progress), run.workdir)
-        state, carry = checkpoints.restore(latest, state, carry)
+    wanted = run.meta(progress)
+    resumed = checkpoints.resume(
+        state, carry, lambda meta: check_same_run(meta, wanted, run.workdir), from_step
+    )
+    if resumed is not None:
+        meta, state, carry, damaged = resumed
         was = meta.model["precision"]
         same = was == config.precision
         scale = resumed_loss_scale(state.loss_scale, training.loss_scale, same)
         state, progress = state.replace(loss_scale=scale), Progress(**meta.progress)
-        until = "" if same else f", {was} until there"
+        notes = "" if same else f", {was} until there"
         products = meta.config.get("matmul_precision", "tf32")
         if products != config.matmul_precision:
-            until += f", matmul_precision {products} until there"
-        multihost.say(f"resumed from step {latest} of {training.total_steps}{until}")
+            notes += f", matmul_precision {products} until there"
+        if damaged:
+            notes += f"; {'; '.join(damaged)}; renamed to <step>.damaged"
+        multihost.say(f"resumed from step {meta.step} of {training.total_steps}{notes}")
+    elif from_step is not None:
+        raise InputError(
+            f"--step {from_step}: {run.workdir} has no checkpoint; leave --step out to"
+            " begin"
+        )
     elif start := config.initial_checkpoint:
         state = state.replace(params=load_initial(Path(start), training.model))
         multihost.say(f"starts from the parameters of {start}")
@@ -188,17 +212,24 @@ def wait_for(in_flight: deque, keep: int, progress: Progress) -> None:
         progress.add(jax.device_get(in_flight.popleft()))
 
 
-def make_folder(workdir: Path) -> None:
-    """Make the run's folder and prove that it can be written to.
+def take_folder(workdir: Path, stack: ExitStack) -> None:
+    """Make the run's folder, prove that it can be written to, and lock it.
+
+    Args:
+        stack: holds the lock until it is closed.
 
     Raises:
-        InputError: it cannot.
+        InputError: it cannot be written, or another process trains there.
     """
-    probe = workdir / ".writable"
     try:
         workdir.mkdir(parents=True, exist_ok=True)
-        probe.touch()
-        probe.unlink()
+        stack.enter_context(
+            locked(
+                workdir / ".lock",
+                f"--workdir {workdir} is in use: another process trains there; wait for"
+                " it, or give another folder",
+            )
+        )
     except OSError as error:
         raise InputError(
             f"--workdir {workdir} is not writable ({error.strerror}): give a folder"

@@ -2,6 +2,7 @@
 
 import json
 import math
+import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -186,13 +187,23 @@ def _finite_or_none(value):
 
 
 def read_metrics(path: Path) -> list[dict]:
-    """Read `metrics.jsonl`; a last line cut short by a kill is left out."""
+    """Read `metrics.jsonl`.
+
+    A last line that a kill cut short is left out. So is any other line that is not a
+    record, but that is damage, and a warning names it on standard error.
+    """
     if not path.exists():
         return []
-    records = []
-    for line in path.read_text(encoding="utf-8").splitlines():
+    records, lines = [], path.read_bytes().splitlines()
+    for number, line in enumerate(lines, 1):
         try:
-            records.append(json.loads(line))
-        except json.JSONDecodeError:
-            break
+            record = json.loads(line)
+            record["step"] + 0  # is it a record?
+            records.append(record)
+        except (ValueError, TypeError, KeyError):
+            if number < len(lines):
+                print(
+                    f"warning: {path}: line {number} is damaged and left out",
+                    file=sys.stderr,
+                )
     return records

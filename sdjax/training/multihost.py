@@ -1,7 +1,7 @@
 """Several processes that train as one, each with the rows of its own devices.
 
 Processes are numbered; the first one writes and prints for all. On one process
-everything here does nothing.
+everything here does nothing. How they begin and end together is in `peers`.
 """
 
 import json
@@ -15,38 +15,14 @@ import jax
 import numpy as np
 from jax.experimental import multihost_utils
 
-from sdjax.checkpoints.manager import Checkpoints
+from sdjax.checkpoints.manager import Checkpoints, Resumed
 from sdjax.checkpoints.meta import Meta
 from sdjax.errors import InputError
 from sdjax.model.cell import RecurrentState
 from sdjax.model.devices import AXIS
+from sdjax.training import peers
 from sdjax.training.process import StopSignal
 from sdjax.training.step import TrainState
-
-
-def join(
-    coordinator: str | None = None,
-    num_processes: int | None = None,
-    process_id: int | None = None,
-) -> None:
-    """Become one of several processes; before anything else asks jax for devices.
-
-    Args:
-        coordinator: HOST:PORT on which the first process listens.
-        num_processes: how many there are.
-        process_id: which of them this one is, from 0.
-        All three are found out on a cluster that jax knows, such as Slurm or a TPU pod.
-
-    Raises:
-        InputError: they are not known, or the others are not to be reached.
-    """
-    try:
-        jax.distributed.initialize(coordinator, num_processes, process_id)
-    except (RuntimeError, ValueError) as error:
-        raise InputError(
-            f"--distributed: {' '.join(str(error).split())[:300]}; give --coordinator"
-            " HOST:PORT --num_processes N --process_id I"
-        ) from error
 
 
 def is_first() -> bool:
@@ -75,7 +51,8 @@ def from_first(make: Callable[[], Any]) -> Any:
     """Call a function on the first process and give its result, as JSON, to all.
 
     Raises:
-        InputError: on all processes, what the first one raised.
+        InputError: on all processes, what the first one raised. Any other failure ends
+            the process, and `peers` tells the others.
     """
     if jax.process_count() == 1:
         return make()
@@ -92,7 +69,7 @@ def from_first(make: Callable[[], Any]) -> Any:
         np.asarray(multihost_utils.broadcast_one_to_all(data)).tobytes()
     )
     if "error" in answer:
-        raise InputError(answer["error"])
+        raise peers.on_all(InputError(answer["error"]))
     return answer["result"]
 
 
@@ -148,10 +125,6 @@ class SharedCheckpoints:
     def latest(self) -> int | None:
         return from_first(lambda: self._own.latest)
 
-    def meta(self, step: int) -> Meta:
-        found = from_first(lambda: self._own.meta(step).as_json())
-        return Meta.from_json(found, f"step {step}")
-
     def save(
         self,
         state: TrainState,
@@ -164,19 +137,35 @@ class SharedCheckpoints:
             rows = jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), rows)
             self._own.save(state, rows, meta)
 
-    def restore(
-        self, step: int, state: TrainState, carry: RecurrentState
-    ) -> tuple[TrainState, RecurrentState]:
+    def resume(
+        self,
+        state: TrainState,
+        carry: RecurrentState,
+        accept: Callable[[Meta], None],
+        step: int | None = None,
+    ) -> Resumed | None:
         count = jax.process_count()
         rows = jax.tree.map(
             lambda x: np.zeros((count * x.shape[0], *x.shape[1:]), x.dtype), carry
         )
-        if self._own is not None:
-            state, rows = self._own.restore(step, state, rows)
+        read = None
+
+        def decide() -> dict | None:
+            nonlocal read
+            read = self._own.resume(state, rows, accept, step)
+            return read and {"meta": read.meta.as_json(), "damaged": read.damaged}
+
+        found = from_first(decide)
+        if found is None:
+            return None
+        if read is not None:
+            state, rows = read.state, read.carry
         state, rows = jax.device_get((state, rows))
         state, rows = multihost_utils.broadcast_one_to_all((state, rows))
         own = own_rows(count * carry.hidden.shape[0])
-        return state, jax.tree.map(lambda x: np.asarray(x)[own.start : own.stop], rows)
+        carry = jax.tree.map(lambda x: np.asarray(x)[own.start : own.stop], rows)
+        meta = Meta.from_json(found["meta"], "of the first process")
+        return Resumed(meta, state, carry, found["damaged"])
 
     def wait(self) -> None:
         if self._own is not None:

@@ -10,11 +10,12 @@ import optax
 from flax.training.dynamic_scale import DynamicScale
 from ml_collections import ConfigDict
 
-from sdjax.checkpoints.load import checkpoint_steps, describe, model_config, read_meta
+from sdjax.checkpoints.load import describe, model_config
 from sdjax.checkpoints.meta import Meta
+from sdjax.checkpoints.stored import checkpoint_steps, read_meta
 from sdjax.data.corpus import Corpus
 from sdjax.data.windows import Windows
-from sdjax.errors import InputError
+from sdjax.errors import Damaged, InputError
 from sdjax.model.language_model import LanguageModel, init_params
 from sdjax.model.precision import loss_scale, set_matmul_precision
 from sdjax.training import multihost
@@ -109,16 +110,26 @@ def build_run(
 
 def _start(config: ConfigDict, workdir: Path) -> dict | None:
     """Say what model the run has, or starts from, for what its config leaves open."""
-    if steps := checkpoint_steps(workdir):
+    if meta := _newest_meta(workdir):
         # Contradictions to a run that is there are for `check_same_run` to report.
         given = {k: v for k, v in config.model.items() if v is not None}
-        model, codec = dict(read_meta(steps[-1]).model) | given, None
+        model, codec = dict(meta.model) | given, None
     elif config.initial_checkpoint:
         meta = describe(Path(config.initial_checkpoint))
         model, codec = dict(meta.model), meta.normalisation.codec
     else:
         return None
     return {"model": model, "codec": codec}
+
+
+def _newest_meta(workdir: Path) -> Meta | None:
+    """Return what the newest checkpoint says of the run, of those that can be read."""
+    for step in reversed(checkpoint_steps(workdir)):
+        try:
+            return read_meta(step)
+        except Damaged:
+            continue  # resuming names it
+    return None
 
 
 def build_training(config: ConfigDict, windows_per_epoch: int) -> Training:

@@ -10,11 +10,14 @@ import numpy as np
 import pytest
 import tiny
 
+from sdjax.checkpoints import load
 from sdjax.checkpoints.load import checkpoint_steps, load_model, model_config
 from sdjax.checkpoints.manager import Checkpoints
 from sdjax.checkpoints.meta import Meta, check_same_run
+from sdjax.checkpoints.stored import verify
 from sdjax.data.text import Normalisation
-from sdjax.errors import InputError
+from sdjax.errors import Damaged, InputError
+from sdjax.integrity import sealed
 from sdjax.model.cell import RecurrentState
 
 ROWS = 8
@@ -115,7 +118,8 @@ def test_a_step_comes_back_bit_for_bit_on_another_number_of_devices(
         assert checkpoints.latest == 7
         again = checkpoints.meta(7)
         restored, restored_carry = checkpoints.restore(7, template, zeros)
-    assert again == meta
+    assert replace(again, digests={}) == meta
+    assert set(again.digests) == {"params", "state"}
     for part in ("step", "params", "opt_state"):
         for x, y in zip(
             jax.tree.leaves(getattr(restored, part)),
@@ -223,9 +227,116 @@ def test_a_run_does_not_go_on_from_a_damaged_checkpoint(tmp_path, state, part):
     assert "\n" not in str(refused.value)
 
 
+def flipped(path, place):
+    """Overwrite one byte of a file."""
+    content = bytearray(path.read_bytes())
+    content[place] ^= 0x10
+    path.write_bytes(content)
+
+
+def largest(folder):
+    return max(
+        (p for p in folder.rglob("*") if p.is_file()), key=lambda p: p.stat().st_size
+    )
+
+
+@pytest.mark.parametrize("part", ["params", "state"])
+def test_a_flipped_byte_of_an_array_is_named(tmp_path, state, part):
+    save(tmp_path, state, {4: 1.0})
+    step = tmp_path / "checkpoints" / "4"
+    file = largest(step / part)
+    flipped(file, file.stat().st_size // 2)
+    carry = tiny.on_devices(tiny.carry(ROWS), 1)
+    with Checkpoints(tmp_path / "checkpoints", keep_last=1) as checkpoints:
+        with pytest.raises(Damaged, match=f"checkpoint .*/4: damaged, .*/4/{part}"):
+            checkpoints.restore(4, state, carry)
+    assert len(verify(step).problems) == 1
+    if part == "params":
+        with pytest.raises(Damaged, match="damaged"):
+            load_model(tmp_path)
+
+
+def test_what_was_saved_is_whole(tmp_path, state):
+    save(tmp_path, state, {4: 1.0})
+    verdict = verify(tmp_path / "checkpoints" / "4")
+    arrays = len(jax.tree.leaves((state.params, state.opt_state, state.loss_scale)))
+    assert not verdict.problems and not verdict.without
+    assert verdict.checked == 1 + arrays + 1 + 2  # the meta, `step` and the carry
+
+
+def test_a_run_goes_back_to_the_newest_whole_checkpoint(tmp_path, state):
+    save(tmp_path, state, {4: 1.0, 8: 1.0, 12: 1.0})
+    folder, carry = tmp_path / "checkpoints", tiny.on_devices(tiny.carry(ROWS), 1)
+    cut_short(folder / "12" / "state")
+    shutil.rmtree(folder / "8" / "meta")
+    with Checkpoints(folder, keep_last=3) as checkpoints:
+        found = checkpoints.resume(state, carry, lambda meta: None)
+        assert checkpoints.latest == 4
+        step = state.replace(step=jax.numpy.int32(5))
+        checkpoints.save(step, carry, replace(identity(), step=5))
+    assert found.meta.step == 4 and len(found.damaged) == 2
+    assert sorted(p.name for p in folder.iterdir()) == [
+        *("12.damaged", "4", "5", "8.damaged")
+    ]
+
+
+def test_no_whole_checkpoint_is_an_error_and_nothing_is_renamed(tmp_path, state):
+    save(tmp_path, state, {4: 1.0})
+    cut_short(tmp_path / "checkpoints" / "4" / "meta")
+    carry = tiny.on_devices(tiny.carry(ROWS), 1)
+    with Checkpoints(tmp_path / "checkpoints", keep_last=1) as checkpoints:
+        with pytest.raises(InputError, match="none of the checkpoints .* is whole"):
+            checkpoints.resume(state, carry, lambda meta: None)
+    assert kept(tmp_path) == [4]
+
+
+def test_a_step_that_is_asked_for_is_resumed_from(tmp_path, state):
+    save(tmp_path, state, {4: 1.0, 8: 1.0})
+    folder, carry = tmp_path / "checkpoints", tiny.on_devices(tiny.carry(ROWS), 1)
+    with Checkpoints(folder, keep_last=3) as checkpoints:
+        with pytest.raises(InputError, match="--step 5: .* has 4, 8"):
+            checkpoints.resume(state, carry, lambda meta: None, 5)
+        found = checkpoints.resume(state, carry, lambda meta: None, 4)
+        assert found.state.step == 4 and checkpoints.latest == 4
+    assert sorted(p.name for p in folder.iterdir()) == ["4", "8.newer"]
+
+
+def test_a_checkpoint_without_meta_does_not_hide_the_others(tmp_path, state, capsys):
+    save(tmp_path, state, {4: 2.0, 8: 1.0})
+    shutil.rmtree(tmp_path / "checkpoints" / "8" / "meta")
+    assert load_model(tmp_path).meta.step == 4
+    error = capsys.readouterr().err
+    assert "checkpoints/8: damaged" in error and "the others are used" in error
+
+
+def test_a_checkpoint_that_is_removed_while_it_is_read_gives_way_to_the_next(
+    tmp_path, state, monkeypatch
+):
+    save(tmp_path, state, {4: 2.0, 8: 1.0})
+    read = load.read_item
+
+    def removed_first(step, *rest):
+        if step.name == "8":
+            shutil.rmtree(step)
+        return read(step, *rest)
+
+    monkeypatch.setattr(load, "read_item", removed_first)
+    assert load_model(tmp_path).meta.step == 4
+
+
+def test_resuming_leaks_no_checkpoints(tmp_path, state):
+    for first in (1, 11, 21):
+        scores = {step: 50.0 - step for step in range(first, first + 10)}
+        save(tmp_path, state, scores, keep_last=2)
+    assert kept(tmp_path) == [29, 30]
+    save(tmp_path, state, {31: 40.0, 32: 41.0, 33: 42.0}, keep_last=2)
+    assert kept(tmp_path) == [30, 32, 33]
+
+
 def test_another_format_version_is_refused(tmp_path, state):
     save(tmp_path, state, {4: 1.0})
     file = tmp_path / "checkpoints" / "4" / "meta" / "metadata"
-    file.write_text(json.dumps(json.loads(file.read_text()) | {"format_version": 99}))
+    stored = json.loads(file.read_text()) | {"format_version": 99}
+    file.write_text(json.dumps(sealed(stored)))
     with pytest.raises(InputError, match="format 99, this version reads 1"):
         load_model(tmp_path)

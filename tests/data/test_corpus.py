@@ -1,10 +1,14 @@
 """Opening a corpus: what is damaged is named."""
 
+import json
+
 import pytest
+import tiny
 from fixtures_corpus import make
+from older import without_digests
 
 from sdjax.data.corpus import Corpus
-from sdjax.errors import InputError
+from sdjax.errors import Damaged, InputError
 
 
 def damage(path, how):
@@ -59,3 +63,13 @@ def test_a_folder_that_is_no_corpus(tmp_path):
         (tmp_path / "manifest.json").write_text(content)
         with pytest.raises(InputError, match=why):
             Corpus.open(tmp_path)
+
+
+@pytest.mark.parametrize("name", ["../outside.bin", "/etc/hostname"])
+def test_a_manifest_names_no_file_outside_of_its_corpus(tmp_path, name):
+    folder = tiny.corpus(tmp_path / "corpus").folder
+    manifest = without_digests(folder / "manifest.json")
+    manifest["splits"]["train"][0]["file"] = name
+    (folder / "manifest.json").write_text(json.dumps(manifest))
+    with pytest.raises(Damaged, match="is not in the corpus"):
+        Corpus.open(folder)

@@ -8,6 +8,7 @@ import random
 import numpy as np
 import pytest
 from fixtures_corpus import EXAMPLES, files, make, texts
+from older import without_digests
 
 from sdjax.data.corpus import SPLITS, Corpus
 from sdjax.data.read_report import ReadReport
@@ -142,6 +143,7 @@ def test_a_corpus_of_a_version_without_rules_is_recognised(tmp_path):
     for rule in ("split", "dedup"):
         del manifest["request"][rule]
     (tmp_path / "c/manifest.json").write_text(json.dumps(manifest))
+    without_digests(tmp_path / "c/manifest.json")
     assert make(tmp_path / "c").fingerprint == corpus.fingerprint
     with pytest.raises(InputError, match="dedup is 'exact' there and 'none' here"):
         make(tmp_path / "c", dedup="none")

@@ -152,3 +152,11 @@ def test_a_run_leaves_tensorboard_event_files(tmp_path):
 
 def test_a_log_that_is_not_there_is_empty(tmp_path):
     assert read_metrics(tmp_path / "metrics.jsonl") == []
+
+
+def test_a_damaged_line_costs_no_other_line(tmp_path, capsys):
+    path = tmp_path / "metrics.jsonl"
+    path.write_bytes(b'{"step": 1}\n{"st\xffp": 2}\n17\n{"step": 4}\n{"ste')
+    assert read_metrics(path) == [{"step": 1}, {"step": 4}]
+    said = capsys.readouterr().err.splitlines()
+    assert [line.partition("line ")[2][0] for line in said] == ["2", "3"]

@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from types import SimpleNamespace
 
 import jax
@@ -14,9 +15,10 @@ import pytest
 import tiny
 from fixtures_run import ROOT
 
+from sdjax.checkpoints import stored
 from sdjax.checkpoints.load import checkpoint_steps
 from sdjax.errors import InputError
-from sdjax.training import loop, multihost
+from sdjax.training import loop, multihost, peers
 from sdjax.training.metrics import read_metrics
 
 STEPS = 12
@@ -152,9 +154,60 @@ def test_what_the_first_process_refuses_all_refuse(config, tmp_path):
         assert f"--workdir {tmp_path}/run is not writable" in result.err
 
 
+# What one process may meet once it has counted six steps.
+FAULTS = {
+    "killed": "os.kill(os.getpid(), signal.SIGKILL)",
+    "disk full": "raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), 'run')",
+    "a bug": "raise KeyError('a bug')",
+}
+SAID = {"killed": "killed", "disk full": "run: No space left", "a bug": "'a bug'"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", [0, 1])
+@pytest.mark.parametrize("fault", FAULTS)
+def test_what_ends_one_process_ends_both_and_both_say_why(
+    config, tmp_path, monkeypatch, fault, victim
+):
+    """In a minute at most, of which the silence of a killed one is 20 seconds."""
+    member = MEMBER.replace("os.kill(os.getpid(), signal.SIGTERM)", FAULTS[fault])
+    member = member.replace("import os,", "import errno, os,")
+    monkeypatch.setitem(globals(), "MEMBER", member)
+    config = type(config)(config.to_dict() | {"train_steps": 200})
+    begin = time.monotonic()
+    results = together(config, tmp_path / "run", signalled=victim, step=6)
+    print(f"{fault} on process {victim}: {time.monotonic() - begin:.0f} s in all")
+    other = results[1 - victim]
+    assert other.status == 1, other.err
+    (line,) = [x for x in other.err.splitlines() if x.startswith("error: ")]
+    assert line.startswith(f"error: process {victim} failed: ") and SAID[fault] in line
+    if fault == "killed":
+        assert results[victim].status == -signal.SIGKILL
+    else:
+        assert results[victim].status == 1
+        assert f"error: {'' if fault == 'disk full' else 'KeyError: '}" in (
+            results[victim].err
+        )
+    for step in checkpoint_steps(tmp_path / "run"):
+        assert not stored.verify(step).problems
+
+
+@pytest.mark.slow
+def test_the_first_process_goes_back_to_a_whole_checkpoint_for_both(
+    config, alone, tmp_path
+):
+    workdir = shutil.copytree(alone, tmp_path / "run")
+    (workdir / "checkpoints" / "12" / "meta" / "metadata").write_text("{}")
+    first, second = together(config, workdir)
+    assert (first.status, second.status) == (0, 0), first.err + second.err
+    assert "resumed from step 8" in first.out and "12.damaged" not in first.out
+    assert (workdir / "checkpoints" / "12.damaged").is_dir()
+    assert_same_losses(workdir, alone)
+
+
 def test_a_cluster_that_is_not_there():
     with pytest.raises(InputError, match="--coordinator HOST:PORT"):
-        multihost.join()
+        peers.join()
 
 
 def test_the_coordinator_needs_the_flag(tmp_path):

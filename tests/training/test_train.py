@@ -1,6 +1,7 @@
 """Training runs: the same on any number of devices, and across any interruption."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -173,6 +174,42 @@ def test_a_run_goes_on_with_another_number_of_devices(
         loop.train(config, tmp_path)
     loop.train(config, tmp_path, jax.local_devices()[:2])
     assert_close_logs(log(tmp_path), log(undisturbed), tolerances)
+
+
+def test_a_run_whose_newest_checkpoint_is_damaged_goes_back_and_says_so(
+    config, undisturbed, tmp_path, capsys
+):
+    workdir = shutil.copytree(undisturbed, tmp_path / "run")
+    newest = workdir / "checkpoints" / "12" / "meta" / "metadata"
+    newest.write_bytes(newest.read_bytes()[:50])
+    capsys.readouterr()
+    loop.train(config, workdir)
+    first, *_ = capsys.readouterr().out.splitlines()
+    assert first.startswith("resumed from step 8 of 12; checkpoint ")
+    assert f"{newest} is not JSON" in first
+    assert (workdir / "checkpoints" / "12.damaged").is_dir()
+    assert_same_run(config, workdir, undisturbed)
+
+
+def test_a_run_resumes_from_the_step_that_is_asked_for(config, undisturbed, tmp_path):
+    workdir = shutil.copytree(undisturbed, tmp_path / "run")
+    loop.train(config, workdir, from_step=4)
+    assert (workdir / "checkpoints" / "8.newer").is_dir()
+    assert_same_run(config, workdir, undisturbed)
+    with pytest.raises(InputError, match="--step 3: .* has no checkpoint"):
+        loop.train(config, tmp_path / "new", from_step=3)
+
+
+def test_a_damaged_shard_is_not_trained_on(config, tmp_path):
+    corpus = tiny.corpus(tmp_path / "corpus")
+    shard = corpus.shards["train"][0].path
+    content = bytearray(shard.read_bytes())
+    content[100] ^= 1
+    shard.write_bytes(content)
+    other = type(config)(config.to_dict() | {"corpus": str(corpus.folder)})
+    other.train_steps = 40  # past the end of the first shard that is read
+    with pytest.raises(InputError, match=f"{shard}: damaged"):
+        loop.train(other, tmp_path / "run")
 
 
 def test_a_finished_run_started_again_changes_nothing(config, tmp_path, undisturbed):

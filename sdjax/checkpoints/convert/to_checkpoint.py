@@ -8,6 +8,7 @@ import orbax.checkpoint as ocp
 from sdjax.checkpoints import orbax_errors as failures
 from sdjax.checkpoints.load import fingerprint, model_config
 from sdjax.checkpoints.meta import Meta
+from sdjax.checkpoints.stored import META, digests, meta_bytes
 from sdjax.checkpoints.weights import Imported
 from sdjax.files import staged
 
@@ -29,6 +30,7 @@ def write_checkpoint(imported: Imported, out: Path) -> None:
         # No corpus has this one, so that training does not resume from it.
         corpus="converted",
         source=imported.source,
+        digests={"params": digests(imported.params)},
     )
     failures.quiet()
     with staged(out) as folder, failures.naming_folder(out), failures.hushed():
@@ -37,8 +39,8 @@ def write_checkpoint(imported: Imported, out: Path) -> None:
         place = step.absolute()
         with ocp.StandardCheckpointer() as writer:
             writer.save(place / "params", imported.params)
-        with ocp.Checkpointer(ocp.JsonCheckpointHandler()) as writer:
-            writer.save(place / "meta", meta.as_json())
+        (place / "meta").mkdir()
+        (place / "meta" / META).write_bytes(meta_bytes(meta))
         if imported.classifier:
             _write_classifier(imported, step, folder)
 
