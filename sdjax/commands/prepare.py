@@ -146,7 +146,7 @@ def _useful_workers(parts) -> int:
     """One a core, but no more than there are blocks to be read."""
     import os
 
-    from sdjax.data.sources import File
+    from sdjax.data.parts import File
     from sdjax.prepare.blocks import BLOCK_BYTES
 
     sizes = (part.size for part in parts if isinstance(part, File))
