@@ -16,7 +16,7 @@ from pathlib import Path
 
 from sdjax import errors
 from sdjax.arguments import ArgumentParser, add_normalise
-from sdjax.commands.reading import add_reading, open_texts
+from sdjax.commands.reading import add_reading, open_texts, refuse_reading
 from sdjax.data import sources
 from sdjax.data.corpus import MANIFEST, Corpus
 from sdjax.data.read_report import ReadReport
@@ -91,6 +91,7 @@ def open_input(
         )
     if arguments.id_key:
         raise InputError(f"--id-key {arguments.id_key}: a corpus keeps no ids")
+    refuse_reading(arguments, "a corpus is read as it was prepared")
     reviews = sum(shard.reviews for shard in corpus.shards[split])
     examples = sources.counted(corpus.examples(split), reviews, report)
     labels = {"label_keys": None, "classes": corpus.classes}

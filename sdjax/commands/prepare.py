@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sdjax.arguments import three
-from sdjax.commands.reading import add_reading, open_texts
+from sdjax.commands.reading import add_reading, open_texts, refuse_reading
 from sdjax.data.text import CLEANINGS, CODECS
 from sdjax.errors import InputError
 
@@ -126,6 +126,7 @@ def _synthetic(arguments, options: dict):
     from sdjax.prepare import pipeline, synthetic
     from sdjax.prepare.blocks import blocks_of
 
+    refuse_reading(arguments, "synthetic reviews are not read from a file")
     if arguments.engine == "spark":
         raise InputError("synthetic is made by this machine, not by --engine spark")
     count = arguments.reviews
