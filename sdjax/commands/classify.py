@@ -7,7 +7,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdjax.commands.reading import add_reading, open_texts
+from sdjax.commands.reading import add_reading, open_texts, refuse_reading
 from sdjax.errors import InputError, UnreadableText
 
 if TYPE_CHECKING:
@@ -59,8 +59,8 @@ def run(arguments) -> None:
         raise InputError("give texts or --input FILE, not both")
     if not arguments.texts and not arguments.input and sys.stdin.isatty():
         raise InputError("no texts: give some, --input FILE, or a pipe")
-    if arguments.label_key and not arguments.input:
-        raise InputError(f"--label-key {arguments.label_key}: is of --input FILE")
+    if not arguments.input:
+        refuse_reading(arguments, "is of --input FILE")
     if arguments.batch_size < 1:
         raise InputError(f"--batch-size {arguments.batch_size} must be at least 1")
 

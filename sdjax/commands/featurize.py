@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from sdjax.arguments import add_normalise
-from sdjax.commands.reading import add_reading, open_texts
+from sdjax.commands.reading import add_reading, open_texts, refuse_reading
 from sdjax.data.text import CLEANINGS
 from sdjax.errors import InputError, naming
 from sdjax.features import columns
@@ -81,6 +81,7 @@ def open_input(arguments: argparse.Namespace, report):
         )
     if arguments.id_key:
         raise InputError(f"--id-key {arguments.id_key}: a corpus keeps no ids")
+    refuse_reading(arguments, "a corpus is read as it was prepared")
     reviews = sum(shard.reviews for shard in corpus.shards[split])
     examples = sources.counted(corpus.examples(split), reviews, report)
     labels = {"label_keys": None, "classes": corpus.classes}

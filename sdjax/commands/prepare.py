@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from sdjax.arguments import three
-from sdjax.commands.reading import add_reading, open_texts
+from sdjax.commands.reading import add_reading, open_texts, refuse_reading
 from sdjax.data.text import CLEANINGS, CODECS
 from sdjax.errors import InputError
 
@@ -136,6 +136,7 @@ def _synthetic(arguments, options: dict):
     from sdjax.prepare import pipeline, synthetic
     from sdjax.prepare.blocks import blocks_of
 
+    refuse_reading(arguments, "synthetic reviews are not read from a file")
     if arguments.engine == "spark":
         raise InputError("the synthetic corpus cannot be made with --engine spark")
     count = arguments.reviews
@@ -156,7 +157,7 @@ def _useful_workers(parts) -> int:
     """Return one worker per core, but no more than there are blocks to read."""
     import os
 
-    from sdjax.data.sources import File
+    from sdjax.data.parts import File
     from sdjax.prepare.blocks import BLOCK_BYTES
 
     sizes = (part.size for part in parts if isinstance(part, File))

@@ -3,10 +3,13 @@
 import argparse
 import sys
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 from sdjax.data.formats.options import FORMATS, QUOTINGS, Options
-from sdjax.data.sources import Input, open_input
 from sdjax.errors import InputError
+
+if TYPE_CHECKING:
+    from sdjax.data.sources import Input
 
 
 def add_reading(
@@ -104,12 +107,14 @@ def open_texts(
     sources: str | Sequence[str],
     *,
     id_key: str | None = None,
-) -> Input:
+) -> "Input":
     """Open what a command is to read, by its flags; say what was found out about it.
 
     Raises:
         InputError: as `open_input`.
     """
+    from sdjax.data.sources import open_input
+
     label_key = arguments.label_key
     if isinstance(label_key, list) and len(label_key) == 1:
         label_key = label_key[0]
@@ -123,6 +128,20 @@ def open_texts(
     for note in opened.notes:
         print(note, file=sys.stderr)
     return opened
+
+
+def refuse_reading(arguments: argparse.Namespace, why: str) -> None:
+    """Refuse flags of `add_reading` where nothing would read them.
+
+    Raises:
+        InputError: names the first one that is given.
+    """
+    given = {"text_key": arguments.text_key, "label_key": arguments.label_key}
+    given |= options_of(arguments).as_json()
+    for name, value in given.items():
+        if value is not None:
+            flag = "no-header" if name == "header" else name.replace("_", "-")
+            raise InputError(f"--{flag}: {why}; leave it out")
 
 
 def _names(text: str | None) -> tuple[str, ...]:

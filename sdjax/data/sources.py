@@ -4,19 +4,16 @@ How each format is read stands in `sdjax.data.formats`; what is skipped is count
 `ReadReport`.
 """
 
-import hashlib
 import itertools
-import json
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 from tqdm import tqdm
 
 from sdjax.data import formats, labels
-from sdjax.data.formats import columnar, datasets, stars
+from sdjax.data.formats import datasets
 from sdjax.data.formats.compression import Stored
-from sdjax.data.formats.layout import TABLES, Layout, Record
+from sdjax.data.formats.layout import TABLES
 from sdjax.data.formats.options import Options
 from sdjax.data.formats.recognise import recognise
 from sdjax.data.keys import (
@@ -29,6 +26,7 @@ from sdjax.data.keys import (
     value_at,
 )
 from sdjax.data.listing import expand
+from sdjax.data.parts import Dataset, File, describe_part
 from sdjax.data.read_report import ReadReport
 from sdjax.errors import InputError
 
@@ -46,44 +44,6 @@ class Example(NamedTuple):
     label: float | tuple[float, ...] | None
     row: int
     id: str | None = None
-
-
-class File(NamedTuple):
-    """A file, or a folder that is one data set, of which the keys are known."""
-
-    layout: Layout
-    keys: Keys
-
-    def records(self, report: ReadReport, more: Sequence[str] = ()) -> Iterator[Record]:
-        """Read all of it, record by record: its keys, and `more` of them."""
-        wanted = [*self.keys.text, self.keys.label, *more]
-        columns = [key for key in wanted if key is not None]
-        columns += [key.partition(".")[0] for key in columns]
-        return formats.file_records(self.layout, report, columns)
-
-    def class_names(self, key: str) -> tuple[str, ...]:
-        """Return the names that the numbers of a key stand for, or ()."""
-        return formats.class_names(self.layout, key)
-
-    @property
-    def size(self) -> int:
-        """Bytes on the disk."""
-        return sum(path.stat().st_size for path in _files_of(self.layout))
-
-
-class Dataset(NamedTuple):
-    """A dataset of TFDS or Hugging Face of which the keys are known."""
-
-    source: str
-    keys: Keys
-
-    def records(self, report: ReadReport, more: Sequence[str] = ()) -> Iterator[Record]:
-        """Read all of it, record by record; every record has all keys anyhow."""
-        return datasets.dataset_records(self.source, report)
-
-    def class_names(self, key: str) -> tuple[str, ...]:
-        """Return the names that the numbers of a key stand for, or ()."""
-        return datasets.dataset_class_names(self.source, key)
 
 
 class Input(NamedTuple):
@@ -164,7 +124,7 @@ class Input(NamedTuple):
         A file is known by its name, its size and a digest of its two ends, so that a
         corpus prepared from an earlier version of the file is not taken for this one.
         """
-        described = [_describe(part) for part in self.parts]
+        described = [describe_part(part) for part in self.parts]
         whole = described[0] if len(described) == 1 else {"files": described}
         joined = list(self.label_keys) if self.several else None
         whole["text_key"] = self.text_key
@@ -338,32 +298,3 @@ def _find_labels(
             shown = ", ".join(f"{i} {name}" for i, name in enumerate(classes))
             notes.append(f"classes of '{key}': {shown} ({why})")
     return list(zip(*by_key, strict=True)), notes
-
-
-def _files_of(layout: Layout) -> list[Path]:
-    stored = layout.stored
-    if layout.format == "saved":
-        return columnar.saved_files(stored.path)
-    if layout.format == "stars" and not stored.member:
-        return stars.star_files(stored.path)
-    return [stored.path]
-
-
-def _describe(part: File | Dataset) -> dict:
-    if isinstance(part, Dataset):
-        return {"name": part.source}
-    stored, files = part.layout.stored, _files_of(part.layout)
-    name = f"{stored.path.name}::{stored.member}" if stored.member else stored.path.name
-    if stored.shown:
-        name = stored.shown
-    if stored.path.is_dir():
-        listed = [[str(f.relative_to(stored.path)), f.stat().st_size] for f in files]
-        digest = hashlib.sha256(json.dumps(listed).encode()).hexdigest()
-        return {"name": name, "files": len(files), "names_sha256": digest}
-    size = stored.path.stat().st_size
-    with stored.path.open("rb") as file:
-        ends = file.read(2**16)
-        file.seek(max(0, size - 2**16))
-        ends += file.read(2**16)
-    digest = hashlib.sha256(ends).hexdigest()
-    return {"name": name, "bytes": size, "ends_sha256": digest}

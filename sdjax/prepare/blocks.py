@@ -12,8 +12,9 @@ from sdjax.data.formats import lines as line_files
 from sdjax.data.formats.layout import Layout, Record
 from sdjax.data.formats.lines import line_blocks, lines_of, split
 from sdjax.data.keys import Keys, value_at
+from sdjax.data.parts import Dataset, File
 from sdjax.data.read_report import ReadReport
-from sdjax.data.sources import Dataset, Example, File
+from sdjax.data.sources import Example
 
 BLOCK_BYTES = 16 * 2**20  # bytes of lines, or characters of records, in one block
 # An example as (place, text, label); messages name the place.

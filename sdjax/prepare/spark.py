@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 
 from sdjax.data.corpus import SPLITS, Corpus
+from sdjax.data.parts import Dataset, File
 from sdjax.data.read_report import ReadReport
-from sdjax.data.sources import Dataset, File
 from sdjax.errors import InputError
 from sdjax.prepare.blocks import Block, blocks, line_format_blocks
 from sdjax.prepare.pipeline import already_prepared, as_manifest, in_splits

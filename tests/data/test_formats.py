@@ -259,3 +259,16 @@ def test_a_contradiction_names_the_format(read, name, data, words):
 def test_options_that_nothing_can_be_read_with(read, options, words):
     with pytest.raises(InputError, match=words):
         read("r.csv", table(), **options)
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, bz2.compress, lzma.compress])
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_a_giant_line_is_skipped_however_it_is_packed(
+    read, monkeypatch, pack, encoding
+):
+    monkeypatch.setattr(line_files, "MAX_LINE_BYTES", 1000)
+    monkeypatch.setattr(line_files, "CHUNK_BYTES", 300)
+    data = ("short\n" + "x" * 9000 + "\nlast\n").encode(encoding)
+    examples, report, _ = read("r.txt", pack(data), None)
+    assert [e.text for e in examples] == ["short", "last"]
+    assert report.first["line longer than 64 MiB"].endswith("r.txt:2")

@@ -83,6 +83,8 @@ def test_a_split_of_a_corpus_with_its_labels(tiny_run, tmp_path, command):
     assert_refused(command.featurize(*arguments), "not given", "train, valid, test")
     refused = command.featurize(*arguments, "--split", "vald")
     assert_refused(refused, "vald", "train, valid, test")
+    refused = command.featurize(*arguments, "--split", "valid", "--no-header")
+    assert_refused(refused, "--no-header: a corpus is read as it was prepared")
 
 
 def test_another_precision(featurize, tmp_path):

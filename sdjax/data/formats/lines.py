@@ -61,7 +61,7 @@ def line_blocks(
     """
     before, first, rest = report.position, 1, b""
     with opened(stored) as (raw, stream):
-        chunks = _text_chunks(stream, form) if span is None else _span(raw, *span)
+        chunks = decoded_chunks(stream, form) if span is None else _span(raw, *span)
         for chunk in chunks:
             report.position = before + raw.tell()
             if len(rest) > MAX_LINE_BYTES and (cut := chunk.find(b"\n")) >= 0:
@@ -81,7 +81,7 @@ def text_chunks(stored: Stored, form: TextForm, report: ReadReport) -> Iterator[
     """Read a file in chunks that end anywhere, as UTF-8 with newlines."""
     before = report.position
     with opened(stored) as (raw, stream):
-        for chunk in _text_chunks(stream, form):
+        for chunk in decoded_chunks(stream, form):
             report.position = before + raw.tell()
             yield chunk
 
@@ -100,7 +100,8 @@ def split(block: bytes) -> list[bytes]:
     return lines
 
 
-def _text_chunks(stream: BinaryIO, form: TextForm) -> Iterator[bytes]:
+def decoded_chunks(stream: BinaryIO, form: TextForm) -> Iterator[bytes]:
+    """Read a stream in chunks that end anywhere, as UTF-8 with newlines."""
     chunks = _chunks(stream)
     if form.encoding:
         chunks = _recoded(chunks, form.encoding)

@@ -5,17 +5,22 @@ of the name, else by the content. Where name and content contradict each other, 
 content could be two things, the error names the option that decides it.
 """
 
+import io
 import os
-import re
 import stat
-from collections import Counter
-from collections.abc import Iterable
 from pathlib import Path
 
-from sdjax.data.formats import archives, columnar, delimited, objects, stars
+from sdjax.data.formats import archives, columnar, delimited, stars
 from sdjax.data.formats.compression import Stored, bare_suffixes, look
+from sdjax.data.formats.contents import (
+    by_content,
+    names_a_text,
+    opens_json,
+    shape_of_json,
+    usual,
+)
 from sdjax.data.formats.layout import Layout
-from sdjax.data.formats.lines import MARK, TextForm, _text_chunks
+from sdjax.data.formats.lines import MARK, TextForm, decoded_chunks
 from sdjax.data.formats.options import Options
 from sdjax.errors import InputError
 
@@ -40,8 +45,6 @@ SUFFIXES = (*_BY_SUFFIX, ".data")
 
 _HEAD_BYTES = 2**18  # looked at, uncompressed
 _MOST_NULS = 0.01
-_NEARLY_ALL = 0.95  # of the lines
-_TREE = re.compile(r"\([0-4] .*\)\s*")
 _MARKS = (
     (b"\xff\xfe\0\0", "utf-32"),
     (b"\0\0\xfe\xff", "utf-32"),
@@ -179,14 +182,7 @@ def _text_form(stored: Stored, head: bytes, options: Options, packed: bool) -> T
 def _decoded(head: bytes, form: TextForm, whole: bool) -> str:
     """Decode the beginning of a file, up to its last whole line."""
 
-    class _Once:
-        def __init__(self):
-            self.left = [head]
-
-        def read(self, _):
-            return self.left.pop() if self.left else b""
-
-    data = b"".join(_text_chunks(_Once(), form))
+    data = b"".join(decoded_chunks(io.BytesIO(head), form))
     if not whole and (cut := data.rfind(b"\n") + 1):
         data = data[:cut]
     return data.decode(errors="replace")
@@ -200,24 +196,24 @@ def _format(
     named = options.format or _BY_SUFFIX.get(suffix, "")
     named = "csv" if named == "tsv" else named
     if named in ("json", "jsonl"):
-        if not options.format and lines and not any(_opens_json(x) for x in lines):
-            raise _contradiction(stored, suffix, _by_content(lines))
-        shape = "lines" if named == "jsonl" else _shape(text, lines, whole)
+        if not options.format and lines and not any(opens_json(x) for x in lines):
+            raise _contradiction(stored, suffix, by_content(lines))
+        shape = "lines" if named == "jsonl" else shape_of_json(text, lines, whole)
         return ("jsonl", "", "") if shape == "lines" else ("json", shape, "")
     if options.format:
         return named, "", ""
-    found = _by_content(lines)
+    found = by_content(lines)
     if named == "text":
         if found in ("sst-trees", "fasttext"):
             return found, "", f"{found} by its content"
         if found == "tsv":
-            tabs = _usual(line.count("\t") for line in lines)
+            tabs = usual(line.count("\t") for line in lines)
             raise InputError(
                 f"{stored}: nearly all of its lines have {tabs} tab{'s'[: tabs - 1]}:"
                 " a table, not one text a line; give --format tsv to read it as one, or"
                 " --format text to take its lines as they are"
             )
-        if found != "text" and not (found == "csv" and not _names_a_text(lines)):
+        if found != "text" and not (found == "csv" and not names_a_text(lines)):
             raise _contradiction(stored, suffix, found)
         return "text", "", ""
     if named == "csv":
@@ -239,7 +235,7 @@ def _format(
         )
     note = f"{found} by its content"
     if found == "json":
-        shape = _shape(text, lines, whole)
+        shape = shape_of_json(text, lines, whole)
         return ("jsonl", "", note) if shape == "lines" else ("json", shape, note)
     return "csv" if found == "tsv" else found, "", note
 
@@ -249,109 +245,3 @@ def _contradiction(stored: Stored, suffix: str, found: str) -> InputError:
         f"{stored}: its content does not look like {suffix} but like {found}; give "
         f"--format {found} if that is right, or the format that it is in"
     )
-
-
-def _by_content(lines: list[str]) -> str:
-    """Name the format that some lines look like most."""
-    if not lines:
-        return "text"
-    first = lines[0].lstrip()
-    if _opens_json(first):
-        return "json"
-    if (
-        first.startswith(">")
-        and len(lines) > 1
-        and re.fullmatch(r"[A-Za-z*-]+", lines[1].strip())
-    ):
-        return "fasta"
-    if _most(lines, lambda line: bool(_TREE.fullmatch(line))):
-        return "sst-trees"
-    if _most(lines, lambda line: line.startswith("__label__")):
-        return "fasttext"
-    if len(lines) == 1:
-        return "text"
-    tabs = _usual(line.count("\t") for line in lines)
-    if tabs and _most(lines, lambda x: x.count("\t") == tabs):
-        return "tsv"
-    dialect, _ = delimited.find_dialect("\n".join(lines) + "\n", "", Options())
-    found = delimited.sample("\n".join(lines) + "\n", dialect)
-    if (
-        len(found.rows) > 1
-        and found.fits >= _NEARLY_ALL
-        and _like_a_header(found.rows[0])
-    ):
-        return "tsv" if dialect.delimiter == "\t" else "csv"
-    return "text"
-
-
-def _like_a_header(fields: list[str]) -> bool:
-    names = [field.strip() for field in fields]
-    short = all(name and len(name.split()) <= 3 for name in names)
-    return short and len(set(names)) == len(names)
-
-
-def _names_a_text(lines: list[str]) -> bool:
-    """Whether the first line, divided in any way, has a name that texts have."""
-    names = re.split(r'[,;|"]', lines[0].lower())
-    return bool({n.strip() for n in names} & {"text", "review", "sentence", "content"})
-
-
-def _usual(counts: Iterable[int]) -> int:
-    return Counter(counts).most_common(1)[0][0]
-
-
-def _most(lines: list[str], true) -> bool:
-    return sum(map(true, lines)) >= _NEARLY_ALL * len(lines)
-
-
-def _opens_json(line: str) -> bool:
-    return bool(re.match(r"\s*(\{\s*([\"'}]|$)|\[\s*(\{|$))", line))
-
-
-def _shape(text: str, lines: list[str], whole: bool) -> str:
-    """Say how the objects of a JSON file are laid out."""
-    start = text.lstrip()
-    if start.startswith("["):
-        return "array"
-    first = lines[0].encode() if lines else b""
-    try:
-        value = objects.parse(first)
-    except ValueError:
-        pass  # one object over several lines, or a line that is malformed
-    else:
-        alone = whole and len(lines) == 1
-        return _shape_of(value) if alone and isinstance(value, dict) else "lines"
-    if whole:
-        try:
-            return _shape_of(objects.parse(text.encode()))
-        except ValueError:
-            pass
-    # The file is longer than what is looked at, or damaged.
-    if re.match(r"\{\s*\"[^\"]*\"\s*:\s*\{\s*\"0\"\s*:", start) and len(lines) < 2:
-        return "columns"
-    data = text.encode()
-    if not _has_object(data, b"") and _has_object(data, b"{["):
-        return "wrapped"
-    # Objects that keep to lines end where a line does.
-    return "objects" if re.match(r"\{\s*$", lines[0]) else "lines"
-
-
-def _has_object(data: bytes, within: bytes) -> bool:
-    """Whether an object that stands within some brackets opens and closes."""
-    try:
-        return next(objects.objects([data], within), None) is not None
-    except InputError:
-        return False
-
-
-def _shape_of(value: dict) -> str:
-    """Say what one object that is alone in a file is."""
-    arrays = [v for v in value.values() if isinstance(v, list) and v]
-    if any(isinstance(v, str) for k, v in value.items() if k in _TEXTS):
-        return "objects"
-    if any(isinstance(v[0], dict) for v in arrays):
-        return "wrapped"
-    return "columns" if objects.columns_of(value) is not None else "objects"
-
-
-_TEXTS = ("text", "review", "reviewText", "sentence", "content", "body")
