@@ -6,7 +6,7 @@
 
 Each part is a process of its own with a time that it is ended after, and writes what it
 has found as soon as it has it, so that being cut off loses nothing measured before.
-Nothing is fetched: the machine needs no network. Needs Python 3.12 (docs/performance.md).
+Nothing is fetched: the machine needs no network, but Python 3.12 (docs/performance.md).
 """
 
 import argparse

@@ -185,7 +185,10 @@ def test_the_lstm_has_as_many_parameters_as_the_mlstm():
 
 def test_the_memory_of_a_config_is_told_without_a_corpus_or_a_workdir():
     config = load("mlstm8k").get_config()
-    about, on_device, most, on_host, _ = train.memory_on(config, 8).splitlines()
+    lines = train.memory_on(config, 8).splitlines()
+    about, on_device, most, on_host, most_from_host = lines
+    assert most.endswith("767 of 80 GB, 1,404 of 141 GB")
+    assert most_from_host.endswith("796 of 80 GB, 1,432 of 141 GB")
     assert f"{parameters('mlstm8k'):,} parameters" in about and "128 rows" in about
     # 12 bytes a parameter there, or 2 there and 32 here.
     assert "4.08 of them the state" in on_device and "host" not in on_device
