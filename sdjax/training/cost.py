@@ -2,6 +2,8 @@
 
 from typing import NamedTuple
 
+import jax
+
 from sdjax.model.precision import policy
 
 
@@ -50,11 +52,11 @@ def step_memory(
     the product's operand and the hidden state (1 + 1), the factors of m (2, mLSTM
     only), all for every layer, and the gradients of gates (4) and factors (2). On a CPU
     those are there for every layer at once, and twice the hidden state and its gradient
-    at the output; on a GPU they are those of one layer, and an LSTM's hidden state is
-    only needed until the output layer is done. Besides, each layer's inputs, and on a
-    CPU logits and their gradient in float32. Checked against what XLA plans in
-    tests/training/test_cost.py and tests/benchmarks/test_gpu_program.py; in half
-    precision on a CPU XLA needs up to half as much again, because it widens the
+    at the output; on a GPU they are those of one layer, and before jax 0.12 an LSTM's
+    hidden state is only needed until the output layer is done. Besides, each layer's
+    inputs, and on a CPU logits and their gradient in float32. Checked against what XLA
+    plans in tests/training/test_cost.py and tests/benchmarks/test_gpu_program.py; in
+    half precision on a CPU XLA needs up to half as much again, because it widens the
     operands of products.
 
     With the parameters on the host a device holds a copy in the compute dtype. The
@@ -90,9 +92,14 @@ def step_memory(
         kept = (4 + factors + (2 if factors else 1)) * item + 4  # by every layer
         read_again = hidden_size * (num_layers - 1) if factors else 0
         going_back = item * (4 + factors + 1)
+        late = 0
+        if _minor_version() >= (0, 12):  # the output layer's gradient is made last
+            going_back += 0 if factors else item
+            late = item * vocabulary_size
         window = characters * (
             (num_layers * kept + going_back) * hidden_size
             + item * (sum(inputs) + read_again)
+            + late
         )
         window += _CARRIED * hidden_size * batch_size
         # The gradients of the weights find room where the window's arrays lay. They are
@@ -108,6 +115,12 @@ def step_memory(
         host=(12 + gradient + 16) * parameters if on_host else 0,
         copied=(item + gradient) * parameters if on_host else 0,
     )
+
+
+def _minor_version() -> tuple[int, int]:
+    """Return the first two numbers of jax's version."""
+    major, minor, *_ = jax.__version__.split(".")
+    return int(major), int(minor)
 
 
 # Bytes for each unit of each row that a loop on a GPU carries or makes in a step.
