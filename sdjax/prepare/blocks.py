@@ -12,6 +12,7 @@ from sdjax.data.formats import lines as line_files
 from sdjax.data.formats.layout import Layout, Record
 from sdjax.data.formats.lines import line_blocks, lines_of, split
 from sdjax.data.keys import Keys, value_at
+from sdjax.data.labels import as_label
 from sdjax.data.parts import Dataset, File
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import Example
@@ -86,7 +87,8 @@ class Block(NamedTuple):
         """
         loads, text, label = orjson.loads, "", None
         (text_key,), label_key = self.keys.text, self.keys.label
-        (first, lines), parsed, read = chunk, 0, self.keys.labels.read
+        (first, lines), parsed, labels = chunk, 0, self.keys.labels
+        read = labels.read if labels.classes else as_label  # which costs less
         for number, line in enumerate(split(lines), first):
             try:
                 values = loads(line)
