@@ -72,7 +72,7 @@ def test_the_baseline_is_the_plain_scan(monkeypatch):
     from sdjax.model import recurrence
 
     traced = []
-    for name in ("run", "scan_reference"):
+    for name in ("unroll", "scan_reference"):
         function = getattr(recurrence, name)
 
         def note(*arguments, name=name, function=function):
@@ -82,7 +82,7 @@ def test_the_baseline_is_the_plain_scan(monkeypatch):
         monkeypatch.setattr(recurrence, name, note)
     shape = train.Shape(8, 2, 4)
     train.sdjax_step(shape, "fp32")
-    assert set(traced) == {"run"}
+    assert set(traced) == {"unroll"}
     traced.clear()
     train.scan_step(shape, "fp32")
     assert traced[-1] == "scan_reference"

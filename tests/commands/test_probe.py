@@ -215,4 +215,4 @@ def test_probe_with_a_damaged_checkpoint(command, tiny_run, tmp_path):
         feature_file.save(paths[name], planted(40, metadata, seed))
     done = probe(command, paths, tmp_path / "report")
     assert done.status == 0, done.err
-    assert "it is damaged" in (tmp_path / "report" / "report.html").read_text()
+    assert "is not JSON" in (tmp_path / "report" / "report.html").read_text()

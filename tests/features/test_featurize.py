@@ -174,7 +174,7 @@ def test_a_stopped_run_goes_on_and_gives_the_same(featurize, stopped, tmp_path):
         with open(stopped / name, "ab") as file:
             file.write(b"torn")
     done = featurize(MANY, "--id-key", "id", "--batch-size", 64)
-    assert done.status == 0 and "24 of the texts are done" in done.err
+    assert done.status == 0 and "24 texts are done" in done.err
     assert "read 50; skipped 0" in done.err and not stopped.exists()
     resumed = feature_file.load(tmp_path / "out.npz")
     assert featurize(MANY, "--id-key", "id").status == 0
@@ -297,5 +297,5 @@ def test_a_full_disk_leaves_the_older_file(featurize, tmp_path, monkeypatch):
     assert (tmp_path / "out.npz").read_bytes() == before
     names = ["in.csv", "out.npz", "out.npz.partial"]
     assert sorted(p.name for p in tmp_path.iterdir()) == names
-    assert "1 of the texts are done" in featurize("text\nb\n").err
+    assert "1 texts are done" in featurize("text\nb\n").err
     assert feature_file.load(tmp_path / "out.npz").texts == ["b"]
