@@ -184,7 +184,7 @@ def sdjax_step(shape: Shape, precision: str, layout: str = BY_PLATFORM) -> Step:
 
 def scan_step(shape: Shape, precision: str) -> Step:
     """Return the same step around `recurrence.scan_reference` and autodiff."""
-    with mock.patch.object(recurrence, "run", recurrence.scan_reference):
+    with mock.patch.object(recurrence, "unroll", recurrence.scan_reference):
         return sdjax_step(shape, precision)
 
 

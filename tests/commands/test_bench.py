@@ -75,9 +75,9 @@ def test_the_baseline_is_the_plain_scan(monkeypatch):
     for name in ("unroll", "scan_reference"):
         function = getattr(recurrence, name)
 
-        def note(*arguments, name=name, function=function):
+        def note(*arguments, name=name, function=function, **options):
             traced.append(name)
-            return function(*arguments)
+            return function(*arguments, **options)
 
         monkeypatch.setattr(recurrence, name, note)
     shape = train.Shape(8, 2, 4)
