@@ -45,6 +45,7 @@ def train(config: ConfigDict, workdir: Path, from_step: int | None = None) -> No
         OSError: names what could not be written.
     """
     run = build_run(config, workdir)
+    described = describe_run(run)  # refuses what no run can use, before anything exists
     where = placement(
         run.training.model, run.config.master_params, run.config.all_reduce_dtype
     )
@@ -60,10 +61,10 @@ def train(config: ConfigDict, workdir: Path, from_step: int | None = None) -> No
         stop = stack.enter_context(StopSignal())
         begun = checkpoints.latest is not None
         if not begun:  # before it takes any memory
-            multihost.say(describe_run(run))
+            multihost.say(described)
         state, carry, progress = start_or_resume(run, where, checkpoints, from_step)
         if begun:  # what was resumed from is the first line
-            multihost.say(describe_run(run))
+            multihost.say(described)
         stopped = take_steps(run, where, checkpoints, stop, state, carry, progress)
         checkpoints.wait()
     total = run.training.total_steps
