@@ -7,6 +7,7 @@ names a path in the artefact.
 """
 
 import contextlib
+import functools
 import hashlib
 import io
 import random
@@ -46,8 +47,14 @@ def model_of(path: Path):
     return fingerprint(loaded.params), loaded.meta.as_json()
 
 
+@functools.cache
+def template():
+    """The train state that a checkpoint is read into: only its shapes matter."""
+    return tiny.train_state(tiny.model())
+
+
 def resumed(path: Path):
-    state, carry = tiny.train_state(tiny.model()), tiny.carry(ROWS)
+    state, carry = template(), tiny.carry(ROWS)
     with Checkpoints(path / "checkpoints", keep_last=1) as checkpoints:
         found = checkpoints.resume(state, tiny.on_devices(carry, 1), lambda meta: None)
     if found is None:
@@ -135,8 +142,7 @@ def make_interrupted_corpus(folder: Path, seed: int) -> Path:
 
 
 def make_run(folder: Path, seed: int) -> Path:
-    model = tiny.model()
-    state = tiny.train_state(model)
+    state = template()
     rng = np.random.default_rng(seed)
     params = jax.tree.map(
         lambda x: rng.normal(0, 1, x.shape).astype(np.float32), state.params

@@ -120,6 +120,8 @@ class Checkpoints:
         self._check_space(sum(x.nbytes for x in jax.tree.leaves((params, rest))))
         self._kept.badness[meta.step] = meta.badness
         with failures.naming_folder(self._folder):
+            # Orbax would wait itself; until then it may be moving things to the trash.
+            self._manager.wait_until_finished()
             self._empty_trash()
             self._manager.save(
                 meta.step,

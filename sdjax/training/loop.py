@@ -54,6 +54,7 @@ def train(
         OSError: names what could not be written.
     """
     run = build_run(config, workdir, devices)
+    described = describe_run(run)  # refuses what no run can use, before its folder is
     where = placement(
         run.training.model,
         run.config.master_params,
@@ -72,10 +73,10 @@ def train(
         stop = stack.enter_context(StopSignal())
         begun = checkpoints.latest is not None
         if not begun:  # before it takes any memory
-            multihost.say(describe_run(run))
+            multihost.say(described)
         state, carry, progress = start_or_resume(run, where, checkpoints, from_step)
         if begun:  # what was resumed from is the first line
-            multihost.say(describe_run(run))
+            multihost.say(described)
         stopped = take_steps(run, where, checkpoints, stop, state, carry, progress)
         checkpoints.wait()
     total = run.training.total_steps

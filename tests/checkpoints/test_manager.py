@@ -324,6 +324,12 @@ def test_a_checkpoint_that_is_removed_while_it_is_read_gives_way_to_the_next(
     assert load_model(tmp_path).meta.step == 4
 
 
+def test_many_checkpoints_in_a_row_are_replaced(tmp_path, state):
+    """Nothing is emptied while orbax moves a checkpoint there."""
+    save(tmp_path, state, {step: 1.0 / step for step in range(1, 40)}, keep_last=1)
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["39"]
+
+
 def test_resuming_leaks_no_checkpoints(tmp_path, state):
     for first in (1, 11, 21):
         scores = {step: 50.0 - step for step in range(first, first + 10)}
