@@ -54,7 +54,7 @@ def train(
         OSError: names what could not be written.
     """
     run = build_run(config, workdir, devices)
-    described = describe_run(run)  # refuses what no run can use, before its folder is
+    described = describe_run(run)  # raises before the folder of the run is made
     where = placement(
         run.training.model,
         run.config.master_params,
