@@ -27,6 +27,15 @@ def named(command: Command) -> str:
 # -- every command
 
 
+# Flags of XLA for GPUs, which a CPU's compiler does not list.
+XLA_FLAGS = (
+    "enable_command_buffer",
+    "command_buffer_unroll_loops",
+    "enable_dynamic_slice_fusion",
+    "enable_latency_hiding_scheduler",
+)
+
+
 @pytest.mark.parametrize("command", OURS, ids=named)
 def test_a_command_has_the_options_files_and_keys_that_it_says(command, monkeypatch):
     monkeypatch.chdir(ROOT)
@@ -63,7 +72,7 @@ def test_what_another_program_is_asked_for_is_there(command):
 def test_options_keys_and_extras_that_the_prose_names_exist(page):
     quoted = " ".join(re.findall(r"`([^`]+)`", prose(page)))
     # Of the programs of others, and of pip.
-    known = {"--xla_gpu_enable_command_buffer", "--xla_gpu_enable_dynamic_slice_fusion"}
+    known = {f"--xla_gpu_{name}" for name in XLA_FLAGS}
     known |= _options(cli._parser()) | {"--sequences", "--spread", "--no-deps"}
     for option in re.findall(r"(?<!\S)(--[a-z][\w-]*)(?![\w.-])", quoted):
         assert option in known, option

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
+import jax.numpy as jnp
 import orbax.checkpoint as ocp
 from flax.training.train_state import TrainState
 from orbax.checkpoint import future
@@ -26,6 +27,7 @@ from sdjax.checkpoints.stored import (
 )
 from sdjax.errors import Damaged, InputError
 from sdjax.model.cell import RecurrentState
+from sdjax.model.precision import policy
 
 _TRASH = ".deleted"  # a checkpoint is moved there first, so none is ever half there
 
@@ -247,13 +249,18 @@ class Checkpoints:
             Damaged: the step is not what was saved.
         """
         params, rest = _split(state)
-        rest["carry"] = [x.reshape(-1, x.shape[-1]) for x in carry]
         place = self._folder / str(step)
         meta = meta or self.meta(step)
+        # The digests are of what was saved, maybe in another precision.
+        saved_dtypes = policy(meta.model["precision"]).compute_dtype, jnp.float32
+        rest["carry"] = [
+            jax.ShapeDtypeStruct((x.shape[0] * x.shape[1], x.shape[2]), dtype)
+            for x, dtype in zip(carry, saved_dtypes, strict=True)
+        ]
         params = read_item(place, "params", params, meta)
         rest = read_item(place, "state", rest, meta)
         saved_carry = [
-            saved.reshape(like.shape)
+            saved.reshape(like.shape).astype(like.dtype)
             for saved, like in zip(rest.pop("carry"), carry, strict=True)
         ]
         return state.replace(params=params, **rest), RecurrentState(*saved_carry)

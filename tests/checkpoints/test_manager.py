@@ -140,7 +140,8 @@ def test_the_loss_scale_and_a_half_carry_come_back(tmp_path):
     scale = state.loss_scale.replace(scale=jax.numpy.float32(4.0))
     with Checkpoints(tmp_path / "checkpoints", keep_last=1) as checkpoints:
         changed = state.replace(loss_scale=scale)
-        checkpoints.save(changed, tiny.on_devices(carry, 2), identity())
+        half = identity(model__precision="fp16")
+        checkpoints.save(changed, tiny.on_devices(carry, 2), half)
         checkpoints.wait()
         restored, carry_back = checkpoints.restore(1, state, tiny.on_devices(carry, 1))
     assert restored.loss_scale.scale == 4
