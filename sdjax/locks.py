@@ -33,7 +33,7 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
     try:
         yield
     finally:
-        # Removed while it is held: whoever opened it meanwhile looks again.
+        # Removed while it is held. A process that opened it meanwhile tries again.
         with contextlib.suppress(OSError):
             path.unlink()
         os.close(descriptor)

@@ -167,10 +167,10 @@ class Normalisation:
         return text.removeprefix(_PREFIX).removesuffix(_SUFFIX)
 
     def as_json(self) -> dict:
-        """Give the options as a JSON object; what is as ever is left out."""
-        options, ever = asdict(self), asdict(Normalisation())
+        """Return the options as JSON; newer ones at their default are omitted."""
+        options, default = asdict(self), asdict(Normalisation())
         new = ("cleaning", "codec")
-        return {k: v for k, v in options.items() if k not in new or v != ever[k]}
+        return {k: v for k, v in options.items() if k not in new or v != default[k]}
 
     @classmethod
     def from_json(cls, options: dict) -> "Normalisation":

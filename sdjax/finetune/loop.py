@@ -129,9 +129,9 @@ def finetune(
     keep(best)
     log(_record(best, {}))
     encoded = run.normalisation.encode_all(train.texts)
-    goals = targets.columns(train.positions).astype(np.float32)
+    one_hot = targets.columns(train.positions).astype(np.float32)
     for epoch in range(1, settings.epochs + 1):
-        sums = run.train_epoch(encoded, goals, epoch, stopping)
+        sums = run.train_epoch(encoded, one_hot, epoch, stopping)
         if stopping():
             break
         tuned_now = run.measure(valid, epoch)
@@ -182,14 +182,14 @@ class _Run:
 
     def start(self, train: Labelled, valid: Labelled) -> Tuned:
         """Fit the first head; make the train state."""
-        goals = self.targets.columns(train.positions)
+        one_hot = self.targets.columns(train.positions)
         features = self.features(self.loaded.params, train.texts)
         mean, scale = features.mean(axis=0), features.std(axis=0)
         self.standard = Standard(mean, np.where(scale > 0, scale, 1).astype("f4"))
         found = self.features(self.loaded.params, valid.texts)
         scaled = [(x - mean) / self.standard.scale for x in (features, found)]
-        judged = self.targets.columns(valid.positions)
-        head = first_head(scaled[0], goals, scaled[1], judged, self.link)
+        valid_one_hot = self.targets.columns(valid.positions)
+        head = first_head(scaled[0], one_hot, scaled[1], valid_one_hot, self.link)
         steps = self.settings.epochs * batches_per_epoch(
             self.normalisation.encode_all(train.texts),
             self.settings.batch_size,
@@ -213,7 +213,7 @@ class _Run:
         self.standard = replicate(self.standard, self.devices)
         return self.measure(valid, 0, found)
 
-    def train_epoch(self, encoded, goals, epoch: int, stopping) -> dict:
+    def train_epoch(self, encoded, one_hot, epoch: int, stopping) -> dict:
         """Take one update per batch; return the epoch's sums."""
         settings, pending, losses, nats, predicted = self.settings, [], [], 0.0, 0
         batches = text_batches(
@@ -227,7 +227,7 @@ class _Run:
             disable=not self.progress,
         ) as bar:
             for batch in batches:
-                pending.append((batch, self.update(batch, goals[batch.rows])))
+                pending.append((batch, self.update(batch, one_hot[batch.rows])))
                 if stopping():
                     break
                 if len(pending) > 2:
@@ -253,7 +253,7 @@ class _Run:
         counted = batch.rows[batch.weights > 0]
         bar.update(sum(len(encoded[row]) for row in counted))
 
-    def update(self, batch: TextBatch, goals: np.ndarray):
+    def update(self, batch: TextBatch, one_hot: np.ndarray):
         """Read what comes before, then take one update on the last bytes."""
         count = len(self.devices)
         carry = zero_carry(self.loaded.model, len(batch.rows), count)
@@ -270,7 +270,7 @@ class _Run:
             self.standard,
             carry,
             split_rows(batch.tokens, count),
-            goals.reshape(count, -1, goals.shape[1]),
+            one_hot.reshape(count, -1, one_hot.shape[1]),
             split_rows(batch.weights, count),
         )
         self.updates += 1

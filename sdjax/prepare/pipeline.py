@@ -45,7 +45,7 @@ def prepare(
     Args:
         examples: consumed once, or not at all if the same corpus already exists.
         folder: as for `prepare_blocks`.
-        report: updated by whoever yields the examples, such as `sources.counted`.
+        report: updated by the producer of the examples, such as `sources.counted`.
         options: fields of `Plan`, and keyword arguments of `prepare_blocks`.
     """
     rules = {key: options.pop(key) for key in Plan._fields if key in options}

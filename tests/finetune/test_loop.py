@@ -138,8 +138,10 @@ def test_the_first_head_is_the_one_that_valid_finds_likeliest(link):
     random = np.random.default_rng(0)
     features = random.normal(size=(80, 5)).astype(np.float32)
     classes = features[:, :3].argmax(axis=1)
-    goals = np.eye(3, dtype=np.int64)[classes]
-    first = head.first_head(features[:60], goals[:60], features[60:], goals[60:], link)
+    one_hot = np.eye(3, dtype=np.int64)[classes]
+    first = head.first_head(
+        features[:60], one_hot[:60], features[60:], one_hot[60:], link
+    )
     scores = features @ first["coef"].T + first["intercept"]
     assert first["coef"].shape == (3, 5)
     assert np.mean(np.argmax(scores, axis=1) == classes) > 0.85

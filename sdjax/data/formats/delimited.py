@@ -60,7 +60,7 @@ def find_dialect(text: str, suffix: str, options: Options) -> tuple[Dialect, str
         options: what is given there is taken.
 
     Returns:
-        The dialect, and a note of what was found that is not as ever, or "".
+        The dialect, and a note of what is unusual in it, or "".
     """
     given = Dialect(
         options.delimiter or ",",

@@ -16,7 +16,7 @@ MAX_LINE_BYTES = 64 * 2**20  # a longer line is not a review; keeps memory bound
 
 MARK = codecs.BOM_UTF8
 # A byte that the encoding does not have becomes half a surrogate pair, which is no
-# UTF-8 either: whoever decodes the line counts it like any other bad one.
+# UTF-8 either: the reader that decodes the line counts it like any other bad one.
 _BAD = "\udcff"
 codecs.register_error("sdjax.bad", lambda error: (_BAD, error.end))
 
@@ -44,7 +44,7 @@ def line_blocks(
     """Read a file in blocks of whole lines of about `CHUNK_BYTES`, in constant memory.
 
     Of a line longer than `MAX_LINE_BYTES` the block has somewhat more than that many
-    bytes, so that whoever reads the lines can count it.
+    bytes, so that the reader of the lines can count it.
 
     Args:
         stored: where the bytes are.

@@ -78,7 +78,7 @@ class Options(NamedTuple):
             )
 
     def as_json(self) -> dict:
-        """Give what is not as ever as a JSON object."""
+        """Return the options that are not at their default, as a JSON object."""
         ever = Options()
         return {
             key: list(map(list, value)) if key == "label_map" else value
