@@ -197,8 +197,12 @@ def test_the_lstm_has_as_many_parameters_as_the_mlstm():
 def test_the_memory_of_a_config_is_told_without_a_corpus_or_a_workdir():
     config = named("mlstm8k")
     about, on_device, most, on_host, host_most = describe_memory(config, 8).splitlines()
-    assert most.endswith("767 of 80 GB, 1,404 of 141 GB")
-    assert host_most.endswith("796 of 80 GB, 1,432 of 141 GB")
+    # jax 0.12 keeps the gradient of the logits until the end.
+    late = tuple(map(int, jax.__version__.split(".")[:2])) >= (0, 12)
+    rows = ("766", "1,401"), ("794", "1,429")
+    rows = rows if late else (("767", "1,404"), ("796", "1,432"))
+    for line, (small, large) in zip((most, host_most), rows, strict=True):
+        assert line.endswith(f"{small} of 80 GB, {large} of 141 GB")
     assert f"{parameters('mlstm8k'):,} parameters" in about and "128 rows" in about
     # 12 bytes a parameter there, or 2 there and 32 here.
     assert "of which state 4.08 GB" in on_device and "host" not in on_device
