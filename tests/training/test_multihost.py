@@ -108,8 +108,10 @@ def test_two_processes_stop_together_and_one_goes_on(config, alone, tmp_path):
     assert (first.status, second.status) == (143, 143), first.err + second.err
     assert "stopped at step" in first.out and "trained" not in first.out
     assert "devices                      4 x" in first.out
-    printed = [x for x in second.out.splitlines() if not x.startswith("[Gloo]")]
-    assert printed == [] and "ch/s" not in second.err
+    # Gloo writes to the standard output from several threads, so whole lines of its
+    # own cannot be told apart: what the first process prints is looked for instead.
+    assert "devices" not in second.out and "stopped at" not in second.out
+    assert "ch/s" not in second.err
     *_, last = (int(path.name) for path in checkpoint_steps(workdir))
     assert 5 <= last < STEPS
     loop.train(config, workdir, jax.local_devices()[:1])
