@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,10 +12,12 @@ import numpy as np
 from sdjax.checkpoints import orbax_errors as failures
 from sdjax.checkpoints import published
 from sdjax.checkpoints.meta import Meta, model_differences
-from sdjax.checkpoints.stored import checkpoint_steps, read_item, read_meta
+from sdjax.checkpoints.settings import model_of
+from sdjax.checkpoints.stored import checkpoint_steps, read_item, read_meta, read_shapes
 from sdjax.data.text import Normalisation
 from sdjax.errors import Damaged, InputError
 from sdjax.model.language_model import LanguageModel, init_params
+from sdjax.model.precision import policy
 
 
 def model_config(model: LanguageModel) -> dict:
@@ -68,6 +71,8 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
     Raises:
         InputError: there is no checkpoint, or not one that this version can read.
     """
+    if precision is not None:
+        policy(precision)  # before anything is fetched or read
     if not path.exists() and published.is_hub_name(path):
         path = published.fetch(str(path))
     if published.is_published(path):
@@ -75,14 +80,23 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
     for _ in range(_TRIES):
         meta, step = _best(path)
         settings = meta.model | ({"precision": precision} if precision else {})
-        model = LanguageModel(**settings)
-        template = jax.eval_shape(lambda m=model: init_params(m, jax.random.key(0)))
         try:
+            model = _described(step, settings)
+            template = jax.eval_shape(lambda m=model: init_params(m, jax.random.key(0)))
             return Loaded(model, read_item(step, "params", template, meta), meta, step)
         except Damaged:
             if step.is_dir():
                 raise
     raise _always_gone(path)
+
+
+def _described(step: Path, settings: Mapping) -> LanguageModel:
+    """Return the model of a checkpoint; raises as `read_shapes` and `model_of`."""
+    shapes = read_shapes(step, "params")
+    try:
+        return model_of(settings, shapes)
+    except InputError as error:
+        raise InputError(f"checkpoint {step}: {error}") from error
 
 
 def describe(path: Path) -> Meta:
@@ -95,7 +109,9 @@ def describe(path: Path) -> Meta:
         path = published.fetch(str(path))
     if published.is_published(path):
         return _load_published(path, None).meta
-    return _best(path)[0]
+    meta, step = _best(path)
+    _described(step, meta.model)
+    return meta
 
 
 def _best(path: Path) -> tuple[Meta, Path]:

@@ -20,7 +20,7 @@ from tqdm import tqdm
 from sdjax.data.sources import Example
 from sdjax.data.text import Normalisation
 from sdjax.errors import Damaged, InputError
-from sdjax.integrity import SEAL, Verdict, opened
+from sdjax.integrity import SEAL, Verdict, opened, read_object
 
 FORMAT_VERSION = 2
 _READABLE = (1, 2)  # 1 names no classes
@@ -223,7 +223,7 @@ def read_manifest(folder: Path) -> dict:
     if not path.is_file():
         raise InputError(f"{folder}: not a corpus, it has no {MANIFEST}; {fix}")
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = read_object(path)
     except (ValueError, OSError) as error:
         raise Damaged(f"{path}: damaged ({error}); prepare it again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != "sdjax corpus":

@@ -21,7 +21,7 @@ from sdjax.errors import Damaged, InputError, differences, naming
 from sdjax.features import storage
 from sdjax.features.strings import packed
 from sdjax.files import write_whole
-from sdjax.integrity import Verdict, opened, sealed
+from sdjax.integrity import Verdict, opened, read_object, sealed
 
 _AGAIN = "begin again with --restart"
 _HEADER_BYTES = 128  # what NumPy makes of any of our shapes
@@ -173,7 +173,7 @@ class FeatureWork:
         if not progress.exists():  # stopped before the first block counted
             return
         try:
-            done = opened(json.loads(progress.read_bytes()), progress, _AGAIN)
+            done = opened(read_object(progress), progress, _AGAIN)
             theirs = done.pop("identity")
             damaged = [
                 name
@@ -223,7 +223,7 @@ def verify(folder: Path) -> Verdict:
     if not progress.exists():
         raise InputError(f"{folder}: no unfinished features ({progress} is missing)")
     try:
-        done = opened(json.loads(progress.read_bytes()), progress, _AGAIN)
+        done = opened(read_object(progress), progress, _AGAIN)
         sizes = dict(done["sizes"])
     except Damaged as error:
         return Verdict(problems=[str(error)])

@@ -16,7 +16,7 @@ import numpy as np
 from sdjax.errors import Damaged, InputError
 from sdjax.features import parquet
 from sdjax.files import move_files, replacing, write_whole
-from sdjax.integrity import Verdict, array_digest, opened, sealed
+from sdjax.integrity import Verdict, array_digest, opened, parse_object, sealed
 
 FORMAT = "sdjax-features-2"
 _READABLE = ("sdjax-features-1", FORMAT)  # the first names no classes
@@ -154,7 +154,7 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
 def _checked_metadata(path: Path, data: bytes) -> dict:
     """The metadata without its format mark, which has to be ours."""
     try:
-        metadata = opened(json.loads(data), path, _AGAIN)
+        metadata = opened(parse_object(data), path, _AGAIN)
         metadata.pop("columns", None)
         found = metadata.pop("format", None)
     except (ValueError, AttributeError, TypeError) as error:
@@ -197,7 +197,7 @@ def _read_npy(path: Path) -> tuple[dict, bytes | None]:
     data = described.read_bytes()
     columns = {
         name: mapped(_beside(path, name))
-        for name in opened(json.loads(data), described, _AGAIN)["columns"]
+        for name in opened(parse_object(data), described, _AGAIN)["columns"]
         if _beside(path, name).is_file()
     }
     return columns, data

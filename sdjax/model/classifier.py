@@ -11,7 +11,14 @@ from scipy.special import expit, softmax
 
 from sdjax.errors import Damaged, InputError, naming
 from sdjax.files import write_whole
-from sdjax.integrity import Verdict, check_files, file_digests, opened, sealed
+from sdjax.integrity import (
+    Verdict,
+    check_files,
+    file_digests,
+    opened,
+    read_object,
+    sealed,
+)
 
 FORMAT = "sdjax-classifier-1"
 TASKS = ("binary", "multiclass", "multilabel")
@@ -215,7 +222,7 @@ def _read_json(folder: Path) -> dict:
             "<report>/classifier"
         )
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_object(path)
     except (ValueError, OSError) as error:
         raise Damaged(f"{path}: damaged or cut short ({error}); {_AGAIN}") from error
     if isinstance(data, dict):

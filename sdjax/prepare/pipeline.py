@@ -22,7 +22,7 @@ from sdjax.data.sources import Example
 from sdjax.data.text import Normalisation
 from sdjax.errors import Damaged, InputError, differences
 from sdjax.files import write_whole
-from sdjax.integrity import opened, sealed
+from sdjax.integrity import opened, read_object, sealed
 from sdjax.prepare.blocks import BLOCK_BYTES, Block, Gathered, blocks_of
 from sdjax.prepare.plan import DEDUP_RULES, SPLIT_RULES, Plan
 from sdjax.prepare.segments import (
@@ -156,7 +156,7 @@ def _write_segments(
 def _left(finished: Path) -> dict | None:
     """Return what the first pass noted when it was done; None if it is not whole."""
     try:
-        return opened(json.loads(finished.read_bytes()), finished, "")
+        return opened(read_object(finished), finished, "")
     except (OSError, ValueError, TypeError, Damaged):
         return None
 

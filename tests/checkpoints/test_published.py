@@ -141,7 +141,7 @@ def changed(folder, name, change):
         (
             published.CONFIG,
             lambda c: c["model"].update(hidden_size=16),
-            ("expected (16,",),
+            ("hidden_size is 16, but the array output.kernel has the shape (8, 256)",),
         ),
         (
             published.CONFIG,

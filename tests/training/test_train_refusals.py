@@ -23,7 +23,7 @@ def corpus(tmp_path_factory):
     ("changes", "words"),
     [
         ({"precision": "fp8"}, "'fp8' does not exist"),
-        ({"model": {"cell": "gru"}}, "'gru' does not exist"),
+        ({"model": {"cell": "gru"}}, "'gru', expected one of"),
         ({"model": {"hidden_size": 0}}, "hidden_size"),
         ({"model": {"embedding_size": -1}}, "embedding_size"),
         ({"global_batch_size": 12}, "12 cannot be spread over 8 devices"),
