@@ -14,13 +14,15 @@ class ArgumentParser(argparse.ArgumentParser):
 
 
 def three(text: str) -> tuple[int, int, int]:
-    """Parse three integers, such as "1000/1/1"."""
+    """Parse three integers of at least 1, such as "1000/1/1"."""
     try:
         first, second, third = (int(part) for part in text.split("/"))
     except ValueError:
+        first = second = third = 0
+    if min(first, second, third) < 1:
         raise argparse.ArgumentTypeError(
-            f"{text!r} is not three integers like 1000/1/1"
-        ) from None
+            f"{text!r}: give three integers of at least 1, like 1000/1/1"
+        )
     return first, second, third
 
 

@@ -10,7 +10,15 @@ PACKAGE = ROOT / "sdjax"
 # In the order in which a review becomes a report.
 WINGS = "data prepare model checkpoints training features probe report".split()
 WINGS += "inference finetune commands".split()
-GROUND = {"errors", "files", "terminal", "arguments", "integrity", "locks"}
+GROUND = {
+    "errors",
+    "files",
+    "terminal",
+    "arguments",
+    "integrity",
+    "locks",
+    "ranges",
+}
 # Wings that one does not import although they come before it.
 STRANGERS = {
     "model": {"data", "prepare"},

@@ -85,7 +85,8 @@ def read_item(step: Path, item: str, like, meta: Meta):
         The tree, of NumPy arrays.
 
     Raises:
-        Damaged: a file cannot be read, or an array is not what was saved.
+        Damaged: a file cannot be read, an array is not what was saved, or a parameter
+            is not finite.
     """
     place = (step / item).absolute()
     with _reader() as reader:
@@ -95,7 +96,21 @@ def read_item(step: Path, item: str, like, meta: Meta):
     for name, digest in digests(found).items() if wanted else ():
         if digest != wanted.get(name):
             raise _differs(step, item, name)
+    if item == "params":
+        _check_finite(step, named_arrays(found))
     return found
+
+
+def _check_finite(step: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse parameters of a training that diverged before it was stopped for that."""
+    for name, array in arrays.items():
+        # A NaN is its array's minimum; neither end needs an array of its own.
+        if not np.isfinite(array.min()) or not np.isfinite(array.max()):
+            count = int(np.count_nonzero(~np.isfinite(array)))
+            raise Damaged(
+                f"checkpoint {step}: {count:,} of {array.size:,} values of the array"
+                f" {name} are not finite: its training diverged; {_FIX}"
+            )
 
 
 def _differs(step: Path, item: str, name: str) -> Damaged:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from sdjax.commands.reading import add_reading, open_texts, refuse_reading
 from sdjax.errors import InputError, UnreadableText
+from sdjax.ranges import COUNT, add_number
 
 if TYPE_CHECKING:
     from sdjax.data.sources import Example
@@ -51,7 +52,7 @@ def add_arguments(parser) -> None:
         "--checkpoint", type=Path, help="if it is not where the classifier says"
     )
     parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
-    parser.add_argument("--batch-size", type=int, default=64, help="texts at once")
+    add_number(parser, "--batch-size", int, COUNT, "texts at once", default=64)
 
 
 def run(arguments) -> None:
@@ -61,8 +62,6 @@ def run(arguments) -> None:
         raise InputError("no texts: give some, --input FILE, or a pipe")
     if not arguments.input:
         refuse_reading(arguments, "is of --input FILE")
-    if arguments.batch_size < 1:
-        raise InputError(f"--batch-size {arguments.batch_size} must be at least 1")
 
     from tqdm import tqdm
 

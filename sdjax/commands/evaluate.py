@@ -1,9 +1,11 @@
 """Measure bits per character of a checkpoint on a split of a corpus."""
 
+import math
 import sys
 from pathlib import Path
 
 from sdjax.errors import InputError
+from sdjax.ranges import COUNT, add_number
 
 # For converted models, which have no training config; the values of the default config.
 _CONVERTED = {"eval_batch_size": 64, "window_size": 256}
@@ -16,9 +18,8 @@ def add_arguments(parser) -> None:
     parser.add_argument("--corpus", type=Path, required=True, metavar="DIR")
     parser.add_argument("--split", default="valid", choices=("train", "valid", "test"))
     parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
-    parser.add_argument(
-        "--batch-size", type=int, help="rows at once; default: as in training"
-    )
+    rows = "rows at once; default: as in training"
+    add_number(parser, "--batch-size", int, COUNT, rows)
     parser.add_argument(
         "--compressors",
         action="store_true",
@@ -32,8 +33,6 @@ def run(arguments) -> None:
     from sdjax.data.windows import Windows
     from sdjax.training.evaluate import bits_by_compressor, evaluator
 
-    if arguments.batch_size is not None and arguments.batch_size < 1:
-        raise InputError(f"--batch-size {arguments.batch_size} must be at least 1")
     corpus = Corpus.open(arguments.corpus)
     loaded = load_model(arguments.checkpoint, arguments.precision)
     trained_on = loaded.meta.normalisation
@@ -50,7 +49,7 @@ def run(arguments) -> None:
             f" {trained_on.as_json()}",
             file=sys.stderr,
         )
-    trained = loaded.meta.config or _CONVERTED
+    trained = {key: _known(loaded, key) for key in _CONVERTED}
     rows = arguments.batch_size or trained["eval_batch_size"]
     windows = Windows(
         corpus,
@@ -60,6 +59,11 @@ def run(arguments) -> None:
         shuffle=False,
     )
     bpc = evaluator(loaded.model, windows, rows)(loaded.params)
+    if not math.isfinite(bpc):
+        raise InputError(
+            f"{loaded.path}: bits per character on {arguments.split} are {bpc}: the"
+            f" model overflows in {loaded.model.precision}; give --precision fp32"
+        )
     print(f"checkpoint           {loaded.path}")
     print(f"bytes predicted      {windows.bytes_per_epoch:,} of {arguments.split}")
     print(f"bits per character   {bpc:.4f}")
@@ -68,3 +72,18 @@ def run(arguments) -> None:
         data = b"".join(corpus.read(arguments.split, i).tobytes() for i in shards)
         for name, bits in bits_by_compressor(data).items():
             print(f"{name:<20} {bits:.4f}")
+
+
+def _known(loaded, key: str) -> int:
+    """Return what the training config of a checkpoint says, or the default.
+
+    Raises:
+        InputError: it says something that cannot be.
+    """
+    value = loaded.meta.config.get(key, _CONVERTED[key])
+    if not isinstance(value, int) or value not in COUNT:
+        raise InputError(
+            f"checkpoint {loaded.path}: {key} is {value!r} in its config, expected"
+            f" {COUNT}"
+        )
+    return value

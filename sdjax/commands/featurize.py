@@ -19,6 +19,7 @@ from sdjax.data.text import CLEANINGS
 from sdjax.errors import InputError, naming
 from sdjax.features import columns
 from sdjax.locks import locked
+from sdjax.ranges import COUNT, FRACTION, add_number
 
 
 def add_arguments(parser) -> None:
@@ -49,14 +50,17 @@ def add_arguments(parser) -> None:
         choices=columns.LAYERS,
         help="of a stack of layers: the last one's state, or all side by side",
     )
-    add("--batch-size", type=int, default=64, help="texts at once, over all devices")
+    at_once = "texts at once, over all devices"
+    add_number(parser, "--batch-size", int, COUNT, at_once, default=64)
     add_normalise(parser, CLEANINGS)
     add("--precision", help="compute in fp32, bf16 or fp16")
-    add(
+    add_number(
+        parser,
         "--max-bad-fraction",
-        type=float,
+        float,
+        FRACTION,
+        "of rows; above it the file is written and the exit status is 2",
         default=0.01,
-        help="of rows; above it the file is written and the exit status is 2",
     )
     add("--restart", action="store_true", help="forget what an earlier run has done")
 

@@ -8,6 +8,8 @@ from sdjax.arguments import add_normalise
 from sdjax.commands.overlap import add_drop_overlap, without_overlap
 from sdjax.commands.reading import add_reading, open_texts
 from sdjax.data.text import CLEANINGS
+from sdjax.finetune.settings import DEFAULTS, RANGES, Settings
+from sdjax.ranges import FRACTION, add_number
 
 
 def add_arguments(parser) -> None:
@@ -24,28 +26,23 @@ def add_arguments(parser) -> None:
     add_reading(parser, label_required=True)
     add_drop_overlap(parser)
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    parser.add_argument("--epochs", type=int, default=3)
-    parser.add_argument(
-        "--patience", type=int, default=2, help="epochs without a better score on valid"
-    )
-    parser.add_argument("--batch-size", type=int, default=32, help="texts per update")
-    parser.add_argument(
-        "--max-bytes",
-        type=int,
-        default=512,
-        help="last bytes of each text that have a gradient; all are read",
-    )
-    parser.add_argument("--learning-rate", type=float, default=1e-3, help="the head's")
-    parser.add_argument(
-        "--body-ratio", type=float, default=0.3, help="the model's rate by the head's"
-    )
-    parser.add_argument(
-        "--lm-weight", type=float, default=0.1, help="of the language model's loss"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="of the order of texts")
+    helps = {
+        "epochs": "over the training texts at most",
+        "patience": "epochs without a better score on valid",
+        "batch_size": "texts per update",
+        "max_bytes": "last bytes of each text that have a gradient; all are read",
+        "learning_rate": "the head's",
+        "body_ratio": "the model's rate by the head's",
+        "lm_weight": "of the language model's loss",
+        "seed": "of the order of texts",
+    }
+    for name, text in helps.items():
+        default, allowed = DEFAULTS[name], RANGES[name]
+        flag, kind = f"--{name.replace('_', '-')}", type(default)
+        add_number(parser, flag, kind, allowed, text, default=default)
     add_normalise(parser, CLEANINGS)
     parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
-    parser.add_argument("--max-bad-fraction", type=float, default=0.01)
+    add_number(parser, "--max-bad-fraction", float, FRACTION, "of rows", default=0.01)
 
 
 def run(arguments) -> None:
@@ -53,16 +50,8 @@ def run(arguments) -> None:
     from sdjax.finetune import folder, loop
     from sdjax.training.process import StopSignal
 
-    settings = loop.Settings(
-        epochs=arguments.epochs,
-        patience=arguments.patience,
-        batch_size=arguments.batch_size,
-        max_bytes=arguments.max_bytes,
-        learning_rate=arguments.learning_rate,
-        body_ratio=arguments.body_ratio,
-        lm_weight=arguments.lm_weight,
-        seed=arguments.seed,
-    )
+    given = {name: getattr(arguments, name) for name in DEFAULTS if name in arguments}
+    settings = Settings(**given)
     loaded = load_model(arguments.checkpoint, arguments.precision)
     cleaned = loaded.meta.normalisation.cleaned_by(arguments.normalise)
     loaded = loaded._replace(meta=replace(loaded.meta, normalisation=cleaned))

@@ -8,6 +8,7 @@ from pathlib import Path
 from sdjax.arguments import add_normalise
 from sdjax.data.text import CLEANINGS
 from sdjax.errors import InputError
+from sdjax.ranges import COUNT, NOT_NEGATIVE, SEED, Range, add_number
 
 
 def add_arguments(parser) -> None:
@@ -15,26 +16,19 @@ def add_arguments(parser) -> None:
         "checkpoint", type=Path, help="a run's folder or one checkpoint"
     )
     parser.add_argument("--prefix", default="", help="start of every sample")
-    parser.add_argument("--samples", type=int, default=1, metavar="N")
-    parser.add_argument(
-        "--length",
-        type=int,
-        default=500,
-        metavar="N",
-        help="largest number of bytes, or letters of a protein, in a sample",
-    )
+    add_number(parser, "--samples", int, COUNT, default=1, metavar="N")
+    length = "largest number of bytes, or letters of a protein, in a sample"
+    add_number(parser, "--length", int, COUNT, length, default=500, metavar="N")
     parser.add_argument(
         "--whole-length",
         action="store_true",
         help="continue after the end of a review, up to --length",
     )
-    parser.add_argument(
-        "--temperature", type=float, default=0.8, help="0: greedy decoding"
-    )
-    parser.add_argument(
-        "--top-p", type=float, default=1.0, metavar="P", help="nucleus sampling"
-    )
-    parser.add_argument("--seed", type=int, default=0)
+    greedy = "0: greedy decoding"
+    add_number(parser, "--temperature", float, NOT_NEGATIVE, greedy, default=0.8)
+    nucleus, share = "nucleus sampling", Range(0, 1, above=True)
+    add_number(parser, "--top-p", float, share, nucleus, default=1.0, metavar="P")
+    add_number(parser, "--seed", int, SEED, default=0)
     parser.add_argument(
         "--unit",
         action="append",
@@ -55,7 +49,7 @@ def add_arguments(parser) -> None:
         action="store_true",
         help="sample with the classifier's top unit at + and at -, side by side",
     )
-    parser.add_argument("--batch-size", type=int, default=64, help="samples at once")
+    add_number(parser, "--batch-size", int, COUNT, "samples at once", default=64)
     add_normalise(parser, CLEANINGS)
     parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
     parser.add_argument("--out", type=Path, metavar="FILE.jsonl")

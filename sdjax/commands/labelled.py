@@ -4,7 +4,7 @@ from pathlib import Path
 
 from sdjax import errors
 from sdjax.arguments import three
-from sdjax.errors import InputError
+from sdjax.ranges import SEED, add_number
 
 
 def add_arguments(parser) -> None:
@@ -15,14 +15,12 @@ def add_arguments(parser) -> None:
         default=(2000, 500, 500),
         help="texts in train/valid/test",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    add_number(parser, "--seed", int, SEED, default=0)
 
 
 def run(arguments) -> None:
     from sdjax.prepare import synthetic
 
-    if min(arguments.counts) < 1:
-        raise InputError(f"--counts {arguments.counts}: each must be at least 1")
     with errors.naming(arguments.out):
         paths = synthetic.write_labelled(
             arguments.out, arguments.counts, arguments.seed

@@ -6,6 +6,7 @@ from sdjax.arguments import three
 from sdjax.commands.reading import add_reading, open_texts, refuse_reading
 from sdjax.data.text import CLEANINGS, CODECS
 from sdjax.errors import InputError
+from sdjax.ranges import COUNT, FRACTION, MOST_WORKERS, SEED, SIGNED_SEED, add_number
 
 
 def add_arguments(parser) -> None:
@@ -21,9 +22,8 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--shards", type=three, default=(1000, 1, 1), help="shards of train/valid/test"
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the shuffle and the split"
-    )
+    shuffle = "seed of the shuffle and the split"
+    add_number(parser, "--seed", int, SIGNED_SEED, shuffle, default=0)
     parser.add_argument("--strip-tags", action="store_true", help="remove HTML tags")
     parser.add_argument(
         "--normalise",
@@ -61,20 +61,12 @@ def add_arguments(parser) -> None:
         help="cluster for --engine spark",
         metavar="URL",
     )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        help="processes; default: one per core, fewer for a small input",
-    )
-    parser.add_argument(
-        "--max-bad-fraction",
-        type=float,
-        default=0.01,
-        help="fail if a larger fraction of the rows is unusable",
-    )
-    parser.add_argument(
-        "--reviews", type=int, default=60_000, help="number of synthetic reviews"
-    )
+    processes = "processes; default: one per core, fewer for a small input"
+    add_number(parser, "--workers", int, MOST_WORKERS, processes)
+    unusable = "fail if a larger fraction of the rows is unusable"
+    add_number(parser, "--max-bad-fraction", float, FRACTION, unusable, default=0.01)
+    reviews = "number of synthetic reviews"
+    add_number(parser, "--reviews", int, COUNT, reviews, default=60_000)
 
 
 def run(arguments) -> None:
@@ -140,6 +132,8 @@ def _synthetic(arguments, options: dict):
     if arguments.engine == "spark":
         raise InputError("the synthetic corpus cannot be made with --engine spark")
     count = arguments.reviews
+    if arguments.seed not in SEED:
+        raise InputError(f"--seed {arguments.seed}: for synthetic reviews it is {SEED}")
     return pipeline.prepare_blocks(
         blocks_of(
             sources.counted(

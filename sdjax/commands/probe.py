@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sdjax.commands.overlap import add_drop_overlap, without_overlap
 from sdjax.errors import InputError
+from sdjax.ranges import COUNT_OR_NONE, SEED, Range, add_number
 
 # Parts of the report that need the model, not only its features.
 _NEED_CHECKPOINT = (
@@ -24,14 +25,11 @@ def add_arguments(parser) -> None:
         )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
     add_drop_overlap(parser)
-    parser.add_argument("--workers", type=int, default=-1, help="-1: one per core")
-    parser.add_argument(
-        "--draws",
-        type=int,
-        default=5,
-        help="random draws per size for accuracy by number of labels; 0: skip it",
-    )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
+    processes = "processes; -1: one per core"
+    add_number(parser, "--workers", int, Range(-1, 4096), processes, default=-1)
+    draws = "random draws per size for accuracy by number of labels; 0: skip it"
+    add_number(parser, "--draws", int, COUNT_OR_NONE, draws, default=5)
+    add_number(parser, "--seed", int, SEED, "seed of the draws", default=0)
     parser.add_argument(
         "--no-bag-of-words", action="store_true", help="skip the bag-of-words baseline"
     )
@@ -49,8 +47,6 @@ def run(arguments) -> None:
     from sdjax.report import page
     from sdjax.report.write import make_folder, write_report
 
-    if arguments.draws < 0:
-        raise InputError(f"--draws {arguments.draws} must be at least 0")
     if arguments.workers == 0:
         raise InputError("--workers 0: give a number, or -1 for one per core")
     paths = {"train": arguments.train, "valid": arguments.valid, "test": arguments.test}

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sdjax.errors import InputError
+from sdjax.ranges import COUNT, COUNT_OR_NONE, number
 
 EPILOG = """\
 --config takes a Python file, which is run, or the name of a config that comes with
@@ -28,13 +29,13 @@ def add_arguments(parser) -> None:
     add(
         "--memory-on",
         "--memory_on",
-        type=int,
+        type=number(int, COUNT),
         metavar="N",
         help="say what memory N devices need for the config, and stop",
     )
     add(
         "--step",
-        type=int,
+        type=number(int, COUNT_OR_NONE),
         metavar="N",
         help="resume from this checkpoint; newer ones are renamed to <step>.newer",
     )
@@ -44,11 +45,17 @@ def add_arguments(parser) -> None:
     add = processes.add_argument
     add("--distributed", action="store_true", help="be one of several processes")
     add("--coordinator", metavar="HOST:PORT", help="address of the first process")
-    add("--num-processes", "--num_processes", type=int, metavar="N", help="in all")
+    add(
+        "--num-processes",
+        "--num_processes",
+        type=number(int, COUNT),
+        metavar="N",
+        help="in all",
+    )
     add(
         "--process-id",
         "--process_id",
-        type=int,
+        type=number(int, COUNT_OR_NONE),
         metavar="I",
         help="of this one, from 0",
     )
@@ -66,8 +73,6 @@ def run(arguments) -> None:
     if arguments.print_config:
         return print(config, end="")
     if arguments.memory_on is not None:
-        if arguments.memory_on < 1:
-            raise InputError(f"--memory-on {arguments.memory_on} must be at least 1")
         return print(describe_memory(config, arguments.memory_on))
     if arguments.workdir is None:
         raise InputError("give --workdir FOLDER, where checkpoints and logs go")
@@ -77,4 +82,4 @@ def run(arguments) -> None:
     elif explicit != (None, None, None):
         raise InputError("--coordinator and the like go together with --distributed")
     with peers.ending_together():
-        train(config, arguments.workdir, arguments.step)
+        train(config, arguments.workdir, from_step=arguments.step)

@@ -16,7 +16,8 @@ from sdjax.data.sources import Input
 from sdjax.errors import InputError, naming
 from sdjax.features.featurizer import TextFeaturizer
 from sdjax.features.file import FeatureSet
-from sdjax.finetune.loop import Labelled, Settings, Tuned
+from sdjax.finetune.loop import Labelled, Tuned
+from sdjax.finetune.settings import Settings
 from sdjax.locks import locked
 from sdjax.model.classifier import Classifier
 from sdjax.model.devices import zero_carry

@@ -7,7 +7,6 @@ epoch is never worse on valid than that.
 
 import math
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from functools import partial
 from typing import NamedTuple
 
@@ -20,6 +19,7 @@ from sdjax.errors import InputError
 from sdjax.features.featurizer import TextFeaturizer
 from sdjax.finetune.batches import TextBatch, batches_per_epoch, text_batches
 from sdjax.finetune.head import first_head, log_loss, with_thresholds
+from sdjax.finetune.settings import Settings
 from sdjax.finetune.step import Standard, head_optimizer, head_step
 from sdjax.model.cell import RecurrentState
 from sdjax.model.classifier import Classifier
@@ -31,49 +31,6 @@ from sdjax.training.metrics import bits_per_character
 from sdjax.training.step import TrainState, create_train_state
 
 _CHUNK = 256  # bytes read at once of what comes before the last `max_bytes`
-
-
-@dataclass(frozen=True)
-class Settings:
-    """How to fine-tune.
-
-    Args:
-        epochs: over the training texts at most.
-        patience: epochs without a better score on valid before it stops.
-        batch_size: texts per update, over all devices.
-        max_bytes: of the end of each text that the gradient goes back through; what
-            comes before is read without a gradient.
-        learning_rate: peak rate of the head.
-        body_ratio: the language model's rate is this part of it.
-        warmup: part of all updates in which the rate grows.
-        lm_weight: of the language model's loss (nats per byte) beside the head's.
-        seed: of the order of texts.
-
-    Raises:
-        InputError: a value that nothing can be trained with.
-    """
-
-    epochs: int = 3
-    patience: int = 2
-    batch_size: int = 32
-    max_bytes: int = 512
-    learning_rate: float = 1e-3
-    body_ratio: float = 0.3
-    warmup: float = 0.1
-    lm_weight: float = 0.1
-    seed: int = 0
-
-    def __post_init__(self):
-        for name in ("epochs", "patience", "batch_size", "learning_rate"):
-            if not (value := getattr(self, name)) > 0:
-                raise InputError(f"{name} is {value}: it must be above 0")
-        for name in ("body_ratio", "lm_weight", "seed"):
-            if not (value := getattr(self, name)) >= 0:
-                raise InputError(f"{name} is {value}: it must be 0 or above")
-        if self.max_bytes < 2:
-            raise InputError(f"max_bytes is {self.max_bytes}: it must be 2 or above")
-        if not 0 <= self.warmup < 1:
-            raise InputError(f"warmup is {self.warmup}: it must be from 0 to below 1")
 
 
 class Labelled(NamedTuple):

@@ -4,7 +4,6 @@ The whole loop is one compiled call on one device. Effective weights (weight nor
 casts) are computed once before it, and only the symbols are transferred back.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,11 +19,20 @@ from sdjax.errors import InputError
 from sdjax.inference import grammar
 from sdjax.model.cell import loop_states, make_stack_step
 from sdjax.model.language_model import LanguageModel
+from sdjax.ranges import COUNT, NOT_NEGATIVE, SEED, Range
 
 _PREFIX_CHUNK = 64  # prefixes are padded to multiples of this, to compile few shapes
 
 
 Unit = int | tuple[int, int]  # a unit of the last layer, or (layer, unit)
+
+
+RANGES = {
+    "length": COUNT,
+    "temperature": NOT_NEGATIVE,
+    "top_p": Range(0, 1, above=True),
+    "seed": SEED,
+}
 
 
 @dataclass(frozen=True)
@@ -52,14 +60,9 @@ class Sampling:
     whole_length: bool = False
 
     def __post_init__(self):
-        if self.length < 1:
-            raise InputError(f"length {self.length}: must be at least 1")
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise InputError(f"temperature {self.temperature}: must be 0 or above")
-        if not 0 < self.top_p <= 1:
-            raise InputError(f"top-p {self.top_p}: must be above 0 and at most 1")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed {self.seed}: must be from 0 to {2**32 - 1}")
+        for name, allowed in RANGES.items():
+            if (value := getattr(self, name)) not in allowed:
+                raise InputError(f"{name} is {value}: it must be {allowed}")
 
 
 def generate(

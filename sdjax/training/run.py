@@ -18,6 +18,7 @@ from sdjax.data.windows import Windows
 from sdjax.errors import Damaged, InputError
 from sdjax.model.language_model import LanguageModel, init_params
 from sdjax.model.precision import loss_scale, set_matmul_precision
+from sdjax.ranges import LARGEST_COUNT
 from sdjax.training import multihost
 from sdjax.training.config.checks import check, rows_of_each
 from sdjax.training.config.model import build_model, with_model
@@ -136,9 +137,14 @@ def build_training(config: ConfigDict, windows_per_epoch: int) -> Training:
     """Return model, schedule and optimizer of a config `with_model`.
 
     Raises:
-        InputError: the warm-up is longer than the training.
+        InputError: the warm-up is longer than the training, or that too long.
     """
     by_epochs = round(config.train_epochs * windows_per_epoch)
+    if by_epochs > LARGEST_COUNT and not config.train_steps:
+        raise InputError(
+            f"config.train_epochs is {config.train_epochs}: that would be"
+            f" {by_epochs:,} steps, more than the {LARGEST_COUNT:,} that are counted"
+        )
     total_steps = config.train_steps or max(1, by_epochs)
     decay_steps = config.decay_steps or total_steps
     if decay_steps <= config.warmup_steps:
