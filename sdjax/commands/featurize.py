@@ -66,7 +66,10 @@ def add_arguments(parser) -> None:
 
 
 def open_input(arguments: argparse.Namespace, report):
-    """Return the examples of files or of a split of a corpus, what they are, labels."""
+    """Return the examples of files or of a split of a corpus, what they are, labels.
+
+    The last thing is a check, for the end, that nothing of it has changed.
+    """
     from sdjax.data import sources
     from sdjax.data.corpus import MANIFEST, Corpus
 
@@ -74,9 +77,11 @@ def open_input(arguments: argparse.Namespace, report):
         if arguments.split:
             raise InputError(f"--split {arguments.split}: is of a corpus folder")
         opened = open_texts(arguments, arguments.input, id_key=arguments.id_key)
+        unchanged = opened.watch()
         described = opened.describe() | {"id_key": arguments.id_key}
         labels = {"label_keys": list(opened.label_keys) or None}
-        return opened.examples(report), described, labels | {"classes": opened.classes}
+        labels["classes"] = opened.classes
+        return opened.examples(report), described, labels, unchanged
     corpus, split = Corpus.open(arguments.input), arguments.split
     if split not in corpus.shards:
         raise InputError(
@@ -89,7 +94,8 @@ def open_input(arguments: argparse.Namespace, report):
     reviews = sum(shard.reviews for shard in corpus.shards[split])
     examples = sources.counted(corpus.examples(split), reviews, report)
     labels = {"label_keys": None, "classes": corpus.classes}
-    return examples, {"corpus": corpus.fingerprint, "split": split}, labels
+    described = {"corpus": corpus.fingerprint, "split": split}
+    return examples, described, labels, lambda: None  # its shards have digests
 
 
 def run(arguments) -> None:
@@ -115,7 +121,7 @@ def _featurize(arguments) -> None:
     from sdjax.features.partial import FeatureWork
 
     output, report = arguments.output, ReadReport()
-    examples, described, labels = open_input(arguments, report)
+    examples, described, labels, unchanged = open_input(arguments, report)
     featurizer = TextFeaturizer.from_pretrained(
         arguments.checkpoint,
         state=arguments.state,
@@ -141,6 +147,7 @@ def _featurize(arguments) -> None:
     bulk.featurize(featurizer, examples, work, report)
     print(report.summary(), file=sys.stderr)
     report.check(max_bad_fraction=1.0)  # at least one text
+    unchanged()
     rows = work.rows
     counts = {
         "input": arguments.input,

@@ -100,7 +100,7 @@ def run(arguments) -> None:
                 f"--label-key {arguments.label_key}: a corpus keeps one label of a "
                 "review; name one"
             )
-        options["source"] = opened.describe()
+        options |= {"unchanged": opened.watch(), "source": opened.describe()}
         if arguments.engine == "spark":
             from sdjax.prepare import spark
 

@@ -1,6 +1,5 @@
 """Examples of any number -> a features file, block by block, in bounded memory."""
 
-import itertools
 from collections.abc import Iterable, Iterator
 
 from tqdm import tqdm
@@ -35,8 +34,7 @@ def featurize(
         progress: show a progress bar on standard error.
     """
     readable = _readable(examples, featurizer.normalisation, report)
-    for _ in itertools.islice(readable, work.rows):
-        pass
+    work.skip_done(example for example, _ in readable)
     bar = tqdm(
         desc="featurize",
         initial=report.position,

@@ -10,7 +10,8 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
@@ -24,6 +25,7 @@ from sdjax.files import write_whole
 from sdjax.integrity import Verdict, opened, read_object, sealed
 
 _AGAIN = "begin again with --restart"
+_CHUNK_TEXTS = 4096  # compared at a time
 _HEADER_BYTES = 128  # what NumPy makes of any of our shapes
 
 
@@ -96,25 +98,9 @@ class FeatureWork:
                 f"features of row {row} of the input are not finite; "
                 "did training of this checkpoint diverge?"
             )
-        count = self._columns["labels"][1]
-        none = (np.nan,) * count
-        labels = np.array(
-            [none if e.label is None else e.label for e in examples], np.float32
-        )
-        block = {
-            "features": features,
-            "ids": np.array([e.row for e in examples], np.int64),
-            "labels": labels,
-        }
-        strings = {"text": [e.text for e in examples]}
-        if "given_bytes" in self._columns:
-            strings["given"] = [e.id for e in examples]
-        for kind, values in strings.items():
-            data, offsets = packed(values)
-            before = self._length(f"{kind}_bytes")
-            block[f"{kind}_bytes"] = data
-            # Without the first one, 0, but in the first block.
-            block[f"{kind}_offsets"] = offsets[1 if self.rows else 0 :] + before
+        before = {n: self._length(n) for n in self._columns if n.endswith("_bytes")}
+        block = {"features": features, **self._given(examples, self.rows, before)}
+        labels = block["labels"]
         with naming(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             sizes = {name: self._write(name, values) for name, values in block.items()}
@@ -125,6 +111,58 @@ class FeatureWork:
                 "digests": {n: d.hexdigest() for n, d in self._digests.items()},
             }
             self._save(done)
+
+    def _given(
+        self, examples: Sequence[Example], rows: int, before: dict[str, int]
+    ) -> dict[str, np.ndarray]:
+        """Return the columns of some examples that do not come from the model.
+
+        Args:
+            rows: how many come before them.
+            before: bytes of the strings before them, by column.
+        """
+        none = (np.nan,) * self._columns["labels"][1]
+        labels = [none if e.label is None else e.label for e in examples]
+        block = {
+            "ids": np.array([e.row for e in examples], np.int64),
+            "labels": np.array(labels, np.float32),
+        }
+        strings = {"text": [e.text for e in examples]}
+        if "given_bytes" in self._columns:
+            strings["given"] = [e.id for e in examples]
+        for kind, values in strings.items():
+            data, offsets = packed(values)
+            block[f"{kind}_bytes"] = data
+            # Without the first one, 0, but in the first block.
+            offsets = offsets[1 if rows else 0 :] + before[f"{kind}_bytes"]
+            block[f"{kind}_offsets"] = offsets
+        return block
+
+    def skip_done(self, examples: Iterator[Example]) -> None:
+        """Take the texts that are done from the input, and compare them with it.
+
+        Raises:
+            InputError: they are not what stood there when they were read.
+        """
+        found = {n: xxh3_128() for n in self._columns if n != "features"}
+        rows, before = 0, {n: 0 for n in self._columns if n.endswith("_bytes")}
+        while chunk := list(islice(examples, min(_CHUNK_TEXTS, self.rows - rows))):
+            for name, values in self._given(chunk, rows, before).items():
+                found[name].update(np.ascontiguousarray(values))
+                if name in before:
+                    before[name] += len(values)
+            rows += len(chunk)
+        differ = [
+            name
+            for name, digest in found.items()
+            if digest.digest() != self._digests[name].digest()
+        ]
+        if rows < self.rows or differ:
+            raise InputError(
+                f"{self._folder} has the features of {self.rows:,} texts that are not"
+                " in the input any more as they were: the input has changed since;"
+                f" {_AGAIN}"
+            )
 
     def finish(self, metadata: dict) -> None:
         """Make the features file of all blocks, and remove the folder."""

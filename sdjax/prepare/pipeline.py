@@ -9,7 +9,7 @@ manifest is written last and the folder is renamed into place, so a corpus that
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ import numpy as np
 from tqdm import tqdm
 
 from sdjax.data.corpus import FORMAT_VERSION, MANIFEST, SPLITS, Corpus, read_manifest
+from sdjax.data.parts import comparable
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import Example
 from sdjax.data.text import Normalisation
@@ -63,6 +64,7 @@ def prepare_blocks(
     plan: Plan = Plan(),  # noqa: B008 (immutable)
     workers: int = 1,
     max_bad_fraction: float = 0.01,
+    unchanged: Callable[[], None] = lambda: None,
     progress: bool = True,
 ) -> Corpus:
     """Write a corpus: normalise, drop exact duplicates, shuffle, split into shards.
@@ -81,6 +83,7 @@ def prepare_blocks(
         plan: the rules of the corpus.
         workers: number of processes.
         max_bad_fraction: largest fraction of unusable rows.
+        unchanged: raises where the input changed while it was read (`Input.watch`).
         progress: show a progress bar on standard error.
 
     Raises:
@@ -103,6 +106,7 @@ def prepare_blocks(
             shards, duplicates = _write_shards(
                 segments, rows, work, plan, pool, progress
             )
+        unchanged()
         splits = in_splits(shards, plan)
         manifest = as_manifest(request, splits, duplicates, report)
         publish(work / "corpus", folder, manifest)
@@ -317,6 +321,7 @@ def already_prepared(folder: Path, request: dict) -> bool:
     default = {"split": SPLIT_RULES[0], "dedup": DEDUP_RULES[0]}
     existing = default | read_manifest(folder).get("request", {})
     wanted = json.loads(json.dumps(request))
+    wanted["source"] = comparable(wanted["source"], existing.get("source"))
     differ = differences(existing, wanted)
     if differ:
         raise InputError(

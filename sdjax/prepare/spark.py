@@ -63,13 +63,15 @@ def prepare(
     plan: Plan,
     master: str = "local[*]",
     max_bad_fraction: float = 0.01,
+    unchanged: Callable[[], None] = lambda: None,
     progress: bool = True,
 ) -> Corpus:
     """Write the same corpus as `pipeline.prepare_blocks`, on Spark.
 
     Args:
         sources: files and datasets, in order.
-        folder, report, source, plan, max_bad_fraction: as for `prepare_blocks`.
+        folder, report, source, plan, max_bad_fraction, unchanged: as for
+            `prepare_blocks`.
         master: URL of the cluster, or `local[N]` for N threads of this machine.
         progress: show Spark's progress bar.
 
@@ -95,6 +97,7 @@ def prepare(
             report.check(max_bad_fraction)
             rows = [count.rows for count in counts]
             shards, duplicates = _write_all(read, rows, work / "corpus", plan)
+        unchanged()
         splits = in_splits(shards, plan)
         publish(
             work / "corpus", folder, as_manifest(request, splits, duplicates, report)

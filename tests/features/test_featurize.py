@@ -253,7 +253,7 @@ def test_features_that_are_not_finite_are_refused(featurize, tmp_path, monkeypat
         ("text\na\n", "in.csv", ["--id-key", "i"], ["'i'", "exist: text"]),
         (b'{"text": "\xff"}\n', "in.jsonl", [], ["non-UTF-8", ":1"]),
         ("<a>\n</a>\n", "in.xml", [], ["in.xml", "markup"]),
-        ("text\na\n", "in.csv", ["--batch-size", 0], ["batch_size 0"]),
+        ("text\na\n", "in.csv", ["--batch-size", 0], ["--batch-size", "'0'"]),
         ("text\na\n", "in.csv", ["--pooling", "sum"], ["--pooling", "'sum'"]),
         ("text\na\n", "in.csv", ["--pooling", "max", "max"], ["pooling", "different"]),
         ("text\na\n", "in.csv", ["--state", "gate"], ["--state", "'gate'"]),
