@@ -23,7 +23,7 @@ from sdjax.model.classifier import Classifier
 from sdjax.model.devices import zero_carry
 from sdjax.model.precision import loss_scale
 from sdjax.probe.logistic import LinearFit
-from sdjax.probe.sweep import Split
+from sdjax.probe.sweep import Split, scores_of
 from sdjax.probe.targets import Targets, read_targets
 from sdjax.probe.unit import class_differences, describe_unit
 from sdjax.training.step import create_train_state
@@ -169,8 +169,8 @@ class Folder:
         metadata = {
             **featurizer.metadata(),
             "finetuned_from": str(self._loaded.path),
-            "figures": figures,
             **found,
+            "figures": figures | found.get("figures", {}),
         }
         replace(classifier, metadata=metadata).save(self.path / "classifier")
 
@@ -190,7 +190,7 @@ class Folder:
             columns = self._targets.columns(positions)
             data[name] = Split(featurizer.transform(texts), positions, columns)
         predicted = best.classifier.predict(data["test"].features)
-        scores = self._targets.scores(data["test"].positions, predicted)
+        scores = scores_of(self._targets, best.classifier, data["test"])
         majority = self._targets.majority(data["test"].positions)
         found = {
             "top_unit": self._strongest(best.classifier, data),

@@ -25,7 +25,7 @@ from sdjax.model.cell import RecurrentState
 from sdjax.model.classifier import Classifier
 from sdjax.model.devices import AXIS, devices_for, replicate, split_rows, zero_carry
 from sdjax.model.precision import loss_scale
-from sdjax.probe.sweep import Split
+from sdjax.probe.sweep import Split, scores_of
 from sdjax.probe.targets import Targets
 from sdjax.training.metrics import bits_per_character
 from sdjax.training.step import TrainState, create_train_state
@@ -263,12 +263,12 @@ class _Run:
             link=self.link,
         )
         split = Split(features, valid.positions, columns)
-        scores = self.targets.scores(valid.positions, plain.predict(features))
+        saved = with_thresholds(plain, split)
         return Tuned(
             params["body"],
-            with_thresholds(plain, split),
+            saved,
             epoch,
             self.updates - self.skipped,
-            scores[self.targets.criterion],
-            log_loss(plain, split),
+            scores_of(self.targets, saved, split)[self.targets.criterion],
+            log_loss(saved, split),
         )

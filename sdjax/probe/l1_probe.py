@@ -16,6 +16,7 @@ from sdjax.probe.sweep import (
     SweepPoint,
     choose_C,
     classifier_of,
+    scores_of,
     sweep_C,
     tune_thresholds,
 )
@@ -257,10 +258,7 @@ def _split(targets: Targets, features: FeatureSet) -> Split:
 
 
 def _scores(targets: Targets, classifier: Classifier, data: Mapping) -> dict:
-    return {
-        name: targets.scores(split.positions, classifier.predict(split.features))
-        for name, split in data.items()
-    }
+    return {name: scores_of(targets, classifier, split) for name, split in data.items()}
 
 
 def _alone(targets: Targets, units: np.ndarray, data: Mapping) -> Units:
