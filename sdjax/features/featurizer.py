@@ -167,13 +167,19 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
         ) as bar:
             return encoder.encode(encoded, bar.update)
 
-    def trace(self, text: str, units: Iterable[int] | None = None) -> np.ndarray:
+    def trace(
+        self,
+        text: str,
+        units: Iterable[int] | None = None,
+        state: str | None = None,
+    ) -> np.ndarray:
         """Return the state after every byte of the framed text.
 
         Args:
             text: one string.
             units: keep only these, in this order; None keeps all. Of a stack they are
                 numbered as the features are: within the last layer, or through all.
+            state: "cell" or "hidden"; None for this transformer's.
 
         Returns:
             float32[bytes, `units` or len(units)], with bytes as in
@@ -185,7 +191,8 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
         if not isinstance(text, str):
             raise InputError(f"trace takes one string, not {_shown(text)}")
         columns = slice(None) if units is None else self._units(units)
-        return self._ready()._encoder.trace(self.normalisation.encode(text))[:, columns]
+        encoded = self.normalisation.encode(text)
+        return self._ready()._encoder.trace(encoded, state)[:, columns]
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """Return a name for every feature, such as "cell_last_2388".

@@ -9,6 +9,7 @@ import numpy as np
 from sdjax.checkpoints.load import Loaded
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
+from sdjax.features.columns import feature_of, top_unit_name
 from sdjax.features.featurizer import TextFeaturizer, options_of
 from sdjax.features.trace import TracedText
 from sdjax.model.classifier import Classifier
@@ -49,7 +50,8 @@ class Scorer:
         classifier.check_source(self._featurizer.metadata(), loaded.path)
         self.classifier = classifier
         top = classifier.metadata.get("top_unit")
-        self.unit = top["index"] if top else None
+        self._column = top["index"] if top else None
+        self.unit = top_unit_name(classifier)
 
     def score(self, texts: Sequence[str], progress: bool = False) -> list[Score]:
         """Score each text; return the scores in the order of the texts."""
@@ -59,8 +61,8 @@ class Scorer:
         names = self.classifier.classes[-probabilities.shape[1] :]
         called = self._called(self.classifier.decide(probabilities))
         units = [None] * len(texts)
-        if self.unit is not None:
-            units = features[:, self.unit].tolist()
+        if self._column is not None:
+            units = features[:, self._column].tolist()
         by_class = (dict(zip(names, p, strict=True)) for p in probabilities.tolist())
         return list(map(Score, texts, by_class, called, units))
 
@@ -83,9 +85,10 @@ class Scorer:
     def trace(self, text: str) -> TracedText:
         """Trace the top unit through a text, byte by byte."""
         normalisation = self.normalisation
+        unit, state = unit_and_state(self.classifier)
         return TracedText(
             normalisation.shown(normalisation.encode(text)),
-            self._featurizer.trace(text, [self.unit])[:, 0],
+            self._featurizer.trace(text, [unit], state)[:, 0],
         )
 
 
@@ -101,12 +104,34 @@ def top_unit(classifier: Classifier) -> dict:
             f"this {classifier.task} classifier names no top unit: use one that sdjax"
             " probe or finetune wrote, or give a unit's number"
         )
-    if (pooling := classifier.metadata.get("pooling", "last")) != "last":
+    missing = [key for key in ("sign", "threshold", "quantiles") if key not in top]
+    if missing:
+        raise InputError(
+            f"this classifier does not say the {', '.join(missing)} of its top unit:"
+            " use one that sdjax probe or finetune wrote"
+        )
+    pooling = _feature(classifier, top["index"])[2]
+    if pooling != "last":
         raise InputError(
             f"this classifier reads the {pooling} over each text, not the value of a"
             " unit at one byte: use a classifier with pooling last"
         )
     return top
+
+
+def unit_and_state(classifier: Classifier) -> tuple[int, str]:
+    """Return which unit the top unit is, and of which state; raises as `top_unit`.
+
+    The unit is numbered within the last layer, or through the state of all layers.
+    """
+    unit, state, _ = _feature(classifier, top_unit(classifier)["index"])
+    return unit, state
+
+
+def _feature(classifier: Classifier, column: int) -> tuple[int, str, str]:
+    metadata = classifier.metadata
+    state, pooling = metadata.get("state", "cell"), metadata.get("pooling", "last")
+    return feature_of(column, classifier.coef.shape[1], state, pooling)
 
 
 def sides(classifier: Classifier) -> tuple[str, str]:
@@ -136,7 +161,7 @@ def as_row(score: Score, row: int, label: str | None = None) -> dict:
     return texts | {f"p_{name}": p for name, p in score.probabilities.items()} | unit
 
 
-def verdict(unit: int | None, score: Score) -> str:
+def verdict(unit: str | None, score: Score) -> str:
     """Return the prediction and the value of the unit in one line, without the text."""
     parts = [f"p({name}) = {p:.3f}" for name, p in score.probabilities.items()]
     line = f"{_named(score)}: {', '.join(parts)}"
@@ -147,7 +172,7 @@ def table(classifier: Classifier, scores: Sequence[Score]) -> str:
     """Return scores as a table: probabilities, predicted class, unit value, text."""
     names = classifier.classes[-len(classifier.thresholds) :]
     called = max(6, *map(len, classifier.classes))
-    unit = (classifier.metadata.get("top_unit") or {}).get("index")
+    unit = top_unit_name(classifier)
     heads = [*(f"p({name})" for name in names), "called".ljust(called)]
     heads += [] if unit is None else [f"unit {unit}"]
     lines = ["  ".join([*heads, "text"])]

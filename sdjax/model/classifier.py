@@ -19,6 +19,7 @@ from sdjax.integrity import (
     read_object,
     sealed,
 )
+from sdjax.model.classifier_metadata import check_metadata
 
 FORMAT = "sdjax-classifier-1"
 TASKS = ("binary", "multiclass", "multilabel")
@@ -176,7 +177,7 @@ class Classifier:
         check_files(folder, data.get("digests", {}), _AGAIN)
         arrays = {name: _read_array(folder / f"{name}.npy") for name in ARRAYS}
         metadata = data["metadata"]
-        if metadata.get("checkpoint"):
+        if metadata.get("checkpoint") and isinstance(metadata["checkpoint"], str):
             path = os.path.join(folder, metadata["checkpoint"])
             metadata["checkpoint"] = os.path.normpath(path)
         parts = {
@@ -225,18 +226,14 @@ def _read_json(folder: Path) -> dict:
         data = read_object(path)
     except (ValueError, OSError) as error:
         raise Damaged(f"{path}: damaged or cut short ({error}); {_AGAIN}") from error
-    if isinstance(data, dict):
-        data = opened(data, path, _AGAIN)
-    found = data.get("format") if isinstance(data, dict) else None
-    if found != FORMAT:
+    data = opened(data, path, _AGAIN)
+    if (found := data.get("format")) != FORMAT:
         raise InputError(
             f"{path}: format {found!r}, this version reads {FORMAT!r}; {_AGAIN}"
         )
     for key, kind in _TYPES.items():
         if not isinstance(data.get(key), kind):
             raise InputError(f"{path}: {key} is {data.get(key)!r}; {_AGAIN}")
-    if not isinstance(data["metadata"].get("checkpoint", ""), str | None):
-        raise InputError(f"{path}: checkpoint is not a path; {_AGAIN}")
     return data
 
 
@@ -286,6 +283,7 @@ def _check(classifier: Classifier) -> None:
     for name in ARRAYS:
         finite = np.isfinite(getattr(classifier, name)).all()
         require(finite, f"{name} has values that are not finite")
+    check_metadata(classifier.metadata, np.shape(classifier.coef)[1])
     inside = np.all((classifier.thresholds >= 0) & (classifier.thresholds <= 1))
     require(inside, f"thresholds {classifier.thresholds} are not probabilities")
 

@@ -12,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup, escape
 
+from sdjax.features.columns import top_unit_name
 from sdjax.features.trace import TracedText, characters
 from sdjax.model.classifier import Classifier
 from sdjax.report.html import render
@@ -139,7 +140,7 @@ def page(classifier: Classifier, explained: Sequence[Explained]) -> str:
         explained: the texts, in display order.
     """
     top = classifier.metadata["top_unit"]
-    unit, scale = top["index"], Scale.of(top)
+    unit, scale = top_unit_name(classifier), Scale.of(top)
     return render(
         "explained.html",
         title=f"Unit {unit}, character by character",

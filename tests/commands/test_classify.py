@@ -194,5 +194,5 @@ def test_generate_refuses_bad_options(made, tiny_run, command):
     assert_refused(refused("--unit", "1=2", "--unit", "1=3"), "held already")
     known = "--classifier", made.folder
     assert_refused(refused(*known, "--contrast", "--unit", "3=1"), "--contrast")
-    assert_refused(refused("--samples", 0), "at least 1")
+    assert_refused(refused("--samples", 0), "--samples", "from 1")
     assert_refused(refused("--out", "samples.txt"), "samples.txt", ".jsonl")

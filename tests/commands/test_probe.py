@@ -155,7 +155,7 @@ def test_probe_of_several_classes(command, splits, tmp_path, multilabel):
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        (["--draws", -1], ["--draws -1", "at least 0"]),
+        (["--draws", -1], ["--draws", "-1", "from 0"]),
         (["--workers", 0], ["--workers 0", "one per core"]),
     ],
 )

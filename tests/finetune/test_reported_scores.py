@@ -3,9 +3,7 @@
 import csv
 
 import pytest
-from fixtures_run import COUNTS
 
-from sdjax.features.featurizer import TextFeaturizer
 from sdjax.model.classifier import Classifier
 from sdjax.probe import l1_probe, sweep
 from sdjax.probe.targets import read_targets
