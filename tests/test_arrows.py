@@ -18,6 +18,7 @@ GROUND = {
     "integrity",
     "locks",
     "ranges",
+    "portable",
 }
 # Wings that one does not import although they come before it.
 STRANGERS = {

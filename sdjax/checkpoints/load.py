@@ -38,12 +38,18 @@ _TRIES = 9  # to read a checkpoint while a training replaces it by another
 
 
 class Loaded(NamedTuple):
-    """A model read from disk: `params` are host arrays, `path` the step's folder."""
+    """A model read from disk.
+
+    params: host arrays.
+    path: the folder of the step, or the published folder.
+    name: on the hub, "" of what did not come from there.
+    """
 
     model: LanguageModel
     params: dict
     meta: Meta
     path: Path
+    name: str = ""
 
 
 def fingerprint(params: dict) -> str:
@@ -74,7 +80,8 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
     if precision is not None:
         policy(precision)  # before anything is fetched or read
     if not path.exists() and published.is_hub_name(path):
-        path = published.fetch(str(path))
+        fetched = published.fetch(str(path))
+        return _load_published(fetched, precision)._replace(name=str(path))
     if published.is_published(path):
         return _load_published(path, precision)
     for _ in range(_TRIES):

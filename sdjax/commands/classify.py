@@ -65,7 +65,7 @@ def run(arguments) -> None:
 
     from tqdm import tqdm
 
-    from sdjax.checkpoints.load import load_model
+    from sdjax.checkpoints.find import find_checkpoint
     from sdjax.data.read_report import ReadReport
     from sdjax.files import row_file, whole_text
     from sdjax.inference import measured as measured_labels
@@ -83,8 +83,9 @@ def run(arguments) -> None:
         raise InputError(f"--label-key {arguments.label_key}: name one label")
     examples = opened.examples(report) if opened else _given(arguments, report)
     measured = measured_labels.Measured(classifier, opened.classes if opened else None)
-    checkpoint = arguments.checkpoint or scoring.checkpoint_of(classifier)
-    loaded = load_model(checkpoint, arguments.precision)
+    loaded = find_checkpoint(
+        classifier.metadata, arguments.checkpoint, arguments.precision
+    )
     # A sentence does not need the room, and the time, of a whole batch.
     at_once = min(len(arguments.texts) or 64, arguments.batch_size)
     scorer = scoring.Scorer(classifier, loaded, batch_size=at_once)

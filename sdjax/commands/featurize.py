@@ -132,7 +132,11 @@ def _featurize(arguments) -> None:
         precision=arguments.precision,
     )
     origin = featurizer.metadata()
-    place = ("checkpoint", "step")  # the same parameters may be kept elsewhere
+    place = (
+        "checkpoint",
+        "checkpoint_name",
+        "step",
+    )  # the same parameters may be kept elsewhere
     identity = {k: v for k, v in origin.items() if k not in place} | described
     work = FeatureWork(
         output,

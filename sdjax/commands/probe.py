@@ -1,9 +1,11 @@
 """Fit a linear classifier on features, find the sentiment unit, write a report."""
 
+import sys
 from pathlib import Path
 
 from sdjax.commands.overlap import add_drop_overlap, without_overlap
 from sdjax.errors import InputError
+from sdjax.portable import without_folders
 from sdjax.ranges import COUNT_OR_NONE, SEED, Range, add_number
 
 # Parts of the report that need the model, not only its features.
@@ -24,6 +26,9 @@ def add_arguments(parser) -> None:
             metavar="FILE.npz",
         )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
+    parser.add_argument(
+        "--checkpoint", type=Path, help="if it is not where the features say"
+    )
     add_drop_overlap(parser)
     processes = "processes; -1: one per core"
     add_number(parser, "--workers", int, Range(-1, 4096), processes, default=-1)
@@ -77,7 +82,8 @@ def run(arguments) -> None:
             n_jobs=arguments.workers,
         )
     over_training = not arguments.one_checkpoint
-    parts |= _model_parts(splits, result, parts["absent"], over_training)
+    absent, given = parts["absent"], arguments.checkpoint
+    parts |= _model_parts(splits, result, absent, over_training, given)
     written = write_report(arguments.out, result, splits, **parts)
     words = parts.get("words")
     for line in page.headline(result, parts.get("bits_per_character"), words):
@@ -85,25 +91,28 @@ def run(arguments) -> None:
     print(f"report: {written}")
 
 
-def _model_parts(splits, result, absent: dict, over_training: bool) -> dict:
+def _model_parts(
+    splits, result, absent: dict, over_training: bool, checkpoint: Path | None
+) -> dict:
     """Make the parts that need the checkpoint.
 
     Without the checkpoint there are none, and `absent` gets the reason.
     """
-    from sdjax.checkpoints.load import load_model
+    from sdjax.checkpoints.find import find_checkpoint
     from sdjax.probe import l1_probe
     from sdjax.report import from_model
     from sdjax.training.metrics import read_metrics
 
-    checkpoint = Path(splits["test"].metadata.get("checkpoint", ""))
     try:
-        loaded = load_model(checkpoint)
+        loaded = find_checkpoint(splits["test"].metadata, checkpoint)
     except InputError as error:
-        reason = f"the checkpoint of the features cannot be loaded ({error})"
+        print(f"warning: {error}", file=sys.stderr)
+        why = without_folders(str(error), splits["test"].metadata)
+        reason = f"the checkpoint of the features cannot be loaded ({why})"
         absent.update(dict.fromkeys(_NEED_CHECKPOINT, reason))
         return {}
     featurizer = from_model.featurizer_like(splits["test"], loaded)
-    top, run = result.top_unit, from_model.run_of(checkpoint)
+    top, run = result.top_unit, from_model.run_of(loaded.path)
     extremes = l1_probe.extreme_examples(splits["test"], top.index, top.sign)
     points = ()
     if over_training:

@@ -258,6 +258,7 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
         )
         self._origin = {
             "checkpoint": str(loaded.path),
+            **({"checkpoint_name": loaded.name} if loaded.name else {}),
             "step": loaded.meta.step,
             "params_sha256": fingerprint(loaded.params),
             "units": self._encoder.units,

@@ -17,6 +17,7 @@ from sdjax.errors import Damaged, InputError
 from sdjax.features import parquet
 from sdjax.files import move_files, replacing, write_whole
 from sdjax.integrity import Verdict, array_digest, opened, parse_object, sealed
+from sdjax.portable import read_metadata, stored_metadata
 
 FORMAT = "sdjax-features-2"
 _READABLE = ("sdjax-features-1", FORMAT)  # the first names no classes
@@ -55,7 +56,7 @@ def install(folder: Path, columns: Collection[str], path: Path, metadata: dict) 
     """
     names = [name for name in (*NEEDED, *OPTIONAL) if name in columns]
     digests = {name: _column_digest(folder, name, path) for name in names}
-    metadata = metadata | {"digests": digests}
+    metadata = stored_metadata(metadata, path.parent) | {"digests": digests}
     if path.suffix == ".npy":
         _install_npy(folder, path, names, metadata)
         return
@@ -94,6 +95,7 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
         Damaged: it is cut short, or a column is not what was written.
     """
     columns, metadata = _read(path)
+    metadata = read_metadata(metadata, path.parent)
     digests = metadata.pop("digests", None)
     for name in sorted({*columns, *digests}) if digests else ():
         if name not in columns or array_digest(columns[name]) != digests.get(name):

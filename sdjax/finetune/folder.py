@@ -9,7 +9,7 @@ import numpy as np
 import optax
 from sklearn import metrics
 
-from sdjax.checkpoints.load import Loaded, checkpoint_steps, model_config
+from sdjax.checkpoints.load import Loaded, checkpoint_steps, fingerprint, model_config
 from sdjax.checkpoints.manager import Checkpoints
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import Input
@@ -22,6 +22,7 @@ from sdjax.locks import locked
 from sdjax.model.classifier import Classifier
 from sdjax.model.devices import zero_carry
 from sdjax.model.precision import loss_scale
+from sdjax.portable import stored_metadata
 from sdjax.probe.logistic import LinearFit
 from sdjax.probe.sweep import Split, scores_of
 from sdjax.probe.targets import Targets, read_targets
@@ -154,7 +155,7 @@ class Folder:
             # No corpus has this one, so that training does not resume from it.
             corpus="fine-tuned",
             finetuned={
-                "from": str(self._loaded.path),
+                "from": self._origin(self.path / "checkpoints"),
                 "settings": asdict(self._settings),
                 "epoch": best.epoch,
             },
@@ -168,17 +169,27 @@ class Folder:
         figures = {"valid": {self._targets.criterion: best.score, "loss": best.loss}}
         metadata = {
             **featurizer.metadata(),
-            "finetuned_from": str(self._loaded.path),
+            "finetuned_from": self._origin(self.path / "classifier"),
             **found,
             "figures": figures | found.get("figures", {}),
         }
         replace(classifier, metadata=metadata).save(self.path / "classifier")
+
+    def _origin(self, folder: Path) -> dict:
+        """Say which model was fine-tuned, as seen from a folder of the result."""
+        known = {
+            "checkpoint_name": self._loaded.name or None,
+            "checkpoint": str(self._loaded.path),
+            "params_sha256": fingerprint(self._loaded.params),
+        }
+        return stored_metadata(known, folder)
 
     def _final(self, best: Tuned) -> Loaded:
         return self._loaded._replace(
             params=best.params,
             meta=replace(self._loaded.meta, step=best.updates),
             path=self.path / "checkpoints" / str(best.updates),
+            name="",
         )
 
     def finish(self, best: Tuned, splits: Mapping[str, Labelled]) -> str:

@@ -1,7 +1,6 @@
 """Scoring texts with a saved classifier: probabilities and the top unit's value."""
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -138,18 +137,6 @@ def sides(classifier: Classifier) -> tuple[str, str]:
     """Return the names of the two sides of the top unit, the negative one first."""
     first, second = top_unit(classifier).get("classes", classifier.classes)
     return first, second
-
-
-def checkpoint_of(classifier: Classifier) -> Path:
-    """Return the path of the checkpoint that a classifier was fitted on.
-
-    Raises:
-        InputError: it names none.
-    """
-    path = classifier.metadata.get("checkpoint")
-    if not path:
-        raise InputError("the classifier names no checkpoint: give --checkpoint")
-    return Path(path)
 
 
 def as_row(score: Score, row: int, label: str | None = None) -> dict:

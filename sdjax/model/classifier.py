@@ -20,6 +20,7 @@ from sdjax.integrity import (
     sealed,
 )
 from sdjax.model.classifier_metadata import check_metadata
+from sdjax.portable import stored_metadata
 
 FORMAT = "sdjax-classifier-1"
 TASKS = ("binary", "multiclass", "multilabel")
@@ -133,7 +134,7 @@ class Classifier:
         The JSON is removed first and written last, so that what an interruption leaves
         does not load. It has the digests of the arrays.
         The path of the checkpoint is written relative to the folder, so that both can
-        be moved together.
+        be moved together; no absolute path is written.
 
         Raises:
             InputError: `folder` is a file.
@@ -142,15 +143,16 @@ class Classifier:
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder}: is a file; give a folder for the classifier")
-        metadata = dict(self.metadata)
-        if metadata.get("checkpoint"):
-            metadata["checkpoint"] = _relative(metadata["checkpoint"], folder)
+        # The relative path had this name before there was `portable`.
+        stored = stored_metadata(self.metadata, folder)
+        if path := stored.pop("checkpoint_path", None):
+            stored["checkpoint"] = path
         data = {
             "format": FORMAT,
             "task": self.task,
             "classes": self.classes,
             "link": self.link,
-            "metadata": metadata,
+            "metadata": stored,
         }
         with naming(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -293,11 +295,3 @@ def _distinct(classes: Sequence) -> bool:
     return all(isinstance(c, str) for c in classes) and len(set(classes)) == len(
         classes
     )
-
-
-def _relative(path: str, folder: Path) -> str:
-    """Return a path relative to the folder, or absolute if it is on another drive."""
-    try:
-        return os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
-    except ValueError:
-        return os.path.abspath(path)

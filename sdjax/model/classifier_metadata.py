@@ -76,6 +76,7 @@ _COUNT = (_is_count, "a count")
 _OBJECT = (lambda value: isinstance(value, dict), "an object")
 _KEYS = {
     "checkpoint": _TEXT,
+    "checkpoint_name": _TEXT,
     "params_sha256": _TEXT,
     "precision": _TEXT,
     "state": _TEXT,

@@ -15,6 +15,7 @@ from markupsafe import Markup, escape
 from sdjax.features.columns import top_unit_name
 from sdjax.features.trace import TracedText, characters
 from sdjax.model.classifier import Classifier
+from sdjax.portable import checkpoint_shown
 from sdjax.report.html import render
 from sdjax.terminal import on_background, printable
 
@@ -145,7 +146,7 @@ def page(classifier: Classifier, explained: Sequence[Explained]) -> str:
         "explained.html",
         title=f"Unit {unit}, character by character",
         unit=unit,
-        checkpoint=classifier.metadata.get("checkpoint", "unknown"),
+        checkpoint=checkpoint_shown(classifier.metadata) or "unknown",
         palette=palette(),
         sides=tuple(top.get("classes", classifier.classes)),
         threshold=f"{scale.threshold:+.3g}".replace("-", "\u2212"),

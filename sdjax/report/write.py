@@ -12,6 +12,7 @@ from sdjax.errors import InputError, naming
 from sdjax.features.file import FeatureSet
 from sdjax.features.trace import TracedText
 from sdjax.files import move_files
+from sdjax.portable import stored_metadata
 from sdjax.probe import overlap
 from sdjax.probe.bag_of_words import BagOfWords
 from sdjax.probe.l1_probe import ProbeResult
@@ -118,7 +119,10 @@ def write_report(
                 {"step": int(step), "test_accuracy": float(accuracy)}
                 for step, accuracy in probe_points
             ],
-            "sources": {name: split.metadata for name, split in splits.items()},
+            "sources": {
+                name: stored_metadata(split.metadata, folder)
+                for name, split in splits.items()
+            },
             "figures": {name: f"{name}.png" for name in drawn},
             "classifier": CLASSIFIER,
             "also_in_test": _also_in_test(splits),

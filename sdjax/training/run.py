@@ -1,5 +1,6 @@
 """A run put together from its config: the parts that stay the same while it trains."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,7 @@ from sdjax.data.windows import Windows
 from sdjax.errors import Damaged, InputError
 from sdjax.model.language_model import LanguageModel, init_params
 from sdjax.model.precision import loss_scale, set_matmul_precision
+from sdjax.portable import relative_path
 from sdjax.ranges import LARGEST_COUNT
 from sdjax.training import multihost
 from sdjax.training.config.checks import check, rows_of_each
@@ -66,9 +68,17 @@ class Run:
             corpus=self.corpus.fingerprint,
             stream={key: self.config[key] for key in stream},
             progress=progress.as_json(),
-            config=self.config.to_dict(),
+            config=self._portable_config(),
             valid_bpc=valid_bpc,
         )
+
+    def _portable_config(self) -> dict:
+        """Return the config without absolute paths, which mean nothing elsewhere."""
+        config = self.config.to_dict()
+        for key in ("corpus", "initial_checkpoint"):
+            if os.path.isabs(path := config[key]):
+                config[key] = relative_path(path, self.workdir) or Path(path).name
+        return config
 
 
 def build_run(

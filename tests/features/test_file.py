@@ -24,7 +24,7 @@ def feature_set(**changes) -> FeatureSet:
         "labels": np.arange(count, dtype=np.float32) % 2,
         "ids": np.arange(count, dtype=np.int64) * 7,
         "texts": TEXTS,
-        "metadata": {"checkpoint": "runs/x", "step": 3, "normalisation": {"a": False}},
+        "metadata": {"params_sha256": "x", "step": 3, "normalisation": {"a": False}},
     }
     return FeatureSet(**{**values, **changes})
 
