@@ -32,5 +32,5 @@ def add_normalise(parser: argparse.ArgumentParser, cleanings: Sequence[str]) -> 
         "--normalise",
         choices=cleanings,
         help="override the cleaning that the model was trained with: clean texts as"
-        " reviews, or use their bytes unchanged (none)",
+        " reviews, as OpenAI's encoder does, or use their bytes unchanged (none)",
     )

@@ -44,6 +44,12 @@ def _reading(normalisation: Normalisation) -> str:
         return "as a protein: a start, then one symbol for each amino acid"
     if normalisation.cleaning == "none":
         return "as its UTF-8 bytes"
+    if normalisation.cleaning == "openai":
+        return (
+            "as a review, as OpenAI's encoder does: HTML entities decoded, line feeds"
+            " to spaces, ends stripped; a newline and a space before it, a space after"
+            " it; UTF-8"
+        )
     tags = ", HTML tags removed" if normalisation.strip_tags else ""
     return (
         "as a review: HTML entities decoded, newlines to spaces, ends stripped"

@@ -90,7 +90,9 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
         try:
             model = _described(step, settings)
             template = jax.eval_shape(lambda m=model: init_params(m, jax.random.key(0)))
-            return Loaded(model, read_item(step, "params", template, meta), meta, step)
+            params = read_item(step, "params", template, meta)
+            _note_older_cleaning(meta, step)
+            return Loaded(model, params, meta, step)
         except Damaged:
             if step.is_dir():
                 raise
@@ -148,6 +150,19 @@ def _best(path: Path) -> tuple[Meta, Path]:
     raise _always_gone(path)
 
 
+def _note_older_cleaning(meta: Meta, place: Path) -> None:
+    """Say where OpenAI's weights were converted before their cleaning was known."""
+    about = meta.source.get("about", {}).get("source", {})  # of a published model
+    formats = meta.source.get("format"), about.get("format")
+    if "openai" in formats and meta.normalisation.cleaning == "review":
+        print(
+            f"note: {place} was converted by an older version: carriage returns in texts"
+            " become blanks, which OpenAI's encoder leaves as they are; convert it"
+            " again, or give --normalise openai",
+            file=sys.stderr,
+        )
+
+
 def _always_gone(path: Path) -> InputError:
     return InputError(
         f"{path}: each checkpoint was removed while it was read, {_TRIES} times in a"
@@ -166,6 +181,7 @@ def _load_published(folder: Path, precision: str | None) -> Loaded:
         valid_bpc=about.get("valid_bpc"),
         source={"format": "safetensors", "about": about},
     )
+    _note_older_cleaning(meta, folder)
     return Loaded(model, found.params, meta, folder)
 
 

@@ -29,7 +29,8 @@ def add_arguments(parser) -> None:
         "--normalise",
         default="review",
         choices=CLEANINGS,
-        help="none: use the bytes unchanged, without unescaping, stripping or framing",
+        help="none: use the bytes unchanged, without unescaping, stripping or framing;"
+        " openai: as review, but carriage returns stay",
     )
     parser.add_argument(
         "--codec",

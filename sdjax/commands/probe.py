@@ -58,6 +58,14 @@ def run(arguments) -> None:
     splits = {name: feature_file.load(path) for name, path in paths.items()}
     splits = without_overlap(splits, arguments.drop_overlap)
     targets, data = l1_probe.prepare_splits(*splits.values())
+    for column, ratio in l1_probe.outsized(splits["train"].features)[:3]:
+        print(
+            f"warning: {arguments.train}: column {column} varies {ratio:,.0f} times as"
+            " much as the median column, so that an L1 penalty hardly weighs on it and"
+            " it will be the top unit whatever it means; nothing is scaled: divide the"
+            " column, or leave it out",
+            file=sys.stderr,
+        )
     make_folder(arguments.out)  # before minutes of work
     result = l1_probe.run_probe(*splits.values(), n_jobs=arguments.workers)
     parts = {"absent": {}}

@@ -10,7 +10,8 @@ from sdjax.errors import InputError, UnreadableText
 
 VOCABULARY_SIZES = {"bytes": 256, "protein": protein.VOCABULARY_SIZE}
 CODECS = tuple(VOCABULARY_SIZES)
-CLEANINGS = ("review", "none")
+CLEANINGS = ("review", "openai", "none")
+_FRAMED = ("review", "openai")
 
 _PREFIX = "\n "
 _SUFFIX = " "
@@ -29,7 +30,8 @@ class Normalisation:
     Args:
         strip_tags: replace HTML tags such as `<br />` by one space.
         cleaning: "review" unescapes HTML, puts everything on one line and frames it;
-            "none" takes the bytes as they are, without a frame.
+            "openai" does the same as OpenAI's encoder does it, which leaves carriage
+            returns as they are; "none" takes the bytes as they are, without a frame.
         codec: "bytes" (UTF-8), or "protein": one symbol for each amino acid, after a
             start. White space around a sequence does not count.
     """
@@ -45,12 +47,12 @@ class Normalisation:
             raise InputError(
                 f"no text is cleaned by {self.cleaning!r}: use {list(CLEANINGS)}"
             )
-        if self.codec != "bytes" and self.cleaning != "review":
+        if self.codec != "bytes" and self.cleaning != CLEANINGS[0]:
             raise InputError(
                 f"cleaning {self.cleaning!r} is for bytes, not for {self.codec}"
             )
-        if self.strip_tags and (self.codec, self.cleaning) != ("bytes", "review"):
-            given = self.codec if self.codec != "bytes" else "bytes as they are"
+        if self.strip_tags and (self.codec, self.cleaning) != ("bytes", CLEANINGS[0]):
+            given = self.codec if self.codec != "bytes" else f"cleaning {self.cleaning}"
             raise InputError(f"tags are stripped from reviews, not from {given}")
 
     @property
@@ -67,13 +69,16 @@ class Normalisation:
     def normalise(self, text: str) -> str:
         """Unescape HTML, put everything on one line, strip the ends.
 
-        Reference: Radford et al. 2017, section 3.
+        Reference: Radford et al. 2017, section 3; `preprocess` in utils.py of their
+        code (github.com/openai/generating-reviews-discovering-sentiment).
         """
         if "&" in text:
             text = html.unescape(text)
         if self.strip_tags:
             text = _TAGS.sub(" ", text)
-        if "\n" in text or "\r" in text:  # a search is cheaper than a substitution
+        if self.cleaning == "openai":
+            text = text.replace("\n", " ")
+        elif "\n" in text or "\r" in text:  # a search is cheaper than a substitution
             text = _NEWLINE.sub(" ", text)
         return text.strip()
 
@@ -96,7 +101,7 @@ class Normalisation:
         """
         if self.codec == "protein":
             return protein.encode(text.strip())
-        if self.cleaning == "review":
+        if self.cleaning in _FRAMED:
             text = f"{_PREFIX}{self.normalise(text)}{_SUFFIX}"
         elif not text:
             raise UnreadableText("empty text", "an empty text has nothing to read")
@@ -130,7 +135,7 @@ class Normalisation:
         if self.codec == "protein":
             return data + bytes([protein.STOP]) if len(data) > 1 else None
         # A frame alone; what has none is not empty.
-        return None if len(data) == 3 and self.cleaning == "review" else data
+        return None if len(data) == 3 and self.cleaning in _FRAMED else data
 
     def encode_prefix(self, text: str) -> bytes:
         """Turn the beginning of a text that goes on into symbols.
@@ -138,7 +143,7 @@ class Normalisation:
         White space at the end of a review's is kept as one blank.
         """
         data = self.encode(text)
-        framed = self.codec == "bytes" and self.cleaning == "review"
+        framed = self.codec == "bytes" and self.cleaning in _FRAMED
         return data[:-1] if framed and not text[-1:].isspace() else data
 
     @property
@@ -146,7 +151,7 @@ class Normalisation:
         """The symbol that ends a text when a model writes; None where none does."""
         if self.codec == "protein":
             return protein.STOP
-        return ord("\n") if self.cleaning == "review" else None
+        return ord("\n") if self.cleaning in _FRAMED else None
 
     def shown(self, data: bytes) -> str:
         """Return the text that a model reads, frame included.

@@ -35,7 +35,7 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
             0 first.
         batch_size: texts read at once, over all devices; rounded up to 64, or a
             multiple of it, on each, so that it changes no feature.
-        normalise: "review" or "none" (bytes as they are, no frame) instead of what the
+        normalise: "review", "openai" or "none" (bytes as they are) instead of what the
             model was trained with.
         precision: compute in "fp32", "bf16" or "fp16" instead of what the model was
             trained in.

@@ -62,7 +62,7 @@ def read(path: Path) -> Imported:
             "recurrent": recurrent,
             "output": output,
         },
-        Normalisation(),
+        Normalisation(cleaning="openai"),
         None,
         file_source("openai", files),
     )
