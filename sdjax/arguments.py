@@ -1,9 +1,11 @@
 """The argument parser of all commands, and argument types that they share."""
 
 import argparse
+import sys
 from collections.abc import Sequence
 
 from sdjax.errors import InputError
+from sdjax.terminal import show
 
 
 class ArgumentParser(argparse.ArgumentParser):
@@ -34,3 +36,25 @@ def add_normalise(parser: argparse.ArgumentParser, cleanings: Sequence[str]) -> 
         help="override the cleaning that the model was trained with: clean texts as"
         " reviews, as OpenAI's encoder does, or use their bytes unchanged (none)",
     )
+
+
+def add_keep_formulas(parser: argparse.ArgumentParser) -> None:
+    """Add --keep-formulas, for commands that write texts to a table."""
+    parser.add_argument(
+        "--keep-formulas",
+        action="store_true",
+        help="write texts that begin with =, +, - or @ as they are to .csv, where a"
+        " spreadsheet would take them for formulas; by default an apostrophe is put"
+        " before them",
+    )
+
+
+def say_escaped(count: int) -> None:
+    """Say how many texts got an apostrophe, on standard error."""
+    if count:
+        show(
+            f"{count:,} texts begin with =, +, - or @, which a spreadsheet would take"
+            " for a formula, and got an apostrophe; --keep-formulas writes them as they"
+            " are",
+            file=sys.stderr,
+        )

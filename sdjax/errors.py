@@ -6,6 +6,8 @@ import os
 import sys
 from collections.abc import Callable, Iterator, Mapping
 
+from sdjax.terminal import show
+
 
 class InputError(Exception):
     """An error that the user can fix; the message names the value, place and fix."""
@@ -83,11 +85,11 @@ def run(main: Callable[[], int | None]) -> int:
         return main() or 0
     except (InputError, OSError) as error:
         status, line = status_and_line(error)
-        print(f"error: {line}", file=sys.stderr)
+        show(f"error: {line}", file=sys.stderr)
         return status
     except KeyboardInterrupt as error:
         status, line = status_and_line(error)
-        print(line, file=sys.stderr)
+        show(line, file=sys.stderr)
         return status
 
 

@@ -155,12 +155,31 @@ def check_row_path(path: Path) -> None:
         raise InputError(f"{path}: is a folder; name a file")
 
 
+def without_formula(value: object) -> object:
+    """Return a text that a spreadsheet takes for a formula with an apostrophe before.
+
+    Such a text begins with =, +, -, @, a tab or a carriage return, as OWASP lists them
+    ("CSV Injection"). What is no text, and any other text, is returned as it is.
+    """
+    risky = isinstance(value, str) and value.startswith(_FORMULA)
+    return f"'{value}" if risky else value
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+
+
 @contextmanager
-def row_file(path: Path) -> Iterator[Callable[[Iterable[dict]], None]]:
+def row_file(
+    path: Path, keep_formulas: bool = False
+) -> Iterator[Callable[[Iterable[dict]], int]]:
     """Open a file of rows; yield a function that appends rows with equal keys.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front, in
+    .csv; the function returns how many did.
 
     Args:
         path: ends in .csv (a header, then one line per row) or .jsonl.
+        keep_formulas: write such texts as they are.
 
     Raises:
         InputError: as `check_row_path`.
@@ -170,16 +189,23 @@ def row_file(path: Path) -> Iterator[Callable[[Iterable[dict]], None]]:
     with whole_text(path) as file:
         table = None
 
-        def write(rows: Iterable[dict]) -> None:
+        def write(rows: Iterable[dict]) -> int:
             nonlocal table
+            escaped = 0
             for row in rows:
                 with naming(path):
                     if path.suffix == ".jsonl":
                         file.write(json.dumps(row, ensure_ascii=False) + "\n")
                         continue
+                    safe = row
+                    if not keep_formulas:
+                        safe = {key: without_formula(v) for key, v in row.items()}
+                        escaped += sum(safe[key] is not row[key] for key in row)
                     if table is None:
-                        table = csv.DictWriter(file, list(row))
-                        table.writeheader()
-                    table.writerow(row)
+                        head = list(map(without_formula, row))
+                        table = csv.writer(file, lineterminator="\r\n")
+                        table.writerow(list(row) if keep_formulas else head)
+                    table.writerow(safe.values())
+            return escaped
 
         yield write

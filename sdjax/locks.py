@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from sdjax.errors import InputError
+from sdjax.terminal import show
 
 # What a file system answers that has no locks.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
@@ -51,7 +52,7 @@ def _acquire(path: Path, refusal: str) -> int:
             if error.errno not in _NO_LOCKS:
                 os.close(descriptor)
                 raise
-            print(
+            show(
                 f"note: {path.parent} has no file locks: see to it yourself that only"
                 " one process writes there",
                 file=sys.stderr,

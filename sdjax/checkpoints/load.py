@@ -18,6 +18,7 @@ from sdjax.data.text import Normalisation
 from sdjax.errors import Damaged, InputError
 from sdjax.model.language_model import LanguageModel, init_params
 from sdjax.model.precision import policy
+from sdjax.terminal import show
 
 
 def model_config(model: LanguageModel) -> dict:
@@ -143,7 +144,7 @@ def _best(path: Path) -> tuple[Meta, Path]:
                     damaged.append(error)
         if found:
             for error in damaged:
-                print(f"warning: {error}; the others are used", file=sys.stderr)
+                show(f"warning: {error}; the others are used", file=sys.stderr)
             return min(found, key=lambda pair: pair[0].badness)
         if damaged:
             raise damaged[0]
@@ -155,10 +156,10 @@ def _note_older_cleaning(meta: Meta, place: Path) -> None:
     about = meta.source.get("about", {}).get("source", {})  # of a published model
     formats = meta.source.get("format"), about.get("format")
     if "openai" in formats and meta.normalisation.cleaning == "review":
-        print(
-            f"note: {place} was converted by an older version: carriage returns in texts"
-            " become blanks, which OpenAI's encoder leaves as they are; convert it"
-            " again, or give --normalise openai",
+        show(
+            f"note: {place} was converted by an older version: carriage returns in"
+            " texts become blanks, which OpenAI's encoder leaves as they are; convert"
+            " it again, or give --normalise openai",
             file=sys.stderr,
         )
 

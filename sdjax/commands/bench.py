@@ -9,6 +9,7 @@ from pathlib import Path
 
 from sdjax.errors import InputError, naming
 from sdjax.ranges import COUNT, POSITIVE, number
+from sdjax.terminal import show, show_lines
 
 _COUNT = number(int, COUNT)
 ROOT = Path(__file__).parents[2]
@@ -130,9 +131,9 @@ def run(arguments) -> None:
     rows, device, *rest = arguments.measure(arguments)
     about = rest[0] if rest else {}
     _print(rows)
-    print(f"\non {device}")
+    show_lines(f"\non {device}")
     if flags := os.environ.get("XLA_FLAGS"):
-        print(f"XLA_FLAGS {flags}")
+        show(f"XLA_FLAGS {flags}")
     if arguments.json:
         record = {"device": device, "flags": flags or "", **about}
         record["rows"] = [row._asdict() for row in rows]
@@ -143,7 +144,7 @@ def run(arguments) -> None:
 def _torch_is_here() -> bool:
     if importlib.util.find_spec("torch"):
         return True
-    print("PyTorch is not installed: its rows are left out (pip install torch)")
+    show("PyTorch is not installed: its rows are left out (pip install torch)")
     return False
 
 
@@ -197,7 +198,7 @@ def _program(arguments):
         average=arguments.average,
     )
     rows, plan = gpu_program.examine(request)
-    print(gpu_program.in_words(request, plan))
+    show_lines(gpu_program.in_words(request, plan))
     about = {"request": request._asdict(), "plan": plan._asdict()}
     return rows, gpu_program.where(request), about
 
@@ -296,12 +297,12 @@ def _print(rows) -> None:
     shared = [
         n for n in names if len(rows) > 1 and len({getattr(r, n) for r in rows}) == 1
     ]
-    print(", ".join(f"{_head(n)} {_cell(rows[0], n)}" for n in shared))
+    show(", ".join(f"{_head(n)} {_cell(rows[0], n)}" for n in shared))
     names = [n for n in names if n not in shared]
     table = [list(map(_head, names))] + [[_cell(r, n) for n in names] for r in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
-        print("  ".join(text.rjust(w) for text, w in zip(line, widths, strict=True)))
+        show("  ".join(text.rjust(w) for text, w in zip(line, widths, strict=True)))
 
 
 def _head(name: str) -> str:

@@ -7,9 +7,11 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sdjax.arguments import add_keep_formulas, say_escaped
 from sdjax.commands.reading import add_reading, open_texts, refuse_reading
 from sdjax.errors import InputError, UnreadableText
 from sdjax.ranges import COUNT, add_number
+from sdjax.terminal import show, show_lines
 
 if TYPE_CHECKING:
     from sdjax.data.sources import Example
@@ -24,9 +26,7 @@ def add_arguments(parser) -> None:
         type=Path,
         help="what sdjax probe (<report>/classifier) or finetune wrote",
     )
-    parser.add_argument(
-        "texts", nargs="*", help="right after it; default: standard input, a line each"
-    )
+    parser.add_argument("texts", nargs="*", help="default: standard input, a line each")
     parser.add_argument(
         "--input",
         metavar="FILE",
@@ -36,6 +36,7 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--output", type=Path, metavar="FILE", help=".csv or .jsonl instead of lines"
     )
+    add_keep_formulas(parser)
     parser.add_argument(
         "--explain", action="store_true", help="colour characters by the unit's value"
     )
@@ -94,20 +95,25 @@ def run(arguments) -> None:
     colour = wants_colour(arguments.color, sys.stdout)
     on_page = []
     output = arguments.output
-    with row_file(output) if output else nullcontext() as write:
+    escaped = 0
+    keep = arguments.keep_formulas
+    with row_file(output, keep) if output else nullcontext() as write:
         while chunk := list(islice(examples, _AT_ONCE)):
             bar = len(chunk) == _AT_ONCE
             scores = scorer.score([e.text for e in chunk], progress=bar)
             true = measured.add(scores, [e.label for e in chunk])
             if write:
-                write(map(scoring.as_row, scores, [e.row for e in chunk], true))
+                escaped += write(
+                    map(scoring.as_row, scores, [e.row for e in chunk], true)
+                )
             elif arguments.explain:
                 for score in scores:
-                    print(f"\n{scoring.verdict(scorer.unit, score)}")
+                    show_lines(f"\n{scoring.verdict(scorer.unit, score)}")
                     traced = scorer.trace(score.text)
+                    # With colours of our own, round characters that are printable.
                     print(coloured_text.in_terminal(traced, scorer.scale, colour))
             else:
-                print(scoring.table(classifier, scores))
+                show_lines(scoring.table(classifier, scores))
             on_page += scores[: _ON_A_PAGE - len(on_page)]
         if not report.kept:
             raise InputError(f"no usable text: {report.summary()}")
@@ -120,13 +126,14 @@ def run(arguments) -> None:
         ]
         with whole_text(arguments.html) as file:
             file.write(coloured_text.page(classifier, explained))
-        print(f"{arguments.html}: {len(on_page):,} of {report.kept:,} texts")
+        show(f"{arguments.html}: {len(on_page):,} of {report.kept:,} texts")
     if output:
-        print(f"{arguments.output}: {report.kept:,} texts")
+        show(f"{arguments.output}: {report.kept:,} texts")
+        say_escaped(escaped)
     if line := measured.line():
-        print(line)
+        show(line)
     if report.skipped or report.left_out:
-        print(report.summary(), file=sys.stderr)
+        show(report.summary(), file=sys.stderr)
 
 
 def _readable(

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sdjax.errors import InputError
 from sdjax.ranges import COUNT, add_number
+from sdjax.terminal import show
 
 # For converted models, which have no training config; the values of the default config.
 _CONVERTED = {"eval_batch_size": 64, "window_size": 256}
@@ -43,7 +44,7 @@ def run(arguments) -> None:
             f" model reads {codec}: give a corpus prepared with --codec {codec}"
         )
     if corpus.normalisation != trained_on:
-        print(
+        show(
             "warning: the corpus was normalised with"
             f" {corpus.normalisation.as_json()}, the training text of the model with"
             f" {trained_on.as_json()}",
@@ -64,14 +65,14 @@ def run(arguments) -> None:
             f"{loaded.path}: bits per character on {arguments.split} are {bpc}: the"
             f" model overflows in {loaded.model.precision}; give --precision fp32"
         )
-    print(f"checkpoint           {loaded.path}")
-    print(f"bytes predicted      {windows.bytes_per_epoch:,} of {arguments.split}")
-    print(f"bits per character   {bpc:.4f}")
+    show(f"checkpoint           {loaded.path}")
+    show(f"bytes predicted      {windows.bytes_per_epoch:,} of {arguments.split}")
+    show(f"bits per character   {bpc:.4f}")
     if arguments.compressors:
         shards = range(len(corpus.shards[arguments.split]))
         data = b"".join(corpus.read(arguments.split, i).tobytes() for i in shards)
         for name, bits in bits_by_compressor(data).items():
-            print(f"{name:<20} {bits:.4f}")
+            show(f"{name:<20} {bits:.4f}")
 
 
 def _known(loaded, key: str) -> int:

@@ -20,6 +20,7 @@ from sdjax.errors import InputError, naming
 from sdjax.features import columns
 from sdjax.locks import locked
 from sdjax.ranges import COUNT, FRACTION, add_number
+from sdjax.terminal import show
 
 
 def add_arguments(parser) -> None:
@@ -147,9 +148,9 @@ def _featurize(arguments) -> None:
         restart=arguments.restart,
     )
     if work.rows:
-        print(f"{work.rows:,} texts are done already; resuming", file=sys.stderr)
+        show(f"{work.rows:,} texts are done already; resuming", file=sys.stderr)
     bulk.featurize(featurizer, examples, work, report)
-    print(report.summary(), file=sys.stderr)
+    show(report.summary(), file=sys.stderr)
     report.check(max_bad_fraction=1.0)  # at least one text
     unchanged()
     rows = work.rows
@@ -159,5 +160,5 @@ def _featurize(arguments) -> None:
         "skipped": report.as_json()["skipped"],
     }
     work.finish(origin | counts)
-    print(f"{output}: {rows:,} texts x {featurizer.width:,} features")
+    show(f"{output}: {rows:,} texts x {featurizer.width:,} features")
     report.check(arguments.max_bad_fraction)

@@ -10,6 +10,7 @@ from sdjax.commands.reading import add_reading, open_texts
 from sdjax.data.text import CLEANINGS
 from sdjax.finetune.settings import DEFAULTS, RANGES, Settings
 from sdjax.ranges import FRACTION, add_number
+from sdjax.terminal import show, show_lines
 
 
 def add_arguments(parser) -> None:
@@ -61,7 +62,7 @@ def run(arguments) -> None:
     }
     sets, reports = folder.read_splits(inputs, normalisation=cleaned.as_json())
     for name, report in reports.items():
-        print(f"{name}: {report.summary()}", file=sys.stderr)
+        show(f"{name}: {report.summary()}", file=sys.stderr)
         report.check(arguments.max_bad_fraction)
     sets = without_overlap(sets, arguments.drop_overlap)
     targets, splits = folder.as_labelled(sets)
@@ -76,10 +77,10 @@ def run(arguments) -> None:
             splits["valid"],
             settings,
             keep=out.keep,
-            log=lambda record: print(folder.line(record, targets), flush=True),
+            log=lambda record: show(folder.line(record, targets), flush=True),
             stopping=lambda: bool(stop.requested),
         )
     if stop.requested:
-        print(f"stopped; {arguments.out} has epoch {best.epoch}, the best on valid")
+        show(f"stopped; {arguments.out} has epoch {best.epoch}, the best on valid")
         sys.exit(128 + stop.requested)
-    print(out.finish(best, splits))
+    show_lines(out.finish(best, splits))

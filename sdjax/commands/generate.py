@@ -5,10 +5,11 @@ import sys
 import time
 from pathlib import Path
 
-from sdjax.arguments import add_normalise
+from sdjax.arguments import add_keep_formulas, add_normalise, say_escaped
 from sdjax.data.text import CLEANINGS
 from sdjax.errors import InputError
 from sdjax.ranges import COUNT, NOT_NEGATIVE, SEED, Range, add_number
+from sdjax.terminal import show
 
 
 def add_arguments(parser) -> None:
@@ -52,7 +53,8 @@ def add_arguments(parser) -> None:
     add_number(parser, "--batch-size", int, COUNT, "samples at once", default=64)
     add_normalise(parser, CLEANINGS)
     parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
-    parser.add_argument("--out", type=Path, metavar="FILE.jsonl")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=".csv or .jsonl")
+    add_keep_formulas(parser)
 
 
 def run(arguments) -> None:
@@ -108,18 +110,19 @@ def run(arguments) -> None:
             row["called"] = list(score.called)
             row["probabilities"] = score.probabilities
     if arguments.out is not None:
-        with row_file(arguments.out) as write:
-            write(rows)
-        print(f"{arguments.out}: {len(rows):,} samples")
+        with row_file(arguments.out, arguments.keep_formulas) as write:
+            escaped = write(rows)
+        show(f"{arguments.out}: {len(rows):,} samples")
+        say_escaped(escaped)
     elif arguments.contrast:
         _print_pairs(steering.headings(classifier, hold), rows)
     else:
         _print_all(rows)
     if scorer:
         for line in steering.shares(classifier, hold, scores):
-            print(line)
+            show(line)
     count = sum(len(text.encode()) for texts in written for text in texts)
-    print(
+    show(
         f"{len(rows):,} samples, {count:,} characters in {seconds:.1f} s:"
         f" {count / seconds:,.0f} ch/s, including compilation",
         file=sys.stderr,
@@ -127,12 +130,13 @@ def run(arguments) -> None:
 
 
 def _print_all(rows: list[dict]) -> None:
-    from sdjax.terminal import printable
 
     for row in rows:
         for line in row["text"].split("\n"):
-            print(printable(line))
-        print(f"({', '.join(row['called'])})\n" if "called" in row else "")
+            show(line)
+        show(f"({', '.join(row['called'])})" if "called" in row else "")
+        if "called" in row:
+            show("")
 
 
 def _print_pairs(headings: list[str], rows: list[dict]) -> None:
@@ -143,4 +147,4 @@ def _print_pairs(headings: list[str], rows: list[dict]) -> None:
     pairs = zip(texts[:half], texts[half:], strict=True)
     columns = shutil.get_terminal_size((100, 24)).columns
     for line in side_by_side(headings, list(pairs), columns):
-        print(line)
+        show(line)

@@ -5,6 +5,7 @@ from pathlib import Path
 from sdjax import errors
 from sdjax.arguments import three
 from sdjax.ranges import SEED, add_number
+from sdjax.terminal import show
 
 
 def add_arguments(parser) -> None:
@@ -26,4 +27,4 @@ def run(arguments) -> None:
             arguments.out, arguments.counts, arguments.seed
         )
     for path in paths.values():
-        print(path)
+        show(path)

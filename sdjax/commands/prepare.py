@@ -7,6 +7,7 @@ from sdjax.commands.reading import add_reading, open_texts, refuse_reading
 from sdjax.data.text import CLEANINGS, CODECS
 from sdjax.errors import InputError
 from sdjax.ranges import COUNT, FRACTION, MOST_WORKERS, SEED, SIGNED_SEED, add_number
+from sdjax.terminal import show
 
 
 def add_arguments(parser) -> None:
@@ -116,12 +117,12 @@ def run(arguments) -> None:
                 **options,
             )
     if report.read:
-        print(report.summary())
-        print(f"exact duplicates dropped: {made.manifest['duplicates']:,}")
+        show(report.summary())
+        show(f"exact duplicates dropped: {made.manifest['duplicates']:,}")
     for split, shards in made.shards.items():
         reviews, size = sum(s.reviews for s in shards), sum(s.bytes for s in shards)
         count = len(shards)
-        print(f"{split:<6}{reviews:>12,} reviews{size:>16,} bytes{count:>6} shards")
+        show(f"{split:<6}{reviews:>12,} reviews{size:>16,} bytes{count:>6} shards")
 
 
 def _synthetic(arguments, options: dict):

@@ -7,6 +7,7 @@ from sdjax.commands.overlap import add_drop_overlap, without_overlap
 from sdjax.errors import InputError
 from sdjax.portable import without_folders
 from sdjax.ranges import COUNT_OR_NONE, SEED, Range, add_number
+from sdjax.terminal import show
 
 # Parts of the report that need the model, not only its features.
 _NEED_CHECKPOINT = (
@@ -59,7 +60,7 @@ def run(arguments) -> None:
     splits = without_overlap(splits, arguments.drop_overlap)
     targets, data = l1_probe.prepare_splits(*splits.values())
     for column, ratio in l1_probe.outsized(splits["train"].features)[:3]:
-        print(
+        show(
             f"warning: {arguments.train}: column {column} varies {ratio:,.0f} times as"
             " much as the median column, so that an L1 penalty hardly weighs on it and"
             " it will be the top unit whatever it means; nothing is scaled: divide the"
@@ -95,8 +96,8 @@ def run(arguments) -> None:
     written = write_report(arguments.out, result, splits, **parts)
     words = parts.get("words")
     for line in page.headline(result, parts.get("bits_per_character"), words):
-        print(line)
-    print(f"report: {written}")
+        show(line)
+    show(f"report: {written}")
 
 
 def _model_parts(
@@ -114,7 +115,7 @@ def _model_parts(
     try:
         loaded = find_checkpoint(splits["test"].metadata, checkpoint)
     except InputError as error:
-        print(f"warning: {error}", file=sys.stderr)
+        show(f"warning: {error}", file=sys.stderr)
         why = without_folders(str(error), splits["test"].metadata)
         reason = f"the checkpoint of the features cannot be loaded ({why})"
         absent.update(dict.fromkeys(_NEED_CHECKPOINT, reason))

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from sdjax.data.formats.options import FORMATS, QUOTINGS, Options
 from sdjax.errors import InputError
+from sdjax.terminal import show
 
 if TYPE_CHECKING:
     from sdjax.data.sources import Input
@@ -126,7 +127,7 @@ def open_texts(
         options=options_of(arguments),
     )
     for note in opened.notes:
-        print(note, file=sys.stderr)
+        show(note, file=sys.stderr)
     return opened
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 from sdjax.errors import InputError
 from sdjax.ranges import COUNT, COUNT_OR_NONE, number
+from sdjax.terminal import show_lines
 
 EPILOG = """\
 --config takes a Python file, which is run, or the name of a config that comes with
@@ -71,9 +72,9 @@ def run(arguments) -> None:
     keep_freed_memory()
     config = load(arguments.config, arguments.overrides)
     if arguments.print_config:
-        return print(config, end="")
+        return show_lines(str(config).rstrip())
     if arguments.memory_on is not None:
-        return print(describe_memory(config, arguments.memory_on))
+        return show_lines(describe_memory(config, arguments.memory_on))
     if arguments.workdir is None:
         raise InputError("give --workdir FOLDER, where checkpoints and logs go")
     explicit = arguments.coordinator, arguments.num_processes, arguments.process_id

@@ -9,6 +9,7 @@ part is not what was written.
 from pathlib import Path
 
 from sdjax.errors import InputError
+from sdjax.terminal import show
 
 
 def add_arguments(parser) -> None:
@@ -26,15 +27,15 @@ def report(path: Path, verdict) -> None:
         InputError: a part is not what was written.
     """
     for problem in verdict.problems[1:]:
-        print(problem)
+        show(problem)
     for part in verdict.without:
-        print(f"{part}: no digests, an older version of sdjax wrote it")
+        show(f"{part}: no digests, an older version of sdjax wrote it")
     if verdict.problems:
         more = len(verdict.problems) - 1
         note = f" ({more} more above)" if more else ""
         raise InputError(f"not whole: {verdict.problems[0]}{note}")
     if verdict.checked:
-        print(f"{path}: whole, {verdict.checked} parts are what was written")
+        show(f"{path}: whole, {verdict.checked} parts are what was written")
 
 
 def verdict_of(path: Path):

@@ -14,6 +14,7 @@ from sdjax.data.formats import columnar, datasets, stars
 from sdjax.data.formats.layout import Layout, Record
 from sdjax.data.keys import Keys
 from sdjax.data.read_report import ReadReport
+from sdjax.terminal import printable
 
 _CHUNK = 2**22  # bytes
 
@@ -93,7 +94,11 @@ def _content_digest(files: Sequence[Path], shown: str) -> str:
     """Return the digest of all bytes of some files, in their order."""
     digest, total = xxh3_128(), sum(path.stat().st_size for path in files)
     with tqdm(
-        total=total, desc=f"digest of {shown}", unit="B", unit_scale=True, delay=2
+        total=total,
+        desc=printable(f"digest of {shown}"),
+        unit="B",
+        unit_scale=True,
+        delay=2,
     ) as bar:
         for path in files:
             with path.open("rb") as file:

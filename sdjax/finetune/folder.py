@@ -27,6 +27,7 @@ from sdjax.probe.logistic import LinearFit
 from sdjax.probe.sweep import Split, scores_of
 from sdjax.probe.targets import Targets, read_targets
 from sdjax.probe.unit import class_differences, describe_unit
+from sdjax.terminal import printable
 from sdjax.training.step import create_train_state
 
 
@@ -259,5 +260,7 @@ def report(
         f1 = metrics.f1_score(*pair, zero_division=0.0)
         jaccard = metrics.jaccard_score(*pair, zero_division=0.0)
         matthews = metrics.matthews_corrcoef(*pair)
-        lines.append(f"{name:<{width}}{f1:>8.4f}{jaccard:>9.4f}{matthews:>10.4f}")
+        lines.append(
+            f"{printable(name):<{width}}{f1:>8.4f}{jaccard:>9.4f}{matthews:>10.4f}"
+        )
     return "\n".join(lines)

@@ -150,14 +150,15 @@ def as_row(score: Score, row: int, label: str | None = None) -> dict:
 
 def verdict(unit: str | None, score: Score) -> str:
     """Return the prediction and the value of the unit in one line, without the text."""
-    parts = [f"p({name}) = {p:.3f}" for name, p in score.probabilities.items()]
+    probabilities = score.probabilities.items()
+    parts = [f"p({printable(name)}) = {p:.3f}" for name, p in probabilities]
     line = f"{_named(score)}: {', '.join(parts)}"
     return line if score.unit is None else f"{line}, unit {unit} at {score.unit:+.2f}"
 
 
 def table(classifier: Classifier, scores: Sequence[Score]) -> str:
     """Return scores as a table: probabilities, predicted class, unit value, text."""
-    names = classifier.classes[-len(classifier.thresholds) :]
+    names = [printable(n) for n in classifier.classes[-len(classifier.thresholds) :]]
     called = max(6, *map(len, classifier.classes))
     unit = top_unit_name(classifier)
     heads = [*(f"p({name})" for name in names), "called".ljust(called)]
@@ -175,4 +176,4 @@ def table(classifier: Classifier, scores: Sequence[Score]) -> str:
 
 
 def _named(score: Score) -> str:
-    return ", ".join(score.called) or "none"
+    return printable(", ".join(score.called)) or "none"

@@ -36,6 +36,7 @@ from sdjax.prepare.segments import (
 from sdjax.prepare.shards import Holdout, Run, plan_runs, read_run, write_run
 from sdjax.prepare.work_folder import publish, work_folder
 from sdjax.prepare.workers import Workers
+from sdjax.terminal import show
 
 
 def prepare(
@@ -95,7 +96,7 @@ def prepare_blocks(
     request = {"source": source, **plan.as_json()}
     if already_prepared(folder, request):
         if progress:
-            print(f"{folder}: already prepared, nothing to do", file=sys.stderr)
+            show(f"{folder}: already prepared, nothing to do", file=sys.stderr)
         return Corpus.open(folder)
     # Unfinished work is resumed only if all of this is the same.
     resumable = request | {"block_bytes": BLOCK_BYTES, "digest": DIGEST}

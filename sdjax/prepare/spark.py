@@ -25,6 +25,7 @@ from sdjax.prepare.plan import Plan
 from sdjax.prepare.segments import RECORD, encode_block
 from sdjax.prepare.shards import Holdout, ShardWriter, arrange, cut
 from sdjax.prepare.work_folder import publish, work_folder
+from sdjax.terminal import show
 
 _PIECE_BYTES = 64 * 2**20  # of an uncompressed file, which can be read from any offset
 
@@ -83,7 +84,7 @@ def prepare(
     request = {"source": source, **plan.as_json()}
     if already_prepared(folder, request):
         if progress:
-            print(f"{folder}: already prepared, nothing to do", file=sys.stderr)
+            show(f"{folder}: already prepared, nothing to do", file=sys.stderr)
         return Corpus.open(folder)
     pieces = list(_pieces(sources))
     # Spark retries failed tasks; an interrupted run starts again.

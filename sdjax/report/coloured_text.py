@@ -17,6 +17,7 @@ from sdjax.features.trace import TracedText, characters
 from sdjax.model.classifier import Classifier
 from sdjax.portable import checkpoint_shown
 from sdjax.report.html import render
+from sdjax.report.numbers import typeset
 from sdjax.terminal import on_background, printable
 
 # From the negative to the positive side, with white at the unit's threshold. The ends
@@ -91,7 +92,7 @@ def spans(
     parts = []
     for character, value, level in zip(text, values.tolist(), levels, strict=False):
         shade = f' class="{"p" if level > 0 else "n"}{abs(level)}"' if level else ""
-        number = f"{value:+.2f}".replace("-", "\u2212")
+        number = typeset(value, "+.2f")
         parts.append(
             f'<span{shade} title="{number}">{escape(_shown(character))}</span>'
         )
@@ -149,7 +150,7 @@ def page(classifier: Classifier, explained: Sequence[Explained]) -> str:
         checkpoint=checkpoint_shown(classifier.metadata) or "unknown",
         palette=palette(),
         sides=tuple(top.get("classes", classifier.classes)),
-        threshold=f"{scale.threshold:+.3g}".replace("-", "\u2212"),
+        threshold=typeset(scale.threshold, "+.3g"),
         curve_size=_CURVE,
         texts=[
             {

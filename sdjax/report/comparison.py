@@ -20,6 +20,7 @@ from sdjax.report.style import (
     legend_above,
     write_figure,
 )
+from sdjax.terminal import printable
 
 _COLOURS = (ACCENT, POSITIVE, NEGATIVE, OCHRE, INK)
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
@@ -85,7 +86,7 @@ def read_run(folder: Path, records: Sequence[Mapping], meta: Meta | None = None)
     seconds = np.diff(chars, prepend=0.0) / _column(known, "chars_per_second")
     planned = config.get("train_steps") or known[-1]["step"]
     return Run(
-        name=folder.resolve().name,
+        name=printable(folder.resolve().name),
         model=_model_name(model) if model else "",
         precision=model.get("precision", ""),
         progress=_column(known, "step") / planned,

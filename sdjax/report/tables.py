@@ -9,9 +9,10 @@ from sdjax.probe.bag_of_words import BagOfWords
 from sdjax.probe.l1_probe import ProbeResult
 from sdjax.probe.label_efficiency import Efficiency
 from sdjax.probe.sweep import SPLITS
+from sdjax.report.numbers import MINUS, typeset
 
 CRITERIA = {"accuracy": "accuracy", "f1_macro": "macro F1"}
-_SIGNS = {1: "+", -1: "\u2212"}
+_SIGNS = {1: "+", -1: MINUS}
 
 
 def _table(header: Sequence[str], rows: Sequence, caption: str = "") -> dict:
@@ -25,7 +26,7 @@ def quantiles(result: ProbeResult) -> dict:
     return _table(
         ("test texts", *(f"{float(q):.0%} below" for q in levels)),
         [
-            (name, *(f"{values[q]:.3g}".replace("-", _SIGNS[-1]) for q in levels))
+            (name, *(typeset(values[q], ".3g") for q in levels))
             for name, values in quantiles.items()
         ],
     )

@@ -20,6 +20,7 @@ from sdjax.probe.label_efficiency import Efficiency
 from sdjax.report import figures, page
 from sdjax.report.coloured_figure import coloured_texts
 from sdjax.report.coloured_text import Scale
+from sdjax.report.numbers import typeset
 from sdjax.report.page import HOW_TO_READ
 
 FORMAT = "sdjax-report-3"
@@ -228,7 +229,7 @@ def _headed(
         (
             f"most {side} {rank}  \u00b7  "
             f"{'no label' if text.label is None else f'labelled {text.label}'}  "
-            f"\u00b7  ends at {text.values[-1]:+.2f}".replace("-", "\u2212"),
+            f"\u00b7  ends at {typeset(text.values[-1], '+.2f')}",
             text,
         )
         for side, texts in zip((high, low), traced, strict=True)
