@@ -110,7 +110,7 @@ def test_a_manifest_from_anybody(command, tiny_run, tmp_path):
 
 
 def test_names_of_folders(command, tiny_run, tmp_path):
-    run = tmp_path / f"run{EVIL[:-1]}".replace("/", "")
+    run = tmp_path / "run\x1b[2J\u202egnp"
     shutil.copytree(tiny_run.workdir, run)
     figure = tmp_path / "c.png"
     compared = command.sdjax("figures", "compare", run, run, "--out", figure)
