@@ -56,6 +56,17 @@ def file_digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: file_digest(folder / name) for name in names}
 
 
+def array_reason(error: Exception) -> str:
+    """Say in one line why an array could not be read.
+
+    NumPy's own advice about an array of Python objects is to run what is in it.
+    """
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    if "pickle" in reason:
+        return "it holds Python objects, which are not read"
+    return reason
+
+
 MOST_JSON = 2**26  # bytes of a JSON file that describes an artefact
 
 

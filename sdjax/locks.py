@@ -2,7 +2,6 @@
 
 import contextlib
 import errno
-import fcntl
 import os
 import sys
 from collections.abc import Iterator
@@ -10,6 +9,11 @@ from pathlib import Path
 
 from sdjax.errors import InputError
 from sdjax.terminal import show
+
+try:
+    import fcntl
+except ImportError:  # a system without these locks, such as Windows
+    fcntl = None
 
 # What a file system answers that has no locks.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
@@ -44,6 +48,8 @@ def _acquire(path: Path, refusal: str) -> int:
     while True:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
         try:
+            if fcntl is None:
+                raise OSError(errno.ENOSYS, "no file locks on this system")
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(descriptor)

@@ -38,7 +38,8 @@ class Range:
         if self.most is None and self.least is None:
             return "finite"
         if self.most is None:
-            return f"above {self.least:,}" if self.above else f"{self.least:,} or above"
+            low = f"above {self.least:,}" if self.above else f"{self.least:,} or above"
+            return f"{low}, and finite"
         if self.above:
             end = "below" if self.below else "at most"
             return f"above {self.least:,} and {end} {self.most:,}"

@@ -20,8 +20,8 @@ NAN, INFINITE = float("nan"), float("inf")
 @pytest.mark.parametrize(
     ("allowed", "inside", "outside", "said"),
     [
-        (POSITIVE, (1e-9, 1, 1e30), (0, -1, NAN, INFINITE), "above 0"),
-        (NOT_NEGATIVE, (0, 3.5), (-1e-9, NAN, INFINITE), "0 or above"),
+        (POSITIVE, (1e-9, 1, 1e30), (0, -1, NAN, INFINITE), "above 0, and finite"),
+        (NOT_NEGATIVE, (0, 3.5), (-1e-9, NAN, INFINITE), "0 or above, and finite"),
         (FRACTION, (0, 0.5, 1), (-0.1, 1.1, NAN), "from 0 to 1"),
         (COUNT, (1, 2**31 - 1), (0, 2**31), "from 1 to 2,147,483,647"),
         (SEED, (0, 2**32 - 1), (-1, 2**32), "from 0 to 4,294,967,295"),
@@ -79,7 +79,10 @@ def test_no_number_is_let_in_that_is_not_finite():
     ("arguments", "said"),
     [
         (("generate",), "(from 0 to 4,294,967,295; default 0)"),
-        (("finetune",), "the model's rate by the head's (0 or above; default 0.3)"),
+        (
+            ("finetune",),
+            "the model's rate by the head's (0 or above, and finite; default 0.3)",
+        ),
         (("probe",), "processes; -1: one per core (from -1 to 4,096; default -1)"),
     ],
     ids=str,

@@ -288,7 +288,9 @@ def _sweep(arguments):
 
 
 def _cores() -> str:
-    return f"{len(os.sched_getaffinity(0))} cores of this host"
+    from sdjax.prepare.workers import cores
+
+    return f"{cores()} cores of this host"
 
 
 def _print(rows) -> None:

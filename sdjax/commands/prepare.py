@@ -151,10 +151,9 @@ def _synthetic(arguments, options: dict):
 
 def _useful_workers(parts) -> int:
     """Return one worker per core, but no more than there are blocks to read."""
-    import os
-
     from sdjax.data.parts import File
     from sdjax.prepare.blocks import BLOCK_BYTES
+    from sdjax.prepare.workers import cores
 
     sizes = (part.size for part in parts if isinstance(part, File))
-    return min(len(os.sched_getaffinity(0)), 1 + sum(sizes) // BLOCK_BYTES)
+    return min(cores(), 1 + sum(sizes) // BLOCK_BYTES)

@@ -8,7 +8,7 @@ In Parquet texts and ids are strings, and the metadata is the file's.
 
 import json
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,14 @@ import numpy as np
 from sdjax.errors import Damaged, InputError
 from sdjax.features import parquet
 from sdjax.files import move_files, replacing, write_whole
-from sdjax.integrity import Verdict, array_digest, opened, parse_object, sealed
+from sdjax.integrity import (
+    Verdict,
+    array_digest,
+    array_reason,
+    opened,
+    parse_object,
+    sealed,
+)
 from sdjax.portable import read_metadata, stored_metadata
 
 FORMAT = "sdjax-features-2"
@@ -133,13 +140,18 @@ def _differs(path: Path, name: str) -> Damaged:
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    if path.suffix not in SUFFIXES:
+        raise InputError(
+            f"{path}: a features file ends in {', '.join(SUFFIXES)}; make one of texts"
+            " with sdjax featurize"
+        )
     readers = {".npy": _read_npy, ".parquet": parquet.read}
     try:
         columns, metadata = readers.get(path.suffix, _read_npz)(path)
     except InputError:
         raise
     except Exception as error:  # of a damaged file zipfile and NumPy raise any type
-        reason = " ".join(str(error).split())[:200]
+        reason = array_reason(error)
         raise Damaged(
             f"{path}: not a features file, or cut short ({reason}); {_AGAIN}"
         ) from error
@@ -150,7 +162,47 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
             f"{path}: not a features file: no {', '.join(missing)}; "
             "write it with featurize.py"
         )
+    _check_columns(path, columns)
     return columns, _checked_metadata(path, metadata)
+
+
+_KINDS = {
+    "features": ("f", (2,)),
+    "labels": ("f", (1, 2)),
+    "ids": ("iu", (1,)),
+    "text_bytes": ("u", (1,)),
+    "text_offsets": ("i", (1,)),
+    "given_bytes": ("u", (1,)),
+    "given_offsets": ("i", (1,)),
+}
+_WORDS = {"f": "numbers with a point", "i": "whole numbers", "u": "bytes"}
+
+
+def _check_columns(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Refuse columns of another kind, and places in the texts that are not there."""
+    for name, array in columns.items():
+        kinds, dimensions = _KINDS.get(name, (None, ()))
+        if kinds is None:
+            raise InputError(f"{path}: there is no column {name!r}; {_AGAIN}")
+        if array.dtype.kind not in kinds or array.ndim not in dimensions:
+            raise InputError(
+                f"{path}: the column {name} has dtype {array.dtype} and shape"
+                f" {array.shape}, expected {_WORDS[kinds[0]]}; {_AGAIN}"
+            )
+    for kind in ("text", "given"):
+        offsets = columns.get(f"{kind}_offsets")
+        if offsets is None:
+            continue
+        size = len(columns.get(f"{kind}_bytes", ()))
+        ends = offsets[:1].tolist() in ([], [0]) and offsets[-1:].tolist() in (
+            [],
+            [size],
+        )
+        if not ends or (np.diff(offsets) < 0).any():
+            raise Damaged(
+                f"{path}: damaged, the column {kind}_offsets names places that are not"
+                f" there; {_AGAIN}"
+            )
 
 
 def _checked_metadata(path: Path, data: bytes) -> dict:

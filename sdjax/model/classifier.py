@@ -13,6 +13,7 @@ from sdjax.errors import Damaged, InputError, naming
 from sdjax.files import write_whole
 from sdjax.integrity import (
     Verdict,
+    array_reason,
     check_files,
     file_digests,
     opened,
@@ -245,8 +246,9 @@ def _read_array(path: Path) -> np.ndarray:
             array = np.load(file, allow_pickle=False)
     except FileNotFoundError as error:
         raise Damaged(f"{path}: is missing; {_AGAIN}") from error
-    except (ValueError, EOFError, OSError) as error:
-        raise Damaged(f"{path}: damaged or cut short ({error}); {_AGAIN}") from error
+    except (ValueError, EOFError, OSError, MemoryError) as error:
+        reason = array_reason(error)
+        raise Damaged(f"{path}: damaged or cut short ({reason}); {_AGAIN}") from error
     if not isinstance(array, np.ndarray) or array.dtype != np.float64:
         raise InputError(f"{path}: not an array of float64; {_AGAIN}")
     return array

@@ -8,6 +8,7 @@ manifest is written last and the folder is renamed into place, so a corpus that
 """
 
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -104,6 +105,7 @@ def prepare_blocks(
         with Workers(workers) as pool:
             segments, rows = _write_segments(blocks, work, plan, pool, report, progress)
             report.check(max_bad_fraction)
+            check_enough(sum(rows), plan.shards)
             shards, duplicates = _write_shards(
                 segments, rows, work, plan, pool, progress
             )
@@ -285,21 +287,38 @@ def as_manifest(
     }
 
 
+def check_enough(reviews: int, shards: tuple[int, int, int]) -> None:
+    """Refuse fewer reviews than shards, before any time is spent on shards.
+
+    Args:
+        reviews: duplicates included.
+
+    Raises:
+        InputError: says how many shards would do.
+    """
+    if reviews < sum(shards):
+        raise _too_few(reviews, sum(shards) - reviews, shards)
+
+
 def _check_filled(splits: dict[str, list[dict]], shards: tuple[int, int, int]) -> None:
     reviews = sum(entry["reviews"] for split in splits.values() for entry in split)
     empty = sum(not entry["reviews"] for split in splits.values() for entry in split)
     if empty:
-        # With 20 reviews per shard on average, the chance that a given shard is empty
-        # is 1 in 5e8.
-        fewer = max(1, reviews // 20 - shards[1] - shards[2])
-        raise InputError(
-            f"{reviews:,} different reviews leave {empty:,} of {sum(shards):,} shards "
-            f"empty; ask for fewer: --shards {fewer}/{shards[1]}/{shards[2]}"
-            if reviews // 20 > shards[1] + shards[2]
-            else f"{reviews:,} different reviews are too few for a corpus of "
-            f"{sum(shards):,} shards; give at least {20 * (1 + shards[1] + shards[2])} "
-            f"and --shards 1/{shards[1]}/{shards[2]}"
-        )
+        raise _too_few(reviews, empty, shards)
+
+
+def _too_few(reviews: int, empty: int, shards: tuple[int, int, int]) -> InputError:
+    # With 20 reviews per shard on average, the chance that a given shard is empty
+    # is 1 in 5e8.
+    fewer = max(1, reviews // 20 - shards[1] - shards[2])
+    return InputError(
+        f"{reviews:,} different reviews leave {empty:,} of {sum(shards):,} shards "
+        f"empty; ask for fewer: --shards {fewer}/{shards[1]}/{shards[2]}"
+        if reviews // 20 > shards[1] + shards[2]
+        else f"{reviews:,} different reviews are too few for a corpus of "
+        f"{sum(shards):,} shards; give at least {20 * (1 + shards[1] + shards[2])} "
+        f"and --shards 1/{shards[1]}/{shards[2]}"
+    )
 
 
 def already_prepared(folder: Path, request: dict) -> bool:
@@ -308,8 +327,12 @@ def already_prepared(folder: Path, request: dict) -> bool:
     Raises:
         InputError: it holds anything else.
     """
-    if not folder.exists():
+    if not os.path.lexists(folder):
         return False
+    if not folder.exists():
+        raise InputError(
+            f"{folder}: is a symbolic link to nothing; choose another output folder"
+        )
     if not folder.is_dir():
         raise InputError(f"{folder}: is a file; choose another output folder")
     if not any(folder.iterdir()):

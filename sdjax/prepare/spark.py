@@ -20,7 +20,12 @@ from sdjax.data.parts import Dataset, File
 from sdjax.data.read_report import ReadReport
 from sdjax.errors import InputError
 from sdjax.prepare.blocks import Block, blocks, line_format_blocks
-from sdjax.prepare.pipeline import already_prepared, as_manifest, in_splits
+from sdjax.prepare.pipeline import (
+    already_prepared,
+    as_manifest,
+    check_enough,
+    in_splits,
+)
 from sdjax.prepare.plan import Plan
 from sdjax.prepare.segments import RECORD, encode_block
 from sdjax.prepare.shards import Holdout, ShardWriter, arrange, cut
@@ -97,6 +102,7 @@ def prepare(
                 report.add(piece_report)
             report.check(max_bad_fraction)
             rows = [count.rows for count in counts]
+            check_enough(sum(rows), plan.shards)
             shards, duplicates = _write_all(read, rows, work / "corpus", plan)
         unchanged()
         splits = in_splits(shards, plan)

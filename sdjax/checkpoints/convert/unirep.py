@@ -26,6 +26,7 @@ from sdjax.data import protein
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.files import staged
+from sdjax.integrity import array_reason
 from sdjax.model.language_model import LanguageModel, layer_name
 
 SYMBOLS = protein.VOCABULARY_SIZE
@@ -132,7 +133,7 @@ def _read_npz(path: Path) -> dict[str, np.ndarray]:
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())
+        reason = array_reason(error)
         raise InputError(
             f"{path}: cut short, damaged or not an .npz of numbers ({reason})"
         ) from error
