@@ -19,6 +19,7 @@ GROUND = {
     "locks",
     "ranges",
     "portable",
+    "bounds",
 }
 # Wings that one does not import although they come before it.
 STRANGERS = {

@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 
 from sdjax.data import protein
@@ -15,9 +15,13 @@ _FRAMED = ("review", "openai")
 
 _PREFIX = "\n "
 _SUFFIX = " "
-_NEWLINE = re.compile(r"\r\n|\r|\n")
-# A tag starts with a letter or a slash, so that "I <3 it" and "4 < 5" survive.
-_TAGS = re.compile(r"(?:</?[a-zA-Z][^<>]*>\s*)+")
+# A tag starts with a letter or a slash, so that "I <3 it" and "4 < 5" survive. What is
+# matched is never given back (++): a run of millions of tags costs no memory.
+_TAGS = re.compile(r"(?:</?[a-zA-Z][^<>]*+>\s*+)++")
+# Where a long text can be cut without cutting a tag or a run of them, or an entity.
+_OUTSIDE_TAGS = re.compile(r"[^>\s](?=<)")
+_OUTSIDE_ENTITIES = re.compile(r".(?=&)", re.DOTALL)
+_PIECE = 2**20  # characters; a substitution keeps a list of all that it found
 
 
 @dataclass(frozen=True)
@@ -73,13 +77,13 @@ class Normalisation:
         code (github.com/openai/generating-reviews-discovering-sentiment).
         """
         if "&" in text:
-            text = html.unescape(text)
+            text = _in_pieces(text, html.unescape, _OUTSIDE_ENTITIES)
         if self.strip_tags:
-            text = _TAGS.sub(" ", text)
+            text = _in_pieces(text, lambda t: _TAGS.sub(" ", t), _OUTSIDE_TAGS)
         if self.cleaning == "openai":
             text = text.replace("\n", " ")
         elif "\n" in text or "\r" in text:  # a search is cheaper than a substitution
-            text = _NEWLINE.sub(" ", text)
+            text = text.replace("\r\n", " ").replace("\r", " ").replace("\n", " ")
         return text.strip()
 
     def encode(self, text: str) -> bytes:
@@ -197,3 +201,19 @@ class Normalisation:
                     f"text normalisation '{name}' is {value!r}; use {wanted}"
                 )
         return cls(**options)
+
+
+def _in_pieces(text: str, change: Callable[[str], str], cut: re.Pattern) -> str:
+    """Change a text piece by piece, as if it were changed at once.
+
+    Args:
+        change: what is to be done.
+        cut: matches the character after which a text can be cut.
+    """
+    if len(text) <= _PIECE:
+        return change(text)
+    pieces, begin = [], 0
+    while len(text) - begin > _PIECE and (found := cut.search(text, begin + _PIECE)):
+        pieces.append(change(text[begin : found.end()]))
+        begin = found.end()
+    return "".join([*pieces, change(text[begin:])])

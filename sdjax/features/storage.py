@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sdjax.bounds import check_zip
 from sdjax.errors import Damaged, InputError
 from sdjax.features import parquet
 from sdjax.files import move_files, replacing, write_whole
@@ -223,6 +224,7 @@ def _checked_metadata(path: Path, data: bytes) -> dict:
 
 
 def _read_npz(path: Path) -> tuple[dict, bytes | None]:
+    check_zip(path)
     # Opened here: `np.load` leaves a damaged file open.
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
         columns = {name: archive[name] for name in archive.files}

@@ -84,7 +84,9 @@ def read_run(folder: Path, records: Sequence[Mapping], meta: Meta | None = None)
     model, config = (meta.model, meta.config) if meta else ({}, {})
     chars = _column(known, "chars")
     seconds = np.diff(chars, prepend=0.0) / _column(known, "chars_per_second")
-    planned = config.get("train_steps") or known[-1]["step"]
+    planned = meta.total_steps if meta else None
+    # Checkpoints of older versions only say so where the config counts steps.
+    planned = planned or config.get("train_steps") or known[-1]["step"]
     return Run(
         name=printable(folder.resolve().name),
         model=_model_name(model) if model else "",

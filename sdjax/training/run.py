@@ -70,6 +70,7 @@ class Run:
             progress=progress.as_json(),
             config=self._portable_config(),
             valid_bpc=valid_bpc,
+            total_steps=self.training.total_steps,
         )
 
     def _portable_config(self) -> dict:

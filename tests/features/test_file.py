@@ -230,7 +230,7 @@ def test_load_refuses_damaged_files(tmp_path):
         ({"metadata": b'{"format": "other"}'}, "format 'other'"),
         ({"metadata": b"[1]"}, "not a JSON object"),
         ({"metadata": b"{"}, "not a JSON object"),
-        ({"text_offsets": [0, 5]}, "1 texts for 5 rows"),
+        ({"text_offsets": [0, 5]}, "names places that are not there"),
         ({"labels": [0.0, 1.0]}, "2 labels for 5 rows"),
         ({"features": np.full((5, 3), np.inf)}, "row 0 are not finite"),
     ],

@@ -20,6 +20,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sdjax.bounds import check_zip
 from sdjax.checkpoints.convert import unpickle
 from sdjax.checkpoints.weights import Imported, checked, file_source, without_floor
 from sdjax.data import protein
@@ -129,6 +130,7 @@ def _file(path: Path) -> Path:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
+        check_zip(path)
         # Opened here: NumPy leaves the file of a damaged one open.
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
