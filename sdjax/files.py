@@ -8,6 +8,7 @@ import csv
 import errno
 import json
 import os
+import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,8 +21,11 @@ ROW_FORMATS = (".csv", ".jsonl")
 
 
 def _beside(path: Path) -> Path:
-    """Return a hidden path in the same folder, so that renaming copies no data."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Return a hidden path in the same folder, so that renaming copies no data.
+
+    Nobody can guess its name and lay a symbolic link there.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
 
 
 def _remove(path: Path) -> None:

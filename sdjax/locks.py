@@ -15,6 +15,8 @@ try:
 except ImportError:  # a system without these locks, such as Windows
     fcntl = None
 
+# A link that somebody laid there is not followed.
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 # What a file system answers that has no locks.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
@@ -46,7 +48,7 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
 
 def _acquire(path: Path, refusal: str) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(path, _FLAGS, 0o666)
         try:
             if fcntl is None:
                 raise OSError(errno.ENOSYS, "no file locks on this system")

@@ -19,7 +19,11 @@ def add_arguments(parser) -> None:
     parser.set_defaults(overrides=[])
     add = parser.add_argument
     add(
-        "--config", required=True, metavar="FILE|NAME", help="such as my.py, quickstart"
+        "--config",
+        required=True,
+        metavar="FILE|NAME",
+        help="such as my.py, quickstart; a file is a Python program and is run: give"
+        " only one that you trust",
     )
     add("--workdir", type=Path, metavar="FOLDER", help="for checkpoints and logs")
     add(
