@@ -9,7 +9,7 @@ from sdjax.commands.overlap import add_drop_overlap, without_overlap
 from sdjax.commands.reading import add_reading, open_texts
 from sdjax.data.text import CLEANINGS
 from sdjax.finetune.settings import DEFAULTS, RANGES, Settings
-from sdjax.ranges import FRACTION, add_number
+from sdjax.ranges import COUNT, FRACTION, add_number
 from sdjax.terminal import show, show_lines
 
 
@@ -41,6 +41,8 @@ def add_arguments(parser) -> None:
         default, allowed = DEFAULTS[name], RANGES[name]
         flag, kind = f"--{name.replace('_', '-')}", type(default)
         add_number(parser, flag, kind, allowed, text, default=default)
+    saved = "updates after which all is saved, to go on from there"
+    add_number(parser, "--save-every", int, COUNT, saved, default=200)
     add_normalise(parser, CLEANINGS)
     parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
     add_number(parser, "--max-bad-fraction", float, FRACTION, "of rows", default=0.01)
@@ -49,6 +51,7 @@ def add_arguments(parser) -> None:
 def run(arguments) -> None:
     from sdjax.checkpoints.load import load_model
     from sdjax.finetune import folder, loop
+    from sdjax.finetune import splits as splits_of
     from sdjax.training.process import StopSignal
 
     given = {name: getattr(arguments, name) for name in DEFAULTS if name in arguments}
@@ -60,14 +63,14 @@ def run(arguments) -> None:
         split: open_texts(arguments, getattr(arguments, split))
         for split in ("train", "valid", "test")
     }
-    sets, reports = folder.read_splits(inputs, normalisation=cleaned.as_json())
+    sets, reports = splits_of.read_splits(inputs, normalisation=cleaned.as_json())
     for name, report in reports.items():
         show(f"{name}: {report.summary()}", file=sys.stderr)
         report.check(arguments.max_bad_fraction)
     sets = without_overlap(sets, arguments.drop_overlap)
-    targets, splits = folder.as_labelled(sets)
+    targets, splits = splits_of.as_labelled(sets)
     with (
-        folder.Folder(arguments.out, loaded, targets, settings) as out,
+        folder.Folder(arguments.out, loaded, targets, settings, splits) as out,
         StopSignal() as stop,
     ):
         best = loop.finetune(
@@ -76,11 +79,16 @@ def run(arguments) -> None:
             splits["train"],
             splits["valid"],
             settings,
-            keep=out.keep,
+            store=out,
+            save_every=arguments.save_every,
             log=lambda record: show(folder.line(record, targets), flush=True),
             stopping=lambda: bool(stop.requested),
         )
     if stop.requested:
-        show(f"stopped; {arguments.out} has epoch {best.epoch}, the best on valid")
+        show(
+            f"stopped; {arguments.out} has epoch {best.epoch}, the best on valid; the"
+            " same command goes on"
+        )
         sys.exit(128 + stop.requested)
     show_lines(out.finish(best, splits))
+    out.done()

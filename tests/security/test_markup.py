@@ -45,7 +45,11 @@ def splits(tiny_run, tmp_path):
             np.arange(24),
             texts,
             featurizer.metadata()
-            | {"classes": [f"a{EVIL}", f"b{EVIL}"], "input": EVIL, EVIL: EVIL},
+            | {
+                "classes": ["a<script>alert(1)</script>", "b<img src=x>"],
+                "input": EVIL,
+                EVIL: EVIL,
+            },
         )
         feature_file.save(tmp_path / f"{split}.npz", made)
         paths += [f"--{split}", tmp_path / f"{split}.npz"]
