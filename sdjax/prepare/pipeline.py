@@ -35,7 +35,7 @@ from sdjax.prepare.segments import (
     write_segment,
 )
 from sdjax.prepare.shards import Holdout, Run, plan_runs, read_run, write_run
-from sdjax.prepare.work_folder import publish, work_folder
+from sdjax.prepare.work_folder import publish, remove_leftover, work_folder
 from sdjax.prepare.workers import Workers
 from sdjax.terminal import show
 
@@ -96,6 +96,7 @@ def prepare_blocks(
     plan.check()
     request = {"source": source, **plan.as_json()}
     if already_prepared(folder, request):
+        remove_leftover(folder)
         if progress:
             show(f"{folder}: already prepared, nothing to do", file=sys.stderr)
         return Corpus.open(folder)

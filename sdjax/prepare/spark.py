@@ -29,7 +29,7 @@ from sdjax.prepare.pipeline import (
 from sdjax.prepare.plan import Plan
 from sdjax.prepare.segments import RECORD, encode_block
 from sdjax.prepare.shards import Holdout, ShardWriter, arrange, cut
-from sdjax.prepare.work_folder import publish, work_folder
+from sdjax.prepare.work_folder import publish, remove_leftover, work_folder
 from sdjax.terminal import show
 
 _PIECE_BYTES = 64 * 2**20  # of an uncompressed file, which can be read from any offset
@@ -88,6 +88,7 @@ def prepare(
     plan.check()
     request = {"source": source, **plan.as_json()}
     if already_prepared(folder, request):
+        remove_leftover(folder)
         if progress:
             show(f"{folder}: already prepared, nothing to do", file=sys.stderr)
         return Corpus.open(folder)
