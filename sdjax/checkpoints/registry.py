@@ -32,7 +32,8 @@ class Weights(NamedTuple):
         source: the repository, for people.
         notes: what the weights were trained on and may be used for.
         checks: values that somebody else found with these weights.
-        checks_from: who found them.
+        checks_are: published or computed.
+        checks_from: by whom.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Weights(NamedTuple):
     source: str
     notes: tuple[str, ...]
     checks: tuple[Check, ...] = ()
+    checks_are: str = "published"
     checks_from: str = ""
 
 
@@ -127,7 +129,7 @@ def _openai() -> Weights:
             Check(text, _SENTIMENT_UNIT, value)
             for text, value in _OPENAI_VALUES.items()
         ),
-        checks_from="published by users of OpenAI's program",
+        checks_from="users of OpenAI's own program",
     )
 
 
@@ -147,6 +149,7 @@ def _unirep(units: int, blob: str, size: int, unit: int, values: tuple) -> Weigh
             Check(sequence, unit, value)
             for sequence, value in zip(_PROTEINS, values, strict=True)
         ),
+        checks_are="computed",
         checks_from="UniRep's equations on these weights in float64",
     )
 

@@ -18,16 +18,15 @@ _ON_A_PAGE = 1000  # texts
 
 
 def add_arguments(parser) -> None:
+    parser.intermixed = True
     parser.add_argument(
         "classifier",
         type=Path,
         metavar="CLASSIFIER",
-        help="what sdjax probe (<report>/classifier) or finetune wrote; or with --unit a"
-        " checkpoint, such as openai",
+        help="what sdjax probe (<report>/classifier) or finetune wrote; or with --unit"
+        " a checkpoint, such as openai",
     )
-    parser.add_argument(
-        "texts", nargs="*", help="right after it; default: standard input, a line each"
-    )
+    parser.add_argument("texts", nargs="*", help="default: standard input, a line each")
     parser.add_argument(
         "--unit",
         metavar="N",

@@ -80,7 +80,7 @@ def _check(weights, folder: Path) -> int:
     from sdjax.inference import check
 
     measured = check.measure(TextFeaturizer(folder, precision="fp32"), weights.checks)
-    print(check.table(measured, weights.checks_from))
+    print(check.table(measured, weights))
     if all(each.agrees for each in measured):
         return 0
     print(

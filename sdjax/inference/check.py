@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from sdjax.checkpoints.registry import Check
+from sdjax.checkpoints.registry import Check, Weights
 from sdjax.features.featurizer import TextFeaturizer
 from sdjax.terminal import printable
 
@@ -42,23 +42,23 @@ def measure(featurizer: TextFeaturizer, checks: Sequence[Check]) -> list[Measure
     ]
 
 
-def table(measured: Sequence[Measured], origin: str) -> str:
+def table(measured: Sequence[Measured], weights: Weights) -> str:
     """Return the values side by side, and a line that says whether they agree.
 
     Args:
         measured: as `measure` gave them.
-        origin: who found the values that they are compared with.
+        weights: that the values are known of.
     """
-    lines = ["unit  expected  measured  difference  text"]
+    lines = [f"unit  {weights.checks_are:>9}   measured  difference  text"]
     for each in measured:
         text = printable(each.check.text)
         text = text if len(text) <= _SHOWN else f"{text[: _SHOWN - 3]}..."
         lines.append(
-            f"{each.check.unit:4}  {each.check.value:+.5f}  {each.value:+.5f}"
+            f"{each.check.unit:4}  {each.check.value:+9.6f}  {each.value:+9.6f}"
             f"  {each.difference:+10.1e}  {text}"
         )
     wrong = sum(not each.agrees for each in measured)
-    lines.append(f"expected: {origin}")
+    lines.append(f"{weights.checks_are}: by {weights.checks_from}")
     verdict = f"{wrong} of {len(measured)} differ" if wrong else "all agree"
     lines.append(f"{verdict}; up to {LARGEST:g} is rounding")
     return "\n".join(lines)

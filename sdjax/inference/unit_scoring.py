@@ -3,6 +3,7 @@
 No classifier is needed, and no labelled text: somebody has to know the unit.
 """
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,7 @@ class UnitScorer:
         batch_size: texts to featurize at once.
 
     Raises:
-        InputError: the model has no such unit, or the reach is not above 0.
+        InputError: the model has no such unit, or a number is out of range.
     """
 
     classes = SIDES
@@ -46,8 +47,10 @@ class UnitScorer:
         reach: float = REACH,
         batch_size: int = 64,
     ):
-        if not reach > 0:
-            raise InputError(f"--reach {reach:g} must be above 0")
+        if not 0 < reach < math.inf:
+            raise InputError(f"--reach {reach:g} must be above 0, and finite")
+        if not math.isfinite(threshold):
+            raise InputError(f"--threshold {threshold:g} must be a finite number")
         self.unit, self._column = unit, _column(unit, loaded)
         self.scale = Scale(threshold, reach, +1)
         layers = "all" if ":" in unit else "last"
