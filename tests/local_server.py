@@ -10,8 +10,9 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import numpy as np
-from foreign import openai_arrays
+from foreign import openai_arrays, run_openai
 
+from sdjax.checkpoints import registry
 from sdjax.checkpoints.registry import Check, Weights
 
 
@@ -21,6 +22,21 @@ def write_openai(folder: Path, arrays=None) -> Path:
     for index, array in enumerate(openai_arrays() if arrays is None else arrays):
         np.save(folder / f"{index}.npy", array)
     return folder
+
+
+def openai_checks(unit: int) -> tuple[Check, ...]:
+    """What OpenAI's own equations in float64 give for the small model.
+
+    The texts are those of the real model's checks; the value is the cell after the last
+    byte.
+    """
+    checks = []
+    for text in (check.text for check in registry.KNOWN["openai"].checks):
+        data = f"\n {text.strip()} ".encode()
+        tokens, zero = np.frombuffer(data, np.uint8)[:, None], np.zeros((1, 8))
+        cells = run_openai(openai_arrays(), tokens, zero, zero)[2]
+        checks.append(Check(text, unit, round(float(cells[-1, 0, unit]), 6)))
+    return tuple(checks)
 
 
 def weights_of(

@@ -1,27 +1,15 @@
 """`sdjax download`: what it prints, its check of the weights, and what it refuses."""
 
-import numpy as np
 import pytest
 from fixtures_run import assert_refused
-from foreign import openai_arrays, run_openai
-from local_server import Server, weights_of, write_openai
+from local_server import Server, openai_checks, weights_of, write_openai
 
 from sdjax.checkpoints import names, registry
-from sdjax.checkpoints.registry import Check
 from sdjax.inference.check import LARGEST
 
 UNIT = 5
-TEXTS = [check.text for check in registry.KNOWN["openai"].checks]
-
-
-def published_value(text: str) -> float:
-    """What OpenAI's own equations give in float64: the cell after the last byte."""
-    data = f"\n {text.strip()} ".encode()
-    tokens, zero = np.frombuffer(data, np.uint8)[:, None], np.zeros((1, 8))
-    return float(run_openai(openai_arrays(), tokens, zero, zero)[2][-1, 0, UNIT])
-
-
-CHECKS = tuple(Check(text, UNIT, round(published_value(text), 6)) for text in TEXTS)
+PUBLISHED = registry.KNOWN["openai"].checks
+CHECKS = openai_checks(UNIT)
 
 
 @pytest.fixture
@@ -58,7 +46,7 @@ def test_it_is_fetched_once_and_listed(serve, command, tmp_path):
         if line.startswith("openai ")
     ]
     assert " yes " in line
-    scored = command.sdjax("classify", "openai", "--unit", UNIT, TEXTS[0])
+    scored = command.sdjax("classify", "openai", "--unit", UNIT, CHECKS[0].text)
     assert f"{CHECKS[0].value:+.4f}" in scored.out
 
 
@@ -94,15 +82,9 @@ def test_a_value_that_is_no_number_never_agrees(serve, command):
 
 
 def test_random_weights_do_not_pass_as_the_published_ones(serve, command):
-    unit = {"unit": UNIT}
-    real = registry.KNOWN["openai"].checks
-    serve(checks=tuple(check._replace(**unit) for check in PUBLISHED))
-    assert real != PUBLISHED
+    serve(checks=tuple(check._replace(unit=UNIT) for check in PUBLISHED))
     done = command.sdjax("download", "openai", "--check")
     assert done.status == 1 and "8 of 8 differ" in done.out
-
-
-PUBLISHED = registry.KNOWN["openai"].checks
 
 
 def test_another_cache_is_used_and_other_commands_are_told(serve, command, tmp_path):
