@@ -26,6 +26,7 @@ from sdjax.locks import locked
 TIMEOUT = 30.0  # seconds without a byte
 RETRIES = 3
 _CHUNK = 2**20
+_BUSY = (408, 429)  # what a server answers that may be asked again
 
 
 def blob_id(path: Path) -> str:
@@ -186,10 +187,10 @@ def _downloader(bar: tqdm):
         try:
             fetch(url, output, fetcher)
         except requests.HTTPError as error:
-            if error.response.status_code < 500:
+            status = error.response.status_code
+            if status < 500 and status not in _BUSY:
                 raise InputError(
-                    f"{url}: the server answers {error.response.status_code}"
-                    f" {error.response.reason}; check the network, or whether there is"
+                    f"{url}: the server answers {status} {error.response.reason}; check the network, or whether there is"
                     " a newer version of sdjax"
                 ) from error
             raise

@@ -68,7 +68,7 @@ def _download(weights, cache: Path, arguments) -> int:
     if cache.absolute() != names.cache_folder().absolute():
         print(
             f"note: the name {weights.name} is looked up in {names.cache_folder()}; set"
-            f" {names.CACHE}={cache}, or give the folder instead of the name",
+            f" {names.CACHE}={cache.absolute()}, or give the folder instead of the name",
             file=sys.stderr,
         )
     return _check(weights, folder) if arguments.check else 0
