@@ -190,8 +190,8 @@ def _downloader(bar: tqdm):
             status = error.response.status_code
             if status < 500 and status not in _BUSY:
                 raise InputError(
-                    f"{url}: the server answers {status} {error.response.reason}; check the network, or whether there is"
-                    " a newer version of sdjax"
+                    f"{url}: the server answers {status} {error.response.reason};"
+                    " check the network, or whether there is a newer version of sdjax"
                 ) from error
             raise
 

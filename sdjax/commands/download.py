@@ -67,8 +67,8 @@ def _download(weights, cache: Path, arguments) -> int:
         print(f"note         {note}")
     if cache.absolute() != names.cache_folder().absolute():
         print(
-            f"note: the name {weights.name} is looked up in {names.cache_folder()}; set"
-            f" {names.CACHE}={cache.absolute()}, or give the folder instead of the name",
+            f"note: the name {weights.name} is looked up in {names.cache_folder()};"
+            f" set {names.CACHE}={cache.absolute()}, or give the folder itself",
             file=sys.stderr,
         )
     return _check(weights, folder) if arguments.check else 0
