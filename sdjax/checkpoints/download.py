@@ -8,6 +8,7 @@ an interrupted download goes on with the next one.
 import errno
 import hashlib
 import importlib
+import json
 import logging
 import shutil
 import sys
@@ -56,7 +57,8 @@ def download(
 
     Raises:
         InputError: a file is not what was published, cannot be reached, or is missing
-            with `offline`; another process downloads the same weights.
+            with `offline`; something else has the place of the checkpoint; another
+            process downloads the same weights.
         OSError: names the cache; it cannot be written, or has too little room.
     """
     folder = cache / weights.name
@@ -70,7 +72,7 @@ def download(
     with lock:
         for left in cache.glob(f".{weights.name}.*.tmp"):  # by a killed process
             shutil.rmtree(left, ignore_errors=True)
-        if _is_whole(folder):
+        if _is_whole(weights, folder):
             return folder
         files = files_folder(weights, cache)
         with naming(files):
@@ -79,40 +81,53 @@ def download(
         if missing and offline:
             raise InputError(
                 f"{weights.name} is not in {cache}, and --offline fetches nothing:"
-                f" {len(missing)} of {len(weights.files)} files are missing; put"
-                f" {', '.join(missing[:3])}{', ...' if missing[3:] else ''} of"
-                f" {weights.address} into {files}, or run it without --offline"
+                f" {len(missing)} of {len(weights.files)} files are missing or not"
+                f" whole; put {', '.join(missing[:3])}{', ...' if missing[3:] else ''}"
+                f" of {weights.address} into {files}, or run it without --offline"
             )
         with naming(cache):
             _check_room(weights, cache, missing)
         _fetch(weights, files, missing, progress)
+        if folder.exists():
+            shutil.rmtree(folder)  # damaged, as a note has said
         _convert(weights, files, folder)
         shutil.rmtree(files)
     return folder
 
 
-def _is_whole(folder: Path) -> bool:
-    """Tell whether the checkpoint is there; one that is damaged is removed."""
-    if not published.is_published(folder):
+def _is_whole(weights: Weights, folder: Path) -> bool:
+    """Tell whether the checkpoint is there, and not damaged.
+
+    Raises:
+        InputError: something else has its place.
+    """
+    if not folder.exists():
         return False
-    problems = published.verify(folder).problems
-    if problems:
+    in_the_way = InputError(
+        f"{folder} is not a checkpoint of {weights.address}; move it away, or give"
+        " another --cache"
+    )
+    if not published.is_published(folder):
+        raise in_the_way
+    if problems := published.verify(folder).problems:
         print(f"note: {problems[0]}; it is made again", file=sys.stderr)
-        shutil.rmtree(folder)
-    return not problems
+        return False
+    about = json.loads((folder / published.CONFIG).read_text())["about"]
+    if about.get("source", {}).get("git_ids") != dict(weights.files):
+        raise in_the_way
+    return True
 
 
 def _missing(weights: Weights, files: Path) -> list[str]:
-    """Return the files that are not here yet; what is not whole is removed."""
+    """Return the files that are not here yet, or not as they were published."""
     missing = []
     for name, blob in weights.files.items():
         path = files / name
         if path.exists() and blob_id(path) != blob:
-            path.unlink()
-        if not path.exists():
+            print(f"note: {path} is not the published file", file=sys.stderr)
             missing.append(name)
-    for left in files.glob("tmp*"):  # as pooch calls what is not whole yet
-        left.unlink()
+        elif not path.exists():
+            missing.append(name)
     return missing
 
 
@@ -132,6 +147,10 @@ def _fetch(weights: Weights, files: Path, missing: list[str], progress: bool) ->
     """Fetch files, each of which appears under its name once it is whole."""
     import pooch
 
+    for left in files.glob("tmp*"):  # as pooch calls what is not whole yet
+        left.unlink()
+    for name in missing:
+        (files / name).unlink(missing_ok=True)
     pooch.get_logger().setLevel(logging.WARNING)
     fetcher = pooch.create(
         path=files,
@@ -257,6 +276,7 @@ def _convert(weights: Weights, files: Path, folder: Path) -> None:
     about = {
         "name": weights.name,
         "address": weights.address,
+        "git_ids": dict(weights.files),
         "licence": weights.licence,
         "notes": [*weights.notes, *imported.source.get("notes", [])],
     }

@@ -15,12 +15,14 @@ import numpy as np
 import pytest
 import tiny
 from fixtures_run import ROOT
+from foreign import random_params
 from local_server import Server, weights_of, write_openai
 from test_full_disk import file_limit
 
 from sdjax.checkpoints import download, published, registry
 from sdjax.checkpoints.convert import openai
 from sdjax.checkpoints.load import load_model
+from sdjax.data.text import Normalisation
 from sdjax.errors import Damaged, InputError
 
 
@@ -170,18 +172,22 @@ def test_two_at_once(server):
     assert_arrived(server)
 
 
-def test_a_file_that_lies_there_and_is_not_whole_is_fetched_again(server):
+def test_a_file_that_lies_there_and_is_not_whole_is_fetched_again(server, capsys):
     files = server.cache / "openai.files"
     shutil.copytree(server.folder, files)
     (files / "6.npy").write_bytes((files / "6.npy").read_bytes()[:-4])
     (files / "tmpabcdef").write_bytes(b"left by a killed process")
+    with pytest.raises(InputError, match="1 of 15 files are missing or not whole"):
+        fetch(server, offline=True)
+    assert (files / "6.npy").exists()  # somebody may have put it there
     fetch(server)
+    assert "6.npy is not the published file" in capsys.readouterr().err
     assert_arrived(server)
     assert dict(server.asked) == {"6.npy": 1}
 
 
 def test_offline_takes_files_that_were_put_there(server):
-    with pytest.raises(InputError, match="15 of 15 files are missing; put 0.npy"):
+    with pytest.raises(InputError, match="15 of 15 files are missing .*; put 0.npy"):
         fetch(server, offline=True)
     shutil.copytree(server.folder, server.cache / "openai.files", dirs_exist_ok=True)
     fetch(server, offline=True)
@@ -200,6 +206,19 @@ def test_a_damaged_checkpoint_is_made_again(server, capsys):
     fetch(server)
     assert "it is made again" in capsys.readouterr().err
     assert_arrived(server)
+
+
+def test_something_else_in_its_place_is_left_alone(server):
+    folder = server.cache / "openai"
+    folder.mkdir(parents=True)
+    with pytest.raises(InputError, match="is not a checkpoint of http.*move it away"):
+        fetch(server)
+    folder.rmdir()
+    model = tiny.model()
+    published.write(model, random_params(model), Normalisation(), folder)
+    with pytest.raises(InputError, match="is not a checkpoint of http.*move it away"):
+        fetch(server)
+    assert not published.verify(folder).problems and not server.asked
 
 
 def test_every_id_in_the_registry_is_one_of_git():
