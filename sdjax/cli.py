@@ -23,6 +23,7 @@ COMMANDS = (
     "classify",
     "finetune",
     "convert",
+    "download",
     "bench",
 )
 

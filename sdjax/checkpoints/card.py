@@ -35,7 +35,12 @@ def card(
         *_training(about),
     ]
     table = "\n".join(f"| {key} | {value} |" for key, value in rows)
-    return _PAGE.format(title=name[0].upper() + name[1:], table=table)
+    licence = about.get("source", {}).get("licence", "").lower().replace(" ", "-")
+    return _PAGE.format(
+        title=name[0].upper() + name[1:],
+        table=table,
+        licence=f"license: {licence}\n" if licence else "",
+    )
 
 
 def _reading(normalisation: Normalisation) -> str:
@@ -69,13 +74,14 @@ def _training(about: Mapping) -> list[tuple[str, str]]:
     if "source" in about:
         source = about["source"]
         rows.append(("weights from", f"files in the format {source['format']}"))
+        rows += [(key, source[key]) for key in ("address", "licence") if key in source]
         rows += [("note", note) for note in source.get("notes", [])]
     return rows
 
 
 _PAGE = """\
 ---
-library_name: sdjax
+{licence}library_name: sdjax
 pipeline_tag: feature-extraction
 tags:
 - language-model

@@ -8,8 +8,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from sdjax.checkpoints import names, published
 from sdjax.checkpoints import orbax_errors as failures
-from sdjax.checkpoints import published
 from sdjax.checkpoints.meta import Meta, model_differences
 from sdjax.checkpoints.stored import checkpoint_steps, read_item, read_meta
 from sdjax.data.text import Normalisation
@@ -62,12 +62,14 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
 
     Args:
         path: a run's folder, or `<run>/checkpoints/<step>`; or a published folder; or,
-            where there is nothing of that name, `owner/name` on the hub.
+            where there is nothing of that name, `owner/name` on the hub, or the name of
+            published weights that were downloaded, such as `openai`.
         precision: compute in this instead of what the model was trained in.
 
     Raises:
         InputError: there is no checkpoint, or not one that this version can read.
     """
+    path = names.resolve(path)
     if not path.exists() and published.is_hub_name(path):
         path = published.fetch(str(path))
     if published.is_published(path):
@@ -91,6 +93,7 @@ def describe(path: Path) -> Meta:
     Raises:
         InputError: as `load_model`.
     """
+    path = names.resolve(path)
     if not path.exists() and published.is_hub_name(path):
         path = published.fetch(str(path))
     if published.is_published(path):

@@ -1,4 +1,4 @@
-"""Score texts with a classifier, and show what its sentiment unit does in them."""
+"""Score texts with a classifier or one unit, and show what the unit does in them."""
 
 import sys
 from collections.abc import Iterable, Iterator
@@ -18,13 +18,28 @@ _ON_A_PAGE = 1000  # texts
 
 
 def add_arguments(parser) -> None:
+    parser.intermixed = True
     parser.add_argument(
         "classifier",
         type=Path,
-        help="what sdjax probe (<report>/classifier) or finetune wrote",
+        metavar="CLASSIFIER",
+        help="what sdjax probe (<report>/classifier) or finetune wrote; or with --unit"
+        " a checkpoint, such as openai",
+    )
+    parser.add_argument("texts", nargs="*", help="default: standard input, a line each")
+    parser.add_argument(
+        "--unit",
+        metavar="N",
+        help="print the value of this unit of a checkpoint, or of LAYER:N",
     )
     parser.add_argument(
-        "texts", nargs="*", help="right after it; default: standard input, a line each"
+        "--threshold", type=float, metavar="VALUE", help="of the unit; default: 0"
+    )
+    parser.add_argument(
+        "--reach",
+        type=float,
+        metavar="VALUE",
+        help="how far from the threshold the unit's colours saturate; default: 1",
     )
     parser.add_argument(
         "--input",
@@ -66,29 +81,32 @@ def run(arguments) -> None:
 
     from tqdm import tqdm
 
-    from sdjax.checkpoints.load import load_model
     from sdjax.data.read_report import ReadReport
     from sdjax.files import row_file, whole_text
     from sdjax.inference import measured as measured_labels
     from sdjax.inference import scoring
-    from sdjax.model.classifier import Classifier
+    from sdjax.inference.unit_scoring import open_scorer
     from sdjax.report import coloured_text
     from sdjax.terminal import wants_colour
 
-    classifier = Classifier.load(arguments.classifier)
-    if arguments.explain or arguments.html:
-        scoring.top_unit(classifier)
     report = ReadReport()
     opened = open_texts(arguments, arguments.input) if arguments.input else None
     if opened and opened.several:
         raise InputError(f"--label-key {arguments.label_key}: name one label")
     examples = opened.examples(report) if opened else _given(arguments, report)
-    measured = measured_labels.Measured(classifier, opened.classes if opened else None)
-    checkpoint = arguments.checkpoint or scoring.checkpoint_of(classifier)
-    loaded = load_model(checkpoint, arguments.precision)
-    # A sentence does not need the room, and the time, of a whole batch.
-    at_once = min(len(arguments.texts) or 64, arguments.batch_size)
-    scorer = scoring.Scorer(classifier, loaded, batch_size=at_once)
+    scorer = open_scorer(
+        arguments.classifier,
+        unit=arguments.unit,
+        threshold=arguments.threshold,
+        reach=arguments.reach,
+        checkpoint=arguments.checkpoint,
+        explain=arguments.explain or bool(arguments.html),
+        precision=arguments.precision,
+        # A sentence does not need the room, and the time, of a whole batch.
+        batch_size=min(len(arguments.texts) or 64, arguments.batch_size),
+    )
+    classes = opened.classes if opened else None
+    measured = measured_labels.Measured(scorer.classes, classes)
     if not arguments.texts:  # of what was typed in, the error itself says more
         examples = _readable(examples, scorer.normalisation, report)
     colour = wants_colour(arguments.color, sys.stdout)
@@ -103,23 +121,21 @@ def run(arguments) -> None:
                 write(map(scoring.as_row, scores, [e.row for e in chunk], true))
             elif arguments.explain:
                 for score in scores:
-                    print(f"\n{scoring.verdict(scorer.unit, score)}")
+                    print(f"\n{scorer.verdict(score)}")
                     traced = scorer.trace(score.text)
                     print(coloured_text.in_terminal(traced, scorer.scale, colour))
             else:
-                print(scoring.table(classifier, scores))
+                print(scorer.table(scores))
             on_page += scores[: _ON_A_PAGE - len(on_page)]
         if not report.kept:
             raise InputError(f"no usable text: {report.summary()}")
     if arguments.html:
         explained = [
-            coloured_text.Explained(
-                scorer.trace(s.text), scoring.verdict(scorer.unit, s)
-            )
+            coloured_text.Explained(scorer.trace(s.text), scorer.verdict(s))
             for s in tqdm(on_page, "trace", disable=None, leave=False)
         ]
         with whole_text(arguments.html) as file:
-            file.write(coloured_text.page(classifier, explained))
+            file.write(scorer.page(explained))
         print(f"{arguments.html}: {len(on_page):,} of {report.kept:,} texts")
     if output:
         print(f"{arguments.output}: {report.kept:,} texts")

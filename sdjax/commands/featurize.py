@@ -49,6 +49,11 @@ def add_arguments(parser) -> None:
         choices=columns.LAYERS,
         help="of a stack of layers: the last one's state, or all side by side",
     )
+    add(
+        "--no-texts",
+        action="store_true",
+        help="keep a hash of each text instead of the text",
+    )
     add("--batch-size", type=int, default=64, help="texts at once, over all devices")
     add_normalise(parser, CLEANINGS)
     add("--precision", help="compute in fp32, bf16 or fp16")
@@ -124,12 +129,14 @@ def _featurize(arguments) -> None:
     origin = featurizer.metadata()
     place = ("checkpoint", "step")  # the same parameters may be kept elsewhere
     identity = {k: v for k, v in origin.items() if k not in place} | described
+    identity |= {"texts": "hashes"} if arguments.no_texts else {}
     work = FeatureWork(
         output,
         identity,
         width=featurizer.width,
         label_count=len(labels["label_keys"] or [None]),
         has_ids=bool(arguments.id_key),
+        keeps_texts=not arguments.no_texts,
         restart=arguments.restart,
     )
     if work.rows:

@@ -11,6 +11,7 @@ from sdjax.data.text import Normalisation
 from sdjax.errors import UnreadableText
 from sdjax.features.featurizer import TextFeaturizer
 from sdjax.features.partial import FeatureWork
+from sdjax.features.strings import hashes
 
 # What a block may hold: enough texts to sort by length, few enough to lose in a crash.
 BLOCK_TEXTS = 2**16
@@ -52,7 +53,11 @@ def featurize(
             # Reading is quick: the bar follows the texts of the block as they are done.
             advance = _Share(bar, report.position - reached, sum(map(len, encoded)))
             reached = report.position
-            work.append(block, featurizer.transform_bytes(encoded, advance))
+            features = featurizer.transform_bytes(encoded, advance)
+            if work.keeps_texts:
+                work.append(block, features)
+            else:
+                work.append(block, features, hashes(encoded))
         bar.update(report.position - bar.n)
 
 

@@ -19,7 +19,7 @@ from xxhash import xxh3_128
 from sdjax.data.sources import Example
 from sdjax.errors import Damaged, InputError, differences, naming
 from sdjax.features import storage
-from sdjax.features.strings import packed
+from sdjax.features.strings import HASH_BYTES, packed
 from sdjax.files import write_whole
 from sdjax.integrity import Verdict, opened, sealed
 
@@ -37,6 +37,7 @@ class FeatureWork:
         width: features per text.
         label_count: labels per text.
         has_ids: whether the texts have ids of their own.
+        keeps_texts: keep the texts; else the hash of each.
         restart: forget what is there already.
 
     Raises:
@@ -52,6 +53,7 @@ class FeatureWork:
         width: int,
         label_count: int = 1,
         has_ids: bool = False,
+        keeps_texts: bool = True,
         restart: bool = False,
     ):
         self._output = output
@@ -68,6 +70,9 @@ class FeatureWork:
         if has_ids:
             self._columns["given_bytes"] = (np.dtype(np.uint8), 1)
             self._columns["given_offsets"] = (np.dtype(np.int64), 1)
+        self.keeps_texts = keeps_texts
+        if not keeps_texts:
+            self._columns["text_hashes"] = (np.dtype(np.uint8), HASH_BYTES)
         self._done = {"rows": 0, "labelled": False, "sizes": {}}
         self._digests = {name: xxh3_128() for name in self._columns}
         if restart:
@@ -80,11 +85,17 @@ class FeatureWork:
         """How many texts are done."""
         return self._done["rows"]
 
-    def append(self, examples: Sequence[Example], features: np.ndarray) -> None:
+    def append(
+        self,
+        examples: Sequence[Example],
+        features: np.ndarray,
+        hashes: np.ndarray | None = None,
+    ) -> None:
         """Add a block; when this returns a crash cannot lose it.
 
         Args:
             features: float32[len(examples), width].
+            hashes: uint8[len(examples), 16] of the texts, where they are not kept.
 
         Raises:
             InputError: a feature is not finite.
@@ -106,7 +117,9 @@ class FeatureWork:
             "ids": np.array([e.row for e in examples], np.int64),
             "labels": labels,
         }
-        strings = {"text": [e.text for e in examples]}
+        strings = {"text": [e.text if self.keeps_texts else "" for e in examples]}
+        if not self.keeps_texts:
+            block["text_hashes"] = hashes
         if "given_bytes" in self._columns:
             strings["given"] = [e.id for e in examples]
         for kind, values in strings.items():
@@ -133,7 +146,9 @@ class FeatureWork:
             self._check(self._done)
             for name, (dtype, width) in self._columns.items():
                 shape = (self._length(name) // width,)
-                if name == "features" or name == "labels" and self._several:
+                if name in ("features", "text_hashes") or (
+                    name == "labels" and self._several
+                ):
                     shape += (width,)
                 with open(self._file(name), "r+b") as file:
                     file.truncate(self._done["sizes"][name])

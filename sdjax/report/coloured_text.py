@@ -139,14 +139,38 @@ def page(classifier: Classifier, explained: Sequence[Explained]) -> str:
         explained: the texts, in display order.
     """
     top = classifier.metadata["top_unit"]
-    unit, scale = top["index"], Scale.of(top)
+    return unit_page(
+        top["index"],
+        Scale.of(top),
+        classifier.metadata.get("checkpoint", "unknown"),
+        tuple(top.get("classes", classifier.classes)),
+        explained,
+    )
+
+
+def unit_page(
+    unit: int | str,
+    scale: Scale,
+    checkpoint: object,
+    sides: tuple[str, str],
+    explained: Sequence[Explained],
+) -> str:
+    """Return a self-contained HTML page of texts coloured by one unit.
+
+    Args:
+        unit: its number.
+        scale: of the unit.
+        checkpoint: that the unit belongs to, for the reader of the page.
+        sides: names of the two sides, the one that the scale calls negative first.
+        explained: the texts, in display order.
+    """
     return render(
         "explained.html",
         title=f"Unit {unit}, character by character",
         unit=unit,
-        checkpoint=classifier.metadata.get("checkpoint", "unknown"),
+        checkpoint=checkpoint,
         palette=palette(),
-        sides=tuple(top.get("classes", classifier.classes)),
+        sides=sides,
         threshold=f"{scale.threshold:+.3g}".replace("-", "\u2212"),
         curve_size=_CURVE,
         texts=[
