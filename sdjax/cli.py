@@ -18,6 +18,7 @@ COMMANDS = (
     "evaluate",
     "featurize",
     "probe",
+    "units",
     "figures",
     "generate",
     "classify",

@@ -1,14 +1,19 @@
 """Score texts with a classifier or one unit, and show what the unit does in them."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from sdjax.commands.reading import add_reading, open_texts, refuse_reading
-from sdjax.errors import InputError, UnreadableText
+from sdjax.commands.reading import (
+    add_reading,
+    open_texts,
+    readable,
+    refuse_reading,
+)
+from sdjax.errors import InputError
 
 if TYPE_CHECKING:
     from sdjax.data.sources import Example
@@ -108,7 +113,7 @@ def run(arguments) -> None:
     classes = opened.classes if opened else None
     measured = measured_labels.Measured(scorer.classes, classes)
     if not arguments.texts:  # of what was typed in, the error itself says more
-        examples = _readable(examples, scorer.normalisation, report)
+        examples = readable(examples, scorer.normalisation, report)
     colour = wants_colour(arguments.color, sys.stdout)
     on_page = []
     output = arguments.output
@@ -143,19 +148,6 @@ def run(arguments) -> None:
         print(line)
     if report.skipped or report.left_out:
         print(report.summary(), file=sys.stderr)
-
-
-def _readable(
-    examples: "Iterable[Example]", normalisation, report
-) -> "Iterator[Example]":
-    """Yield what the model's codec can read; count the rest."""
-    for example in examples:
-        try:
-            normalisation.encode(example.text)
-        except UnreadableText as error:
-            report.skip(error.reason, f"row {example.row}", detail=str(error))
-            continue
-        yield example
 
 
 def _given(arguments, report) -> "Iterator[Example]":

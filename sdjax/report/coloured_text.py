@@ -71,7 +71,10 @@ def palette() -> list[str]:
 
 
 def spans(
-    traced: TracedText, scale: Scale, max_characters: int | None = None
+    traced: TracedText,
+    scale: Scale,
+    max_characters: int | None = None,
+    marked: np.ndarray | None = None,
 ) -> Markup:
     """Return HTML with a span for every character: its shade, and its value as title.
 
@@ -82,13 +85,19 @@ def spans(
         traced: the text.
         scale: of the unit.
         max_characters: a longer text is cut, and a note says how much is missing.
+        marked: bool[characters], which of them have the style class `m` as well.
     """
     text, values = characters(traced)
+    marks = [False] * len(text) if marked is None else marked.tolist()
     levels = np.rint(scale.position(values) * LEVELS).astype(int)
     levels = levels[:max_characters].tolist()
     parts = []
-    for character, value, level in zip(text, values.tolist(), levels, strict=False):
-        shade = f' class="{"p" if level > 0 else "n"}{abs(level)}"' if level else ""
+    for character, value, level, mark in zip(
+        text, values.tolist(), levels, marks, strict=False
+    ):
+        names = ["m"] if mark else []
+        names += [f"{'p' if level > 0 else 'n'}{abs(level)}"] if level else []
+        shade = f' class="{" ".join(names)}"' if names else ""
         number = f"{value:+.2f}".replace("-", "\u2212")
         parts.append(
             f'<span{shade} title="{number}">{escape(_shown(character))}</span>'
