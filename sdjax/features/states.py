@@ -58,15 +58,14 @@ def read_states(
     """
     lengths = np.array([len(data) for data in texts], np.int64)
     longest_first = np.argsort(-lengths, kind="stable")
-    rows_at_once = min(batch_size, len(texts))
     columns = None if units is None else jnp.asarray(units, jnp.int32)
     params = jax.device_put(params)
     for start in range(0, len(texts), batch_size):
         rows = longest_first[start : start + batch_size]
-        carry = model.zero_state(rows_at_once)
+        carry = model.zero_state(batch_size)
         for offset in range(0, int(lengths[rows[0]]), _CHUNK):
-            # A fixed shape is compiled once.
-            tokens = np.zeros((_CHUNK, rows_at_once), np.uint8)
+            # A fixed shape is compiled once; the last batch is padded.
+            tokens = np.zeros((_CHUNK, batch_size), np.uint8)
             for place, row in enumerate(rows):
                 data = np.frombuffer(texts[row][offset : offset + _CHUNK], np.uint8)
                 tokens[: len(data), place] = data

@@ -11,6 +11,7 @@ from sdjax.report.unit_findings import Change, Context, UnitProfile
 _BARS = 60
 _REACH = 4.0  # standard deviations that a histogram shows on each side
 _LAGS = 512
+_ENOUGH = 0.1  # of all characters must have one so many later
 _LISTED = 8
 _RARELY = 20  # a character or word that is read less often is not listed
 _BEFORE, _AFTER = 60, 25  # characters that are shown around a place
@@ -124,7 +125,7 @@ class Profiles:
         return found
 
     def _correlation(self, place: int) -> tuple[np.ndarray, float | None]:
-        seen = self._pairs > 0
+        seen = self._pairs > _ENOUGH * self._pairs[0]
         mean = self._products[place, seen] / self._pairs[seen]
         if mean[0] <= 0:  # it never moves
             return np.ones(int(seen.sum())), None

@@ -14,7 +14,7 @@ from sdjax.inference.properties import YES_NO, Property
 from sdjax.inference.unit_choice import Choice, Reader, choose, pieces_of
 from sdjax.inference.unit_profile import Profiles
 from sdjax.inference.unit_questions import Questions
-from sdjax.inference.unit_samples import BestSample
+from sdjax.inference.unit_samples import Samples
 from sdjax.inference.unit_scores import HeldOut
 from sdjax.inference.unit_texts import ReadText, blocks, halves
 from sdjax.report.unit_findings import (
@@ -162,7 +162,7 @@ def _held_out(
     kinds = [p.kind for p in asked]
     scores = HeldOut(pairs, kinds, questions.known[1], choice.bins)
     profiles = Profiles(order, choice.means[order], choice.deviations[order])
-    samples = [BestSample() for _ in asked]
+    samples = [Samples() for _ in asked]
     for block in blocks(questions.held_out, questions.in_texts):
         states = np.empty((len(order), block.characters), np.float32)
         for values, places in pieces_of(block, reader, units=np.array(order)):
@@ -193,7 +193,7 @@ def _finding(
     choice: Choice,
     scores: HeldOut,
     questions: Questions,
-    sample: BestSample,
+    samples: Samples,
 ) -> PropertyFinding:
     yes_no, known = asked.kind == YES_NO, questions.known[1][place]
     candidates = []
@@ -215,7 +215,7 @@ def _finding(
         best=candidates[0],
         runner_up=candidates[1] if len(candidates) > 1 else None,
         chance=choice.chance[:, place] + (0.5 if yes_no else 0),
-        sample=sample.finish(asked.kind, float(middle), float(reach) or 1.0, known),
+        samples=samples.finish(asked.kind, float(middle), float(reach) or 1.0, known),
     )
 
 

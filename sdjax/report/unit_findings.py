@@ -11,15 +11,17 @@ class Sample(NamedTuple):
     """A piece of a text that was held out, with the values of a property's best unit.
 
     text: the piece, and what the unit held after each of its bytes.
-    marked: bool[characters], where a yes-or-no property holds; empty for an amount.
+    marked: bool[characters], where a property holds that varies within the text.
     middle: value without a colour.
     reach: distance from it at which the colour is full.
+    value: of a property of the whole text; None of one that varies within it.
     """
 
     text: TracedText
     marked: np.ndarray
     middle: float
     reach: float
+    value: float | None
 
 
 class Candidate(NamedTuple):
@@ -47,7 +49,7 @@ class PropertyFinding(NamedTuple):
     best, runner_up: chosen on other texts; no second one where there is one unit.
     chance: float[permutations], the score of the best of all units when the property is
         moved to other characters, in no order.
-    sample: None where no held-out text has the property twice.
+    samples: a piece in which it varies, or two texts between which it does.
     """
 
     name: str
@@ -57,7 +59,7 @@ class PropertyFinding(NamedTuple):
     best: Candidate
     runner_up: Candidate | None
     chance: np.ndarray
-    sample: Sample | None
+    samples: list[Sample]
 
     @property
     def above_chance(self) -> bool:

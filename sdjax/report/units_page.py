@@ -74,7 +74,7 @@ def _property(one: PropertyFinding, found: Findings) -> dict:
         "chance": f"{one.chance.max():.3f}",
         "chance_middle": f"{np.median(one.chance):.3f}",
         "above_chance": one.above_chance,
-        "sample": _sample(one),
+        "samples": _samples(one),
     }
 
 
@@ -94,13 +94,15 @@ def _candidate(one: Candidate, found: Findings) -> dict:
     }
 
 
-def _sample(one: PropertyFinding):
-    sample = one.sample
-    if sample is None:
-        return None
-    scale = Scale(sample.middle, sample.reach, 1 if one.best.rises else -1)
-    marked = sample.marked if len(sample.marked) else None
-    return spans(sample.text, scale, marked=marked)
+def _samples(one: PropertyFinding) -> list[dict]:
+    sign = 1 if one.best.rises else -1
+    found = []
+    for sample in one.samples:
+        scale = Scale(sample.middle, sample.reach, sign)
+        value = "" if sample.value is None else f"{sample.value:g}"
+        text = spans(sample.text, scale, marked=sample.marked)
+        found.append({"value": value, "text": text})
+    return found
 
 
 def _unit(one: UnitProfile, found: Findings, best_for: list[str]) -> dict:
