@@ -14,21 +14,22 @@ _CHUNK = 64  # bytes of each text in a piece
 
 
 class Piece(NamedTuple):
-    """The same stretch of several texts.
+    """A stretch of several texts, one a row.
 
-    rows: int[B], which texts.
-    offset: of its first byte, in each of them.
+    texts: int[B], which texts; -1 where there is none left.
+    offsets: int[B], of the stretch's first byte in each of them.
     states: float32[T, B, K], after each byte; what lies behind the end of a text means
         nothing.
     """
 
-    rows: np.ndarray
-    offset: int
+    texts: np.ndarray
+    offsets: np.ndarray
     states: np.ndarray
 
 
 @partial(jax.jit, static_argnums=(0, 1, 2))
-def _step(model: LanguageModel, of, layers, params, tokens, carry, units):
+def _step(model: LanguageModel, of, layers, params, tokens, carry, fresh, units):
+    carry = jax.tree.map(lambda x: jnp.where(fresh[:, None], 0, x), carry)
     variables = {"params": params}
     states, carry = model.apply(variables, tokens, carry, of, layers, method="trace")
     return (states if units is None else states[..., units]), carry
@@ -46,8 +47,8 @@ def read_states(
 ) -> Iterator[Piece]:
     """Read texts from a zero state, on one device, and yield their states.
 
-    Texts of similar length are read together, the longest first. No more than one piece
-    is held at a time.
+    Each row of the batch reads one text after the other, the longest first, so that
+    rows wait for no other. No more than one piece is held at a time.
 
     Args:
         model, params: the language model.
@@ -57,17 +58,27 @@ def read_states(
         batch_size: texts read at once.
     """
     lengths = np.array([len(data) for data in texts], np.int64)
-    longest_first = np.argsort(-lengths, kind="stable")
+    waiting = [int(i) for i in np.argsort(lengths, kind="stable") if lengths[i]]
     columns = None if units is None else jnp.asarray(units, jnp.int32)
     params = jax.device_put(params)
-    for start in range(0, len(texts), batch_size):
-        rows = longest_first[start : start + batch_size]
-        carry = model.zero_state(batch_size)
-        for offset in range(0, int(lengths[rows[0]]), _CHUNK):
-            # A fixed shape is compiled once; the last batch is padded.
-            tokens = np.zeros((_CHUNK, batch_size), np.uint8)
-            for place, row in enumerate(rows):
-                data = np.frombuffer(texts[row][offset : offset + _CHUNK], np.uint8)
-                tokens[: len(data), place] = data
-            states, carry = _step(model, of, layers, params, tokens, carry, columns)
-            yield Piece(rows, offset, np.asarray(states)[:, : len(rows)])
+    carry = model.zero_state(batch_size)
+    current = np.full(batch_size, -1)
+    offsets = np.zeros(batch_size, np.int64)
+    while True:
+        # What is behind the last byte of a text is padding, up to the piece's end.
+        done = (current < 0) | (offsets >= lengths[current])
+        for row in np.flatnonzero(done):
+            current[row] = waiting.pop() if waiting else -1
+            offsets[row] = 0
+        if (current < 0).all():
+            return
+        tokens = np.zeros((_CHUNK, batch_size), np.uint8)
+        for row in np.flatnonzero(current >= 0):
+            start = offsets[row]
+            data = np.frombuffer(texts[current[row]][start : start + _CHUNK], np.uint8)
+            tokens[: len(data), row] = data
+        states, carry = _step(
+            model, of, layers, params, tokens, carry, offsets == 0, columns
+        )
+        yield Piece(current.copy(), offsets.copy(), np.asarray(states))
+        offsets += _CHUNK

@@ -63,40 +63,28 @@ class Choice(NamedTuple):
     deviations: np.ndarray
 
 
-def kept(piece: Piece, texts: Sequence[ReadText], positions: Sequence[np.ndarray]):
-    """Find the characters of a piece.
+def by_unit(
+    piece: Piece,
+    positions: Sequence[np.ndarray],
+    starts: np.ndarray,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Pick the characters of a piece.
 
     Args:
         positions: `ReadText.last_bytes` of every text.
-
-    Yields:
-        (row of the piece, index of the text, its first and last character + 1, the
-        places of them in the piece) for each text that has some.
-    """
-    length = piece.states.shape[0]
-    for row, text in enumerate(piece.rows):
-        at = positions[text]
-        first, end = np.searchsorted(at, (piece.offset, piece.offset + length))
-        if first < end:
-            yield row, text, first, end, at[first:end] - piece.offset
-
-
-def by_unit(piece: Piece, texts, positions, starts) -> tuple[np.ndarray, np.ndarray]:
-    """Return the values of a piece's characters, float32[units, n], and their places.
-
-    Args:
         starts: where each text begins among the characters of the block.
 
     Returns:
-        The values, and int[n], places among the characters of the block.
+        The values at them, float32[units, n], and int[n], their places among the
+        characters of the block.
     """
-    states, places = [], []
-    for row, text, first, end, at in kept(piece, texts, positions):
-        states.append(piece.states[at, row])
+    length, _, width = piece.states.shape
+    states, places = [np.empty((0, width), np.float32)], [np.empty(0, int)]
+    for row in np.flatnonzero(piece.texts >= 0):
+        text, offset = piece.texts[row], piece.offsets[row]
+        first, end = np.searchsorted(positions[text], (offset, offset + length))
+        states.append(piece.states[positions[text][first:end] - offset, row])
         places.append(starts[text] + np.arange(first, end))
-    if not states:
-        width = piece.states.shape[2]
-        return np.empty((width, 0), np.float32), np.empty(0, int)
     return np.ascontiguousarray(np.concatenate(states).T), np.concatenate(places)
 
 
@@ -104,7 +92,7 @@ def pieces_of(block: Block, read: Reader, units=None):
     """Read a block; yield `by_unit` of every piece."""
     positions = [text.last_bytes() for text in block.texts]
     for piece in read([text.data for text in block.texts], units=units):
-        yield by_unit(piece, block.texts, positions, block.starts)
+        yield by_unit(piece, positions, block.starts)
 
 
 def distributions(
@@ -134,12 +122,11 @@ def make_bins(texts: Sequence[ReadText], read: Reader) -> UnitBins:
         count += len(chosen[-1])
         if count >= _SAMPLE:
             break
-    values = [
-        piece.states[: len(chosen[text]) - piece.offset, row]
-        for piece in read(chosen)
-        for row, text in enumerate(piece.rows)
-        if len(chosen[text]) > piece.offset
-    ]
+    values = []
+    for piece in read(chosen):
+        for row in np.flatnonzero(piece.texts >= 0):
+            left = len(chosen[piece.texts[row]]) - piece.offsets[row]
+            values.append(piece.states[:left, row].copy())
     return UnitBins(np.concatenate(values)[: 2 * _SAMPLE].T)
 
 
@@ -172,7 +159,7 @@ def choose(
     bins = make_bins(texts, read)
     pieces = partial(pieces_of, read=read)
     counts, sums, squares = None, 0.0, 0.0
-    for block in blocks(texts, properties):
+    for block in blocks(texts, ()):
         for values, _ in pieces(block):
             if counts is None:
                 counts = np.zeros((len(values), BINS), np.int64)

@@ -8,7 +8,7 @@ import numpy as np
 from sdjax.data.text import Normalisation
 from sdjax.inference.properties import Property
 
-_BLOCK = 2**18  # characters whose properties are held at once
+_BLOCK = 2**20  # characters whose properties are held at once
 
 
 @dataclass(frozen=True)

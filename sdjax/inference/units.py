@@ -43,9 +43,9 @@ def find_units(
 ) -> Findings:
     """Find the unit that follows each property best, alone, character by character.
 
-    A unit is chosen on about half of the texts and scored on the others. States are
-    held a few thousand characters at a time; the model reads the texts of the choice
-    twice and the others once.
+    A unit is chosen on about half of the texts and scored on the others. The model
+    reads the texts of the choice twice and the others once, and what is held of them is
+    bounded, but for the texts themselves.
 
     Args:
         loaded: a model, as `load_model` reads it. Of a stack, all layers' units.

@@ -27,13 +27,12 @@ def test_states_are_those_of_one_text_alone(units, tolerances):
     for piece in read_states(
         model, params, TEXTS, units=columns, batch_size=2, **options
     ):
-        assert piece.states.shape[1] == len(piece.rows) <= 2
-        for row, text in enumerate(piece.rows):
-            end = min(len(TEXTS[text]), piece.offset + len(piece.states))
-            if piece.offset < end:
-                found[text][piece.offset : end] = piece.states[
-                    : end - piece.offset, row
-                ]
+        assert piece.states.shape[1] == 2
+        for row, text in enumerate(piece.texts):
+            start, end = piece.offsets[row], len(TEXTS[text])
+            if text >= 0:
+                states = piece.states[: end - start, row]
+                found[text][start : start + len(states)] = states
     alone = Encoder(model, params, **options)
     for text, states in zip(TEXTS, found, strict=True):
         if text:

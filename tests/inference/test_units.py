@@ -89,13 +89,14 @@ def test_a_quote_that_is_never_closed_costs_it_what_it_should():
     sides = ([t.text for t in halves(texts_of(texts), s)[1]] for s in range(20))
     # The first seed that has it among those held out.
     seed, side = next((s, x) for s, x in enumerate(sides) if texts[-1] in x)
-    quotes = named("in quotes", find_units(planted.loaded(), texts, seed=seed))
+    findings = find_units(planted.loaded(), texts, seed=seed)
     truth = np.concatenate([BUILT_IN[0].values(text) for text in side])
-    flips = [np.cumsum([c == '"' for c in text]) % 2 for text in side]
-    unit = np.concatenate(flips)  # 1 where it is positive
+    wrong = sum(len(text) - text.index('"') for text in side if text.count('"') % 2)
+    quotes = named("in quotes", findings)
     assert quotes.best.unit == planted.UNIT
-    assert quotes.best.score == pytest.approx(roc_auc_score(truth, unit), abs=1e-6)
-    assert quotes.best.score < 1
+    # The unit holds the same there as inside, give or take its last bit.
+    most = wrong / (truth == 0).sum()
+    assert 0 <= 1 - quotes.best.score <= most
 
 
 def texts_of(texts) -> list[ReadText]:
