@@ -1,5 +1,6 @@
 """A model with a unit that is set by hand: it is positive inside quotes only."""
 
+from functools import cache
 from pathlib import Path
 
 import jax
@@ -17,6 +18,7 @@ def model():
     return tiny.model(use_weight_norm=False, num_layers=LAYERS)
 
 
+@cache
 def params() -> dict:
     """Random parameters, but for the unit.
 
