@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sdjax.errors import InputError
 from sdjax.features.states import Piece
 from sdjax.inference.properties import AMOUNT, YES_NO, Property
 from sdjax.inference.rank_scores import middle_ranks
@@ -115,7 +116,11 @@ def distributions(
 
 
 def make_bins(texts: Sequence[ReadText], read: Reader) -> UnitBins:
-    """Make the bins of every unit from the beginnings of some texts."""
+    """Make the bins of every unit from the beginnings of some texts.
+
+    Raises:
+        InputError: a state is not finite.
+    """
     chosen, count = [], 0
     for text in texts:
         chosen.append(text.data[:_AT_MOST])
@@ -127,7 +132,13 @@ def make_bins(texts: Sequence[ReadText], read: Reader) -> UnitBins:
         for row in np.flatnonzero(piece.texts >= 0):
             left = len(chosen[piece.texts[row]]) - piece.offsets[row]
             values.append(piece.states[:left, row].copy())
-    return UnitBins(np.concatenate(values)[: 2 * _SAMPLE].T)
+    sample = np.concatenate(values)[:_SAMPLE].T
+    if not np.isfinite(sample).all():
+        raise InputError(
+            f"{np.sum(~np.isfinite(sample).all(axis=1)):,} units of this model hold"
+            " values that are not finite: use another checkpoint, or precision fp32"
+        )
+    return UnitBins(sample)
 
 
 def choose(

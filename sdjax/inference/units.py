@@ -9,6 +9,7 @@ from tqdm import tqdm
 from sdjax.checkpoints.load import Loaded
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
+from sdjax.features.columns import STATES
 from sdjax.features.states import read_states
 from sdjax.inference.properties import YES_NO, Property
 from sdjax.inference.unit_choice import Choice, Reader, choose, pieces_of
@@ -63,11 +64,14 @@ def find_units(
         progress: show a bar on standard error.
 
     Raises:
-        InputError: there are fewer than two texts, a column has another length, a
-            pattern or a unit is wrong, or no property is left.
+        InputError: there are fewer than two texts, a column has another length or
+            holds no numbers, an argument is wrong, a state is not finite, or no
+            property is left.
     """
     if permutations < 1:
         raise InputError(f"permutations is {permutations}: use at least 1")
+    if state not in STATES:
+        raise InputError(f"state {state!r} does not exist: use {list(STATES)}")
     model, texts = loaded.model, list(texts)
     columns = {name: list(values) for name, values in (columns or {}).items()}
     extra = [_checked(unit, model.state_size) for unit in units]
@@ -135,6 +139,8 @@ def _read(
             raise InputError(
                 f"column {name!r} has {len(values):,} values for {len(texts):,} texts"
             )
+        if not np.isfinite(np.asarray(values, float)).all():
+            raise InputError(f"column {name!r} has values that are not finite numbers")
     rows = zip(*columns.values(), strict=True) if columns else [()] * len(texts)
     pairs = zip(texts, rows, strict=True)
     read = [ReadText.of(text, normalisation, row) for text, row in pairs]

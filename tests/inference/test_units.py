@@ -201,6 +201,14 @@ def test_the_page_shows_it_all_and_loads_nothing():
     )
 
 
+def test_a_model_that_has_diverged_is_refused():
+    loaded = planted.loaded()
+    params = {**loaded.params, "recurrent_1": dict(loaded.params["recurrent_1"])}
+    params["recurrent_1"]["b"] = np.full_like(params["recurrent_1"]["b"], np.nan)
+    with pytest.raises(InputError, match="8 units of this model hold"):
+        find_units(loaded._replace(params=params), TEXTS[:4])
+
+
 def test_wrong_requests_are_refused():
     def refused(*words, **options):
         texts = options.pop("texts", TEXTS)
@@ -213,4 +221,6 @@ def test_wrong_requests_are_refused():
     refused("in quotes", "twice", patterns={"in quotes": "x"})
     refused("unit 16", "0..15", units=[16])
     refused("permutations", permutations=0)
+    refused("'age'", "not finite", columns={"age": [np.nan] * len(TEXTS)})
+    refused("state 'gates'", "cell", state="gates")
     refused("no property is left", texts=["a", "a"])
