@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sdjax.inference.properties import YES_NO
-from sdjax.inference.rank_scores import (
+from sdjax.inference.units.bins import BINS, UnitBins
+from sdjax.inference.units.choice import Amounts
+from sdjax.inference.units.properties import YES_NO
+from sdjax.inference.units.rank_scores import (
     Score,
     auc,
     binned_auc,
     binned_correlation,
     rank_correlation,
 )
-from sdjax.inference.unit_bins import BINS, UnitBins
-from sdjax.inference.unit_choice import Amounts
 
 EXACT_UP_TO = 100_000  # characters
 

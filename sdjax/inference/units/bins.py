@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sdjax.inference.rank_scores import middle_ranks
+from sdjax.inference.units.rank_scores import middle_ranks
 
 BINS = 4096
 _GRID = 16384  # equal steps over a unit's range, each of which lies in one bin

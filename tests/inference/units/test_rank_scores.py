@@ -5,10 +5,10 @@ import pytest
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 
-from sdjax.inference.rank_scores import auc, rank_correlation
-from sdjax.inference.unit_bins import BINS, UnitBins, centred_ranks
-from sdjax.inference.unit_choice import Amounts
-from sdjax.inference.unit_scores import HeldOut
+from sdjax.inference.units.bins import BINS, UnitBins, centred_ranks
+from sdjax.inference.units.choice import Amounts
+from sdjax.inference.units.held_out import HeldOut
+from sdjax.inference.units.rank_scores import auc, rank_correlation
 
 RNG = np.random.default_rng(0)
 AMOUNT = RNG.integers(0, 30, 20_000)
@@ -38,7 +38,7 @@ def known(values) -> Amounts:
 @pytest.mark.parametrize("unit", range(3))
 def test_the_scores_of_bins_are_off_by_no_more_than_they_say(unit, exact, monkeypatch):
     monkeypatch.setattr(
-        "sdjax.inference.unit_scores.EXACT_UP_TO", 20_000 if exact else 0
+        "sdjax.inference.units.held_out.EXACT_UP_TO", 20_000 if exact else 0
     )
     properties = np.stack([YES, AMOUNT]).astype(np.float32)
     bins = UnitBins(UNITS[:, ::7])

@@ -8,10 +8,10 @@ import numpy as np
 
 from sdjax.errors import InputError
 from sdjax.features.states import Piece
-from sdjax.inference.properties import AMOUNT, YES_NO, Property
-from sdjax.inference.rank_scores import middle_ranks
-from sdjax.inference.unit_bins import BINS, UnitBins, centred_ranks
-from sdjax.inference.unit_texts import Block, ReadText, blocks
+from sdjax.inference.units.bins import BINS, UnitBins, centred_ranks
+from sdjax.inference.units.properties import AMOUNT, YES_NO, Property
+from sdjax.inference.units.rank_scores import middle_ranks
+from sdjax.inference.units.texts import Block, ReadText, blocks
 
 _SAMPLE = 16384  # characters that the bins are made of
 _AT_MOST = 2048  # bytes of one text among them
