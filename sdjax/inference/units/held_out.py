@@ -67,7 +67,7 @@ class HeldOut:
                 continue
             if self._kinds[asked] != YES_NO:
                 weights = known.ranks(property_values)
-            at, counts = self._bins(unit, of_one), self._counts[pair]
+            at, counts = self._bins.of(unit, of_one), self._counts[pair]
             counts[0] += np.bincount(at, minlength=BINS)
             counts[1] += np.bincount(at, weights, BINS)
 
@@ -82,9 +82,10 @@ class HeldOut:
                 return Score(auc(values, asked > known.values[0]))
             return Score(rank_correlation(values, asked))
         counts, sums = self._counts[pair]
+        single = self._bins.single(pair[0])
         if kind == YES_NO:
-            return binned_auc(sums, counts - sums)
-        return binned_correlation(counts, sums, known.spread)
+            return binned_auc(sums, counts - sums, single)
+        return binned_correlation(counts, sums, known.spread, single)
 
     def class_means(self, pair: tuple[int, int]) -> tuple[float, float]:
         """Return a unit's mean where a property does not hold, and where it does."""
