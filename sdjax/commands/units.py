@@ -73,7 +73,7 @@ def run(arguments) -> None:
     from sdjax.checkpoints.load import load_model
     from sdjax.data.read_report import ReadReport
     from sdjax.files import whole_text
-    from sdjax.inference.units import find_units
+    from sdjax.inference.units.find import find_units
     from sdjax.report import units_page
 
     for name in ("characters", "batch_size"):

@@ -6,7 +6,7 @@ import pytest
 from fixtures_run import assert_refused
 
 from sdjax.checkpoints.load import load_model
-from sdjax.inference.units import find_units
+from sdjax.inference.units.find import find_units
 from sdjax.report import units_page
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 
 from sdjax.features.trace import TracedText
-from sdjax.inference.properties import YES_NO
-from sdjax.inference.unit_choice import Amounts
-from sdjax.inference.unit_texts import Block
+from sdjax.inference.units.choice import Amounts
+from sdjax.inference.units.properties import YES_NO
+from sdjax.inference.units.texts import Block
 from sdjax.report.unit_findings import Sample
 
 _LENGTH = 400  # characters of a piece

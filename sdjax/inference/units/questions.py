@@ -6,9 +6,15 @@ from dataclasses import dataclass
 import numpy as np
 
 from sdjax.errors import InputError
-from sdjax.inference.properties import AMOUNT, BUILT_IN, YES_NO, Property, from_patterns
-from sdjax.inference.unit_choice import Amounts, distributions
-from sdjax.inference.unit_texts import ReadText
+from sdjax.inference.units.choice import Amounts, distributions
+from sdjax.inference.units.properties import (
+    AMOUNT,
+    BUILT_IN,
+    YES_NO,
+    Property,
+    from_patterns,
+)
+from sdjax.inference.units.texts import ReadText
 
 
 @dataclass(frozen=True)

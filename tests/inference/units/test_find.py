@@ -10,10 +10,11 @@ from sklearn.metrics import roc_auc_score
 
 from sdjax.errors import InputError
 from sdjax.features.encoder import Encoder
-from sdjax.inference import unit_scores, unit_texts
-from sdjax.inference.properties import BUILT_IN, from_patterns
-from sdjax.inference.unit_texts import ReadText, halves
-from sdjax.inference.units import find_units
+from sdjax.inference.units import held_out as scores_held_out
+from sdjax.inference.units import texts as unit_texts
+from sdjax.inference.units.find import find_units
+from sdjax.inference.units.properties import BUILT_IN, from_patterns
+from sdjax.inference.units.texts import ReadText, halves
 from sdjax.report import units_page
 
 PATTERNS = {"vowel": "[aeiou]"}
@@ -123,7 +124,7 @@ def test_scores_and_choices_are_those_of_other_peoples_code():
 
 
 def test_bins_give_the_same_scores_within_what_they_say(monkeypatch):
-    monkeypatch.setattr(unit_scores, "EXACT_UP_TO", 0)
+    monkeypatch.setattr(scores_held_out, "EXACT_UP_TO", 0)
     binned = find_units(
         planted.loaded(), TEXTS, patterns=PATTERNS, columns=COLUMNS, units=[0]
     )

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from sdjax.errors import InputError
-from sdjax.inference.properties import BUILT_IN, YES_NO, from_patterns
+from sdjax.inference.units.properties import BUILT_IN, YES_NO, from_patterns
 
 BY_NAME = {found.name: found for found in BUILT_IN}
 

@@ -4,16 +4,16 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sdjax.inference.properties import YES_NO
-from sdjax.inference.rank_scores import (
+from sdjax.inference.units.bins import BINS, UnitBins
+from sdjax.inference.units.choice import Amounts
+from sdjax.inference.units.properties import YES_NO
+from sdjax.inference.units.rank_scores import (
     Score,
     auc,
     binned_auc,
     binned_correlation,
     rank_correlation,
 )
-from sdjax.inference.unit_bins import BINS, UnitBins
-from sdjax.inference.unit_choice import Amounts
 
 EXACT_UP_TO = 100_000  # characters
 
@@ -67,7 +67,7 @@ class HeldOut:
                 continue
             if self._kinds[asked] != YES_NO:
                 weights = known.ranks(property_values)
-            at, counts = self._bins(unit, of_one), self._counts[pair]
+            at, counts = self._bins.of(unit, of_one), self._counts[pair]
             counts[0] += np.bincount(at, minlength=BINS)
             counts[1] += np.bincount(at, weights, BINS)
 
@@ -82,9 +82,10 @@ class HeldOut:
                 return Score(auc(values, asked > known.values[0]))
             return Score(rank_correlation(values, asked))
         counts, sums = self._counts[pair]
+        single = self._bins.single(pair[0])
         if kind == YES_NO:
-            return binned_auc(sums, counts - sums)
-        return binned_correlation(counts, sums, known.spread)
+            return binned_auc(sums, counts - sums, single)
+        return binned_correlation(counts, sums, known.spread, single)
 
     def class_means(self, pair: tuple[int, int]) -> tuple[float, float]:
         """Return a unit's mean where a property does not hold, and where it does."""

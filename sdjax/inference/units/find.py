@@ -11,13 +11,13 @@ from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.features.columns import STATES
 from sdjax.features.states import read_states
-from sdjax.inference.properties import YES_NO, Property
-from sdjax.inference.unit_choice import Choice, Reader, choose, pieces_of
-from sdjax.inference.unit_profile import Profiles
-from sdjax.inference.unit_questions import Questions
-from sdjax.inference.unit_samples import Samples
-from sdjax.inference.unit_scores import HeldOut
-from sdjax.inference.unit_texts import ReadText, blocks, halves
+from sdjax.inference.units.choice import Choice, Reader, choose, pieces_of
+from sdjax.inference.units.held_out import HeldOut
+from sdjax.inference.units.profile import Profiles
+from sdjax.inference.units.properties import YES_NO, Property
+from sdjax.inference.units.questions import Questions
+from sdjax.inference.units.samples import Samples
+from sdjax.inference.units.texts import ReadText, blocks, halves
 from sdjax.report.unit_findings import (
     Candidate,
     Findings,

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sdjax.inference.unit_texts import ReadText
+from sdjax.inference.units.texts import ReadText
 from sdjax.report.unit_findings import Change, Context, UnitProfile
 
 _BARS = 60

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from sdjax.data.text import Normalisation
-from sdjax.inference.properties import Property
+from sdjax.inference.units.properties import Property
 
 _BLOCK = 2**20  # characters whose properties are held at once
 

@@ -8,10 +8,10 @@ import numpy as np
 
 from sdjax.errors import InputError
 from sdjax.features.states import Piece
-from sdjax.inference.properties import AMOUNT, YES_NO, Property
-from sdjax.inference.rank_scores import middle_ranks
-from sdjax.inference.unit_bins import BINS, UnitBins, centred_ranks
-from sdjax.inference.unit_texts import Block, ReadText, blocks
+from sdjax.inference.units.bins import BINS, UnitBins, centred_ranks
+from sdjax.inference.units.properties import AMOUNT, YES_NO, Property
+from sdjax.inference.units.rank_scores import middle_ranks
+from sdjax.inference.units.texts import Block, ReadText, blocks
 
 _SAMPLE = 16384  # characters that the bins are made of
 _AT_MOST = 2048  # bytes of one text among them
@@ -175,7 +175,7 @@ def choose(
             if counts is None:
                 counts = np.zeros((len(values), BINS), np.int64)
             for unit, of_one in enumerate(values):
-                counts[unit] += np.bincount(bins(unit, of_one), minlength=BINS)
+                counts[unit] += np.bincount(bins.quickly(unit, of_one), minlength=BINS)
             sums = sums + values.sum(axis=1, dtype=np.float64)
             squares = squares + np.square(values, dtype=np.float64).sum(axis=1)
             advance(values.shape[1])
@@ -192,7 +192,7 @@ def choose(
         for values, places in pieces(block):
             ranked = np.empty_like(values)
             for unit, of_one in enumerate(values):
-                ranked[unit] = ranks[unit].take(bins(unit, of_one))
+                ranked[unit] = ranks[unit].take(bins.quickly(unit, of_one))
             columns = (places[:, None] + shifts) % size
             right = asked[columns].reshape(len(places), -1)
             products += (ranked @ right).reshape(products.shape)

@@ -51,30 +51,34 @@ def middle_ranks(counts: np.ndarray) -> np.ndarray:
     return below + (counts + 1) / 2
 
 
-def binned_auc(yes: np.ndarray, no: np.ndarray) -> Score:
+def binned_auc(yes: np.ndarray, no: np.ndarray, single: np.ndarray) -> Score:
     """Return the AUC of values in bins.
 
-    Within a bin every pair counts one half, so the error is half of all such pairs.
+    Within a bin every pair counts one half, so the error is half of all such pairs; but
+    where all values are equal, that is what they count.
 
     Args:
         yes, no: counts in each bin, where the property holds and where it does not.
+        single: bool[bins], which hold one value only.
     """
     yes, no = yes.astype(float), no.astype(float)
     pairs = yes.sum() * no.sum()
     below = np.cumsum(no) - no
-    within = np.sum(yes * no)
-    return Score(
-        float((np.sum(yes * below) + within / 2) / pairs), float(within / 2 / pairs)
-    )
+    within = yes * no
+    value = (np.sum(yes * below) + np.sum(within) / 2) / pairs
+    return Score(float(value), float(np.sum(within[~single]) / 2 / pairs))
 
 
-def binned_correlation(counts: np.ndarray, sums: np.ndarray, spread: float) -> Score:
+def binned_correlation(
+    counts: np.ndarray, sums: np.ndarray, spread: float, single: np.ndarray
+) -> Score:
     """Return Spearman's correlation of values in bins with an amount.
 
     Args:
         counts: values in each bin.
         sums: of the amount's ranks less their mean, in each bin.
         spread: sum of the squares of the amount's ranks less their mean.
+        single: bool[bins], which hold one value only.
     """
     total = counts.sum()
     ranks = middle_ranks(counts) - (total + 1) / 2
@@ -83,7 +87,7 @@ def binned_correlation(counts: np.ndarray, sums: np.ndarray, spread: float) -> S
         return Score(0.0)
     value = float(np.sum(ranks * sums) / np.sqrt(between * spread))
     # What the ranks within bins, equal or not, may add at the most.
-    counts = counts.astype(float)
+    counts = counts[~single].astype(float)
     within = float(np.sum(counts * (counts**2 - 1)) / 12) / between
     error = np.sqrt(within) + abs(value) * (np.sqrt(1 + within) - 1)
     return Score(value, float(error))
