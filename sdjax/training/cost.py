@@ -53,12 +53,12 @@ def step_memory(
     only), all for every layer, and the gradients of gates (4) and factors (2). On a CPU
     those are there for every layer at once, and twice the hidden state and its gradient
     at the output; on a GPU they are those of one layer, and before jax 0.12 an LSTM's
-    hidden state is only needed until the output layer is done. From jax 0.12 on a GPU
+    hidden state is only needed until the output layer is done. From jax 0.12 on, a GPU
     also keeps the gradients of the other layers' gates (4) and of one factor of m.
-    Besides, each layer's inputs, and on a CPU logits and their gradient in float32. Checked against what XLA
-    plans in tests/training/test_cost.py and tests/benchmarks/test_gpu_program.py; in
-    half precision on a CPU XLA needs up to half as much again, because it widens the
-    operands of products.
+    Besides, each layer's inputs, and on a CPU logits and their gradient in float32.
+    Checked against what XLA plans in tests/training/test_cost.py and
+    tests/benchmarks/test_gpu_program.py; in half precision on a CPU XLA needs up to
+    half as much again, because it widens the operands of products.
 
     With the parameters on the host a device holds a copy in the compute dtype. The
     gradient reuses the copy's memory if it leaves in the same dtype. The host holds the
