@@ -1,5 +1,7 @@
 """One page of what a model's units follow: first properties, then the units."""
 
+import math
+
 import numpy as np
 
 from sdjax.features.columns import unit_label
@@ -81,7 +83,7 @@ def _property(one: PropertyFinding, found: Findings) -> dict:
 def _mean(one: PropertyFinding) -> str:
     if one.yes_no:
         return f"{one.mean:.2%} of characters"
-    return f"{one.mean:.3g} on average"
+    return f"{one.mean:,.{0 if one.mean >= 100 else 1}f} on average"
 
 
 def _candidate(one: Candidate, found: Findings) -> dict:
@@ -90,7 +92,8 @@ def _candidate(one: Candidate, found: Findings) -> dict:
         "label": label(one.unit, found),
         "rises": one.rises,
         "score": _number(one.score, "{:.3f}"),
-        "error": f"{one.error:.1g}" if one.error else "",
+        # Rounded up: it is a bound.
+        "error": f"{math.ceil(one.error * 1e4) / 1e4:.4f}" if one.error else "",
     }
 
 

@@ -27,7 +27,7 @@ def auc(values: np.ndarray, positive: np.ndarray) -> float:
     """
     positive = np.asarray(positive, bool)
     count = int(positive.sum())
-    ranks = rankdata(values)[positive].sum()
+    ranks = _ranks(values)[positive].sum()
     return float((ranks - count * (count + 1) / 2) / (count * (len(values) - count)))
 
 
@@ -36,9 +36,14 @@ def rank_correlation(values: np.ndarray, amounts: np.ndarray) -> float:
 
     Equal values have the mean of their ranks.
     """
-    a, b = (rankdata(x) - (len(x) + 1) / 2 for x in (values, amounts))
+    a, b = (_ranks(x) - (len(x) + 1) / 2 for x in (values, amounts))
     size = np.sqrt(np.sum(a * a) * np.sum(b * b))
     return float(np.sum(a * b) / size) if size else 0.0
+
+
+def _ranks(values: np.ndarray) -> np.ndarray:
+    # Of float32 newer versions of SciPy give ranks in float32, whose sums are rounded.
+    return rankdata(np.asarray(values, np.float64))
 
 
 def middle_ranks(counts: np.ndarray) -> np.ndarray:
