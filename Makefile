@@ -1,8 +1,10 @@
 # make demo   from nothing to a report that names the sentiment unit, in minutes
 # make test   the default test suite
+# make test-numerics  what is compared with an oracle, compiled as in training
+# make test-slow  campaigns of kills and faults, clusters, a rehearsal: most of an hour
 # make test-gpu-program  the step compiled for GPUs, without one; installs 0.7 GB
 # make gpu-day  measures on a GPU; HALF=second the rest (docs/performance.md)
-# make check  lint, format check and tests: what .ci/run does
+# make check  lint, format check, test and test-numerics: what .ci/run does
 
 PYTHON ?= python3
 VENV ?= .venv
@@ -11,10 +13,9 @@ RUN := runs/quickstart
 # Test files side by side, one per core.
 JOBS ?= logical
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 8 --dist loadfile
-NUMERICS := $(foreach room,model/test_recurrence model/test_language_model \
-	model/test_precision training/test_step features/test_featurizer,tests/$(room).py)
 
-.PHONY: demo test test-gpu-program gpu-day gpu-day-rehearsal check clean
+.PHONY: demo test test-numerics test-slow test-gpu-program gpu-day \
+	gpu-day-rehearsal check clean
 
 $(BIN)/.installed: pyproject.toml constraints.txt
 	$(PYTHON) -m venv $(VENV)
@@ -37,6 +38,13 @@ demo: $(BIN)/.installed
 test: $(BIN)/.installed
 	$(PYTEST)
 
+test-numerics: $(BIN)/.installed
+	SDJAX_TEST_OPTIMISED=1 $(PYTEST) -m numerics tests/model tests/training tests/features
+
+# One after another: they time, kill and fill what they run on.
+test-slow: $(BIN)/.installed
+	$(BIN)/python -m pytest -m slow
+
 $(BIN)/.gpu-program: $(BIN)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[gpu-program]'
 	touch $@
@@ -57,8 +65,8 @@ gpu-day-rehearsal: $(BIN)/.installed
 check: $(BIN)/.installed
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
-	$(PYTEST)
-	SDJAX_TEST_OPTIMISED=1 $(PYTEST) $(NUMERICS)
+	$(MAKE) test
+	$(MAKE) test-numerics
 
 clean:
 	rm -rf $(VENV) data/synthetic data/labelled $(RUN) features report

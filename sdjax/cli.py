@@ -19,11 +19,13 @@ COMMANDS = (
     "evaluate",
     "featurize",
     "probe",
+    "units",
     "figures",
     "generate",
     "classify",
     "finetune",
     "convert",
+    "download",
     "bench",
 )
 

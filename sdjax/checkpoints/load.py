@@ -9,8 +9,8 @@ from typing import NamedTuple
 import jax
 import numpy as np
 
+from sdjax.checkpoints import names, published
 from sdjax.checkpoints import orbax_errors as failures
-from sdjax.checkpoints import published
 from sdjax.checkpoints.meta import Meta, model_differences
 from sdjax.checkpoints.settings import model_of
 from sdjax.checkpoints.stored import checkpoint_steps, read_item, read_meta, read_shapes
@@ -72,7 +72,8 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
 
     Args:
         path: a run's folder, or `<run>/checkpoints/<step>`; or a published folder; or,
-            where there is nothing of that name, `owner/name` on the hub.
+            where there is nothing of that name, `owner/name` on the hub, or the name of
+            published weights that were downloaded, such as `openai`.
         precision: compute in this instead of what the model was trained in.
 
     Raises:
@@ -80,6 +81,8 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
     """
     if precision is not None:
         policy(precision)  # before anything is fetched or read
+    if (named := names.resolve(path)) != path:
+        return load_model(named, precision)._replace(name=str(path))
     if not path.exists() and published.is_hub_name(path):
         fetched = published.fetch(str(path))
         return _load_published(fetched, precision)._replace(name=str(path))
@@ -115,6 +118,7 @@ def describe(path: Path) -> Meta:
     Raises:
         InputError: as `load_model`.
     """
+    path = names.resolve(path)
     if not path.exists() and published.is_hub_name(path):
         path = published.fetch(str(path))
     if published.is_published(path):

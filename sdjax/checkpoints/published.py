@@ -7,6 +7,7 @@ and where they come from; `README.md` says the same to people.
 
 import json
 import math
+import os
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import fields
@@ -225,7 +226,7 @@ def write(
     }
     with staged(out) as folder:
         folder.mkdir()
-        save_file(arrays, folder / WEIGHTS)
+        _save(arrays, folder / WEIGHTS)
         config["digests"] = file_digests(folder, [WEIGHTS])
         text = json.dumps(sealed(config), indent=2, allow_nan=False) + "\n"
         (folder / CONFIG).write_text(text, encoding="utf-8")
@@ -238,6 +239,16 @@ def write(
             for name, array in arrays.items():  # one at a time in memory
                 if not np.array_equal(written.get_tensor(name), array):
                     raise OSError(f"{name} was read back as something else")
+
+
+def _save(arrays: Mapping[str, np.ndarray], path: Path) -> None:
+    """Write a file of arrays; a full disk is an `OSError`, as everywhere else."""
+    try:
+        save_file(arrays, path)
+    except SafetensorError as error:
+        if number := re.search(r"os error (\d+)", str(error)):
+            raise OSError(int(number[1]), os.strerror(int(number[1]))) from error
+        raise
 
 
 def _about(meta: Meta) -> dict:

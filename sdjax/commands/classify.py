@@ -1,16 +1,21 @@
-"""Score texts with a classifier, and show what its sentiment unit does in them."""
+"""Score texts with a classifier or one unit, and show what the unit does in them."""
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdjax.arguments import add_keep_formulas, say_escaped
-from sdjax.commands.reading import add_reading, open_texts, refuse_reading
-from sdjax.errors import InputError, UnreadableText
-from sdjax.ranges import COUNT, add_number
+from sdjax.commands.reading import (
+    add_reading,
+    open_texts,
+    readable,
+    refuse_reading,
+)
+from sdjax.errors import InputError
+from sdjax.ranges import COUNT, POSITIVE, Range, add_number
 from sdjax.terminal import show, show_lines
 
 if TYPE_CHECKING:
@@ -21,12 +26,25 @@ _ON_A_PAGE = 1000  # texts
 
 
 def add_arguments(parser) -> None:
+    parser.intermixed = True
     parser.add_argument(
         "classifier",
         type=Path,
-        help="what sdjax probe (<report>/classifier) or finetune wrote",
+        metavar="CLASSIFIER",
+        help="what sdjax probe (<report>/classifier) or finetune wrote; or with --unit"
+        " a checkpoint, such as openai",
     )
     parser.add_argument("texts", nargs="*", help="default: standard input, a line each")
+    parser.add_argument(
+        "--unit",
+        metavar="N",
+        help="print the value of this unit of a checkpoint, or of LAYER:N",
+    )
+    add_number(
+        parser, "--threshold", float, Range(), "of the unit; default: 0", metavar="X"
+    )
+    reach = "how far from the threshold the unit's colours saturate; default: 1"
+    add_number(parser, "--reach", float, POSITIVE, reach, metavar="X")
     parser.add_argument(
         "--input",
         metavar="FILE",
@@ -66,32 +84,34 @@ def run(arguments) -> None:
 
     from tqdm import tqdm
 
-    from sdjax.checkpoints.find import find_checkpoint
     from sdjax.data.read_report import ReadReport
     from sdjax.files import row_file, whole_text
     from sdjax.inference import measured as measured_labels
     from sdjax.inference import scoring
-    from sdjax.model.classifier import Classifier
+    from sdjax.inference.unit_scoring import open_scorer
     from sdjax.report import coloured_text
     from sdjax.terminal import wants_colour
 
-    classifier = Classifier.load(arguments.classifier)
-    if arguments.explain or arguments.html:
-        scoring.top_unit(classifier)
     report = ReadReport()
     opened = open_texts(arguments, arguments.input) if arguments.input else None
     if opened and opened.several:
         raise InputError(f"--label-key {arguments.label_key}: name one label")
     examples = opened.examples(report) if opened else _given(arguments, report)
-    measured = measured_labels.Measured(classifier, opened.classes if opened else None)
-    loaded = find_checkpoint(
-        classifier.metadata, arguments.checkpoint, arguments.precision
+    scorer = open_scorer(
+        arguments.classifier,
+        unit=arguments.unit,
+        threshold=arguments.threshold,
+        reach=arguments.reach,
+        checkpoint=arguments.checkpoint,
+        explain=arguments.explain or bool(arguments.html),
+        precision=arguments.precision,
+        # A sentence does not need the room, and the time, of a whole batch.
+        batch_size=min(len(arguments.texts) or 64, arguments.batch_size),
     )
-    # A sentence does not need the room, and the time, of a whole batch.
-    at_once = min(len(arguments.texts) or 64, arguments.batch_size)
-    scorer = scoring.Scorer(classifier, loaded, batch_size=at_once)
+    classes = opened.classes if opened else None
+    measured = measured_labels.Measured(scorer.classes, classes)
     if not arguments.texts:  # of what was typed in, the error itself says more
-        examples = _readable(examples, scorer.normalisation, report)
+        examples = readable(examples, scorer.normalisation, report)
     colour = wants_colour(arguments.color, sys.stdout)
     on_page = []
     output = arguments.output
@@ -108,24 +128,22 @@ def run(arguments) -> None:
                 )
             elif arguments.explain:
                 for score in scores:
-                    show_lines(f"\n{scoring.verdict(scorer.unit, score)}")
+                    show_lines(f"\n{scorer.verdict(score)}")
                     traced = scorer.trace(score.text)
                     # With colours of our own, round characters that are printable.
                     print(coloured_text.in_terminal(traced, scorer.scale, colour))
             else:
-                show_lines(scoring.table(classifier, scores))
+                show_lines(scorer.table(scores))
             on_page += scores[: _ON_A_PAGE - len(on_page)]
         if not report.kept:
             raise InputError(f"no usable text: {report.summary()}")
     if arguments.html:
         explained = [
-            coloured_text.Explained(
-                scorer.trace(s.text), scoring.verdict(scorer.unit, s)
-            )
+            coloured_text.Explained(scorer.trace(s.text), scorer.verdict(s))
             for s in tqdm(on_page, "trace", disable=None, leave=False)
         ]
         with whole_text(arguments.html) as file:
-            file.write(coloured_text.page(classifier, explained))
+            file.write(scorer.page(explained))
         show(f"{arguments.html}: {len(on_page):,} of {report.kept:,} texts")
     if output:
         show(f"{arguments.output}: {report.kept:,} texts")
@@ -134,19 +152,6 @@ def run(arguments) -> None:
         show(line)
     if report.skipped or report.left_out:
         show(report.summary(), file=sys.stderr)
-
-
-def _readable(
-    examples: "Iterable[Example]", normalisation, report
-) -> "Iterator[Example]":
-    """Yield what the model's codec can read; count the rest."""
-    for example in examples:
-        try:
-            normalisation.encode(example.text)
-        except UnreadableText as error:
-            report.skip(error.reason, f"row {example.row}", detail=str(error))
-            continue
-        yield example
 
 
 def _given(arguments, report) -> "Iterator[Example]":

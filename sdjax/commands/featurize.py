@@ -51,6 +51,11 @@ def add_arguments(parser) -> None:
         choices=columns.LAYERS,
         help="of a stack of layers: the last one's state, or all side by side",
     )
+    add(
+        "--no-texts",
+        action="store_true",
+        help="keep a hash of each text instead of the text",
+    )
     at_once = "texts at once, over all devices"
     add_number(parser, "--batch-size", int, COUNT, at_once, default=64)
     add_normalise(parser, CLEANINGS)
@@ -139,12 +144,14 @@ def _featurize(arguments) -> None:
         "step",
     )  # the same parameters may be kept elsewhere
     identity = {k: v for k, v in origin.items() if k not in place} | described
+    identity |= {"texts": "hashes"} if arguments.no_texts else {}
     work = FeatureWork(
         output,
         identity,
         width=featurizer.width,
         label_count=len(labels["label_keys"] or [None]),
         has_ids=bool(arguments.id_key),
+        keeps_texts=not arguments.no_texts,
         restart=arguments.restart,
     )
     if work.rows:

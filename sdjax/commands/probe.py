@@ -16,6 +16,7 @@ _NEED_CHECKPOINT = (
     "probe_points",
     "coloured_texts",
 )
+_NO_TEXTS = "the features files have no texts"
 
 
 def add_arguments(parser) -> None:
@@ -78,7 +79,7 @@ def run(arguments) -> None:
             counts = bag_of_words.count_words(texts)
             parts["words"] = bag_of_words.bag_of_words(targets, data, counts)
         else:
-            parts["absent"]["bag_of_words"] = "the features files have no texts"
+            parts["absent"]["bag_of_words"] = _NO_TEXTS
     if arguments.draws:
         parts["efficiency"] = label_efficiency.data_efficiency(
             targets,
@@ -120,23 +121,29 @@ def _model_parts(
         reason = f"the checkpoint of the features cannot be loaded ({why})"
         absent.update(dict.fromkeys(_NEED_CHECKPOINT, reason))
         return {}
-    featurizer = from_model.featurizer_like(splits["test"], loaded)
     top, run = result.top_unit, from_model.run_of(loaded.path)
-    extremes = l1_probe.extreme_examples(splits["test"], top.index, top.sign)
-    points = ()
-    if over_training:
+    points, traced = (), ((), ())
+    if not over_training:
+        absent["probe_points"] = "skipped (--one-checkpoint)"
+    elif any(splits["train"].texts) and any(splits["test"].texts):
         points = from_model.probe_over_training(
             run, splits["train"], splits["test"], result.C
         )
     else:
-        absent["probe_points"] = "skipped (--one-checkpoint)"
-    return {
-        "traced": tuple(
+        absent["probe_points"] = _NO_TEXTS
+    if any(splits["test"].texts):
+        featurizer = from_model.featurizer_like(splits["test"], loaded)
+        extremes = l1_probe.extreme_examples(splits["test"], top.index, top.sign)
+        traced = tuple(
             from_model.trace_examples(
                 featurizer, splits["test"], rows, top.index, result.targets
             )
             for rows in extremes
-        ),
+        )
+    else:
+        absent["coloured_texts"] = _NO_TEXTS
+    return {
+        "traced": traced,
         "probe_points": points,
         "records": read_metrics(run / "metrics.jsonl"),
         "bits_per_character": loaded.meta.valid_bpc,

@@ -2,15 +2,15 @@
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING
 
 from sdjax.data.formats.options import FORMATS, QUOTINGS, Options
-from sdjax.errors import InputError
+from sdjax.errors import InputError, UnreadableText
 from sdjax.terminal import show
 
 if TYPE_CHECKING:
-    from sdjax.data.sources import Input
+    from sdjax.data.sources import Example, Input
 
 
 def add_reading(
@@ -129,6 +129,19 @@ def open_texts(
     for note in opened.notes:
         show(note, file=sys.stderr)
     return opened
+
+
+def readable(
+    examples: "Iterable[Example]", normalisation, report
+) -> "Iterator[Example]":
+    """Yield what a model's codec can read; count the rest in a `ReadReport`."""
+    for example in examples:
+        try:
+            normalisation.encode(example.text)
+        except UnreadableText as error:
+            report.skip(error.reason, f"row {example.row}", detail=str(error))
+            continue
+        yield example
 
 
 def refuse_reading(arguments: argparse.Namespace, why: str) -> None:

@@ -44,12 +44,14 @@ def verdict_of(path: Path):
     Raises:
         InputError: it is nothing that sdjax wrote.
     """
+    from sdjax.checkpoints import names
     from sdjax.data import corpus
     from sdjax.features import partial, storage
     from sdjax.integrity import Verdict
     from sdjax.model import classifier
     from sdjax.prepare import work_folder
 
+    path = names.resolve(path)
     if not path.exists():
         raise InputError(f"{path}: there is no such file or folder")
     if path.suffix in storage.SUFFIXES and path.is_file():

@@ -10,6 +10,7 @@ from sdjax.data.text import Normalisation
 from sdjax.errors import UnreadableText
 from sdjax.features.featurizer import TextFeaturizer
 from sdjax.features.partial import FeatureWork
+from sdjax.features.strings import hashes
 
 # What a block may hold: enough texts to sort by length, few enough to lose in a crash.
 BLOCK_TEXTS = 2**16
@@ -34,7 +35,7 @@ def featurize(
         progress: show a progress bar on standard error.
     """
     readable = _readable(examples, featurizer.normalisation, report)
-    work.skip_done(example for example, _ in readable)
+    work.skip_done(readable)
     bar = tqdm(
         desc="featurize",
         initial=report.position,
@@ -50,7 +51,11 @@ def featurize(
             # Reading is quick: the bar follows the texts of the block as they are done.
             advance = _Share(bar, report.position - reached, sum(map(len, encoded)))
             reached = report.position
-            work.append(block, featurizer.transform_bytes(encoded, advance))
+            features = featurizer.transform_bytes(encoded, advance)
+            if work.keeps_texts:
+                work.append(block, features)
+            else:
+                work.append(block, features, hashes(encoded))
         bar.update(report.position - bar.n)
 
 

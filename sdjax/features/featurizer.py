@@ -27,7 +27,8 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
     checkpoint is read again when it is next used.
 
     Args:
-        checkpoint: a run's folder (its best checkpoint) or one checkpoint.
+        checkpoint: a run's folder (its best checkpoint), one checkpoint, a published
+            folder, or the name of weights that were downloaded, such as "openai".
         state: "cell" or "hidden".
         pooling: "last", "mean", "max" or "min" over the bytes of the framed text, or a
             list of these, put side by side; each may name its state, as "hidden:mean".

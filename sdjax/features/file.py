@@ -23,13 +23,15 @@ class FeatureSet:
         labels: float32[N], NaN where a text has none; float32[N, K] where several label
             columns were asked for; None when no text has one.
         ids: int64[N], 0-based row number in the input.
-        texts: N strings, as given.
+        texts: N strings, as given; all empty where the file keeps none.
         metadata: JSON-able; checkpoint, step, params_sha256, units, state ("cell" or
             "hidden"), pooling (a name, or a list of names), precision, normalisation,
             input, label_keys, classes (what labels 0, 1, ... are called where they are
             words) and skipped; of a stack of layers also num_layers and
             layers ("last" or "all").
         given_ids: N strings, the column that `--id-key` named; None without one.
+        text_hashes: uint8[N, 16], of each text as the model read it, where the file
+            keeps no texts; else None.
     """
 
     features: np.ndarray
@@ -38,6 +40,7 @@ class FeatureSet:
     texts: Sequence[str]
     metadata: dict = field(default_factory=dict)
     given_ids: Sequence[str] | None = None
+    text_hashes: np.ndarray | None = None
 
     def __len__(self) -> int:
         return len(self.features)
@@ -69,6 +72,8 @@ def save(path: str | os.PathLike, feature_set: FeatureSet) -> None:
     if feature_set.given_ids is not None:
         given = packed(feature_set.given_ids)
         columns["given_bytes"], columns["given_offsets"] = given
+    if feature_set.text_hashes is not None:
+        columns["text_hashes"] = np.asarray(feature_set.text_hashes, np.uint8)
     with naming(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=f".{path.name}.", dir=path.parent) as t:
@@ -102,6 +107,7 @@ def load(path: str | os.PathLike) -> FeatureSet:
         texts=texts if mapped else texts[:],
         metadata=metadata,
         given_ids=given if mapped or given is None else given[:],
+        text_hashes=columns.get("text_hashes"),
     )
     _check(path, feature_set, finite=not mapped)  # that would read all of them
     return feature_set
@@ -117,6 +123,8 @@ def _check(path: Path, feature_set: FeatureSet, finite: bool = True) -> None:
         lengths["labels"] = len(feature_set.labels)
     if feature_set.given_ids is not None:
         lengths["given ids"] = len(feature_set.given_ids)
+    if feature_set.text_hashes is not None:
+        lengths["hashes of texts"] = len(feature_set.text_hashes)
     for name, length in lengths.items():
         if length != len(features):
             raise InputError(

@@ -1,7 +1,8 @@
 """Features files in Parquet: one row per text, the features a list of fixed size.
 
-Columns: id (row in the input), given_id where one was asked for, text, label (or
-label_<key> for each of several) and features; the metadata is that of the file.
+Columns: id (row in the input), given_id where one was asked for, text (and text_hash
+where the texts are not kept), label (or label_<key> for each of several) and features;
+the metadata is that of the file.
 """
 
 import json
@@ -11,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from sdjax.errors import InputError
-from sdjax.features.strings import Strings, packed
+from sdjax.features.strings import HASH_BYTES, Strings, packed
 from sdjax.integrity import chunks_digest
 
 # In one row group.
@@ -104,7 +105,7 @@ def _row_groups(folder: Path, names: list[str]) -> Iterator[dict]:
             if f"{kind}_bytes" in names:
                 offsets = column(f"{kind}_offsets")[start : end + 1]
                 group[kind] = Strings(column(f"{kind}_bytes"), offsets)[:]
-        for name in set(names) & {"features", "ids", "labels"}:
+        for name in set(names) & {"features", "ids", "labels", "text_hashes"}:
             group[name] = np.array(column(name)[start:end])
         yield group
         start = end
@@ -116,6 +117,9 @@ def _table(arrow, group: dict, label_keys: list[str] | None):
     if "given" in group:
         columns["given_id"] = arrow.array(_valid(group["given"]), arrow.string())
     columns["text"] = arrow.array(_valid(group["text"]), arrow.string())
+    if "text_hashes" in group:
+        kind, rows = arrow.binary(HASH_BYTES), group["text_hashes"]
+        columns["text_hash"] = arrow.array([row.tobytes() for row in rows], kind)
     if labels is not None and labels.ndim == 1:
         columns["label"] = labels
     elif labels is not None:
@@ -150,6 +154,9 @@ def _columns(file) -> dict[str, np.ndarray]:
         if name in names:
             data, offsets = packed(table[name].to_pylist())
             columns[f"{kind}_bytes"], columns[f"{kind}_offsets"] = data, offsets
+    if "text_hash" in names:
+        joined = b"".join(table["text_hash"].to_pylist())
+        columns["text_hashes"] = np.frombuffer(joined, np.uint8).reshape(-1, HASH_BYTES)
     labels = [name for name in names if name.startswith("label")]
     if labels:
         values = [table[name].to_numpy().astype(np.float32) for name in labels]

@@ -20,7 +20,7 @@ from xxhash import xxh3_128
 from sdjax.data.sources import Example
 from sdjax.errors import Damaged, InputError, differences, naming
 from sdjax.features import storage
-from sdjax.features.strings import packed
+from sdjax.features.strings import HASH_BYTES, hashes, packed
 from sdjax.files import write_whole
 from sdjax.integrity import Verdict, opened, read_object, sealed
 
@@ -39,6 +39,7 @@ class FeatureWork:
         width: features per text.
         label_count: labels per text.
         has_ids: whether the texts have ids of their own.
+        keeps_texts: keep the texts; else the hash of each.
         restart: forget what is there already.
 
     Raises:
@@ -54,6 +55,7 @@ class FeatureWork:
         width: int,
         label_count: int = 1,
         has_ids: bool = False,
+        keeps_texts: bool = True,
         restart: bool = False,
     ):
         self._output = output
@@ -70,6 +72,9 @@ class FeatureWork:
         if has_ids:
             self._columns["given_bytes"] = (np.dtype(np.uint8), 1)
             self._columns["given_offsets"] = (np.dtype(np.int64), 1)
+        self.keeps_texts = keeps_texts
+        if not keeps_texts:
+            self._columns["text_hashes"] = (np.dtype(np.uint8), HASH_BYTES)
         self._done = {"rows": 0, "labelled": False, "sizes": {}}
         self._digests = {name: xxh3_128() for name in self._columns}
         if restart:
@@ -82,11 +87,17 @@ class FeatureWork:
         """How many texts are done."""
         return self._done["rows"]
 
-    def append(self, examples: Sequence[Example], features: np.ndarray) -> None:
+    def append(
+        self,
+        examples: Sequence[Example],
+        features: np.ndarray,
+        text_hashes: np.ndarray | None = None,
+    ) -> None:
         """Add a block; when this returns a crash cannot lose it.
 
         Args:
             features: float32[len(examples), width].
+            text_hashes: uint8[len(examples), 16] of the texts, where they are not kept.
 
         Raises:
             InputError: a feature is not finite.
@@ -99,7 +110,10 @@ class FeatureWork:
                 "did training of this checkpoint diverge?"
             )
         before = {n: self._length(n) for n in self._columns if n.endswith("_bytes")}
-        block = {"features": features, **self._given(examples, self.rows, before)}
+        given = self._given(examples, self.rows, before)
+        block = {"features": features, **given}
+        if not self.keeps_texts:
+            block["text_hashes"] = text_hashes
         labels = block["labels"]
         with naming(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
@@ -127,7 +141,7 @@ class FeatureWork:
             "ids": np.array([e.row for e in examples], np.int64),
             "labels": np.array(labels, np.float32),
         }
-        strings = {"text": [e.text for e in examples]}
+        strings = {"text": [e.text if self.keeps_texts else "" for e in examples]}
         if "given_bytes" in self._columns:
             strings["given"] = [e.id for e in examples]
         for kind, values in strings.items():
@@ -138,8 +152,11 @@ class FeatureWork:
             block[f"{kind}_offsets"] = offsets
         return block
 
-    def skip_done(self, examples: Iterator[Example]) -> None:
+    def skip_done(self, examples: Iterator[tuple[Example, bytes]]) -> None:
         """Take the texts that are done from the input, and compare them with it.
+
+        Args:
+            examples: all of them, with the symbols that the model reads.
 
         Raises:
             InputError: they are not what stood there when they were read.
@@ -147,7 +164,10 @@ class FeatureWork:
         found = {n: xxh3_128() for n in self._columns if n != "features"}
         rows, before = 0, {n: 0 for n in self._columns if n.endswith("_bytes")}
         while chunk := list(islice(examples, min(_CHUNK_TEXTS, self.rows - rows))):
-            for name, values in self._given(chunk, rows, before).items():
+            columns = self._given([example for example, _ in chunk], rows, before)
+            if not self.keeps_texts:
+                columns["text_hashes"] = hashes([data for _, data in chunk])
+            for name, values in columns.items():
                 found[name].update(np.ascontiguousarray(values))
                 if name in before:
                     before[name] += len(values)
@@ -171,7 +191,9 @@ class FeatureWork:
             self._check(self._done)
             for name, (dtype, width) in self._columns.items():
                 shape = (self._length(name) // width,)
-                if name == "features" or name == "labels" and self._several:
+                if name in ("features", "text_hashes") or (
+                    name == "labels" and self._several
+                ):
                     shape += (width,)
                 with open(self._file(name), "r+b") as file:
                     file.truncate(self._done["sizes"][name])

@@ -1,7 +1,8 @@
 """The three forms of a features file: `.npz`, `.npy` to map into memory, `.parquet`.
 
 All hold the same columns: features, ids, labels where there are any, and each text
-(and each given id) as bytes and offsets. `.npz` is one file. With `.npy` there is a
+(and each given id) as bytes and offsets. Where the texts are not kept they are empty,
+and there is a hash of each. `.npz` is one file. With `.npy` there is a
 file for each column (`x.npy`, `x.ids.npy`, ..., and `x.json`, which is written last).
 In Parquet texts and ids are strings, and the metadata is the file's.
 """
@@ -31,7 +32,7 @@ FORMAT = "sdjax-features-2"
 _READABLE = ("sdjax-features-1", FORMAT)  # the first names no classes
 SUFFIXES = (".npz", ".npy", ".parquet")
 NEEDED = ("features", "ids", "text_bytes", "text_offsets")
-OPTIONAL = ("labels", "given_bytes", "given_offsets")
+OPTIONAL = ("labels", "given_bytes", "given_offsets", "text_hashes")
 
 _AGAIN = "write it again with featurize.py"
 
@@ -175,6 +176,7 @@ _KINDS = {
     "text_offsets": ("i", (1,)),
     "given_bytes": ("u", (1,)),
     "given_offsets": ("i", (1,)),
+    "text_hashes": ("u", (2,)),
 }
 _WORDS = {"f": "numbers with a point", "i": "whole numbers", "u": "bytes"}
 

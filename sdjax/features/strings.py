@@ -1,8 +1,11 @@
-"""Many strings in one array of bytes."""
+"""Many strings in one array of bytes, or the hashes of many strings."""
 
 from collections.abc import Sequence
 
 import numpy as np
+from xxhash import xxh3_128_digest
+
+HASH_BYTES = 16
 
 
 class Strings(Sequence):
@@ -33,3 +36,13 @@ def packed(strings: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     encoded = [text.encode("utf-8", "surrogatepass") for text in strings]
     offsets = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
     return np.frombuffer(b"".join(encoded), np.uint8), offsets
+
+
+def hashes(encoded: Sequence[bytes]) -> np.ndarray:
+    """Return the XXH3 hashes of texts as a model reads them, uint8[N, 16].
+
+    They tell whether two texts are the same without the texts. They are no secret: the
+    hash of a text that somebody guesses is easily compared.
+    """
+    joined = b"".join(map(xxh3_128_digest, encoded))
+    return np.frombuffer(joined, np.uint8).reshape(-1, HASH_BYTES)

@@ -3,21 +3,21 @@
 from collections.abc import Sequence
 
 from sdjax.inference.scoring import Score
-from sdjax.model.classifier import Classifier
 
-_BY_SIGN = ("negative", "positive")  # what classes of the labels 0 and 1 are called
+# What classes of the labels 0 and 1 are called.
+_BY_SIGN = {("negative", "positive"), ("below", "above")}
 
 
 class Measured:
     """Counts how often the called class is the label.
 
     Args:
-        classifier: of one label of each text.
+        known: the classes that a text may be called.
         classes: what labels 0, 1, ... are called; None where they are numbers.
     """
 
-    def __init__(self, classifier: Classifier, classes: Sequence[str] | None):
-        self._known, self._names = tuple(classifier.classes), classes
+    def __init__(self, known: Sequence[str], classes: Sequence[str] | None):
+        self._known, self._names = tuple(known), classes
         self._right, self._labelled, self._others = 0, 0, set()
 
     def add(
@@ -49,6 +49,6 @@ class Measured:
     def _name(self, label: float) -> str:
         if self._names is not None and 0 <= label < len(self._names):
             return self._names[int(label)]
-        if self._known == _BY_SIGN and label in (-1, 0, 1):
-            return _BY_SIGN[int(label > 0)]
+        if self._known in _BY_SIGN and label in (-1, 0, 1):
+            return self._known[int(label > 0)]
         return f"{label:.9g}"

@@ -12,7 +12,7 @@ from sdjax.features.columns import feature_of, top_unit_name
 from sdjax.features.featurizer import TextFeaturizer, options_of
 from sdjax.features.trace import TracedText
 from sdjax.model.classifier import Classifier
-from sdjax.report.coloured_text import Scale
+from sdjax.report.coloured_text import Explained, Scale, page
 from sdjax.terminal import printable
 
 
@@ -70,6 +70,23 @@ class Scorer:
         if self.classifier.task == "multilabel":
             return [tuple(names[row == 1].tolist()) for row in predicted]
         return [(name,) for name in names[predicted].tolist()]
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """What a text may be called."""
+        return self.classifier.classes
+
+    def table(self, scores: Sequence[Score]) -> str:
+        """Return scores as a table, a line for each text."""
+        return table(self.classifier, scores)
+
+    def verdict(self, score: Score) -> str:
+        """Return a score in one line, without the text."""
+        return verdict(self.unit, score)
+
+    def page(self, explained: Sequence[Explained]) -> str:
+        """Return an HTML page of texts coloured by the top unit."""
+        return page(self.classifier, explained)
 
     @property
     def normalisation(self) -> Normalisation:

@@ -1,5 +1,7 @@
 """The language model as a Flax module, and its weight normalisation."""
 
+from functools import partial
+
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
@@ -338,8 +340,10 @@ class LanguageModel(nn.Module):
         return self.output(hidden)
 
 
+# One compiled call: op by op, the initialisers take seconds longer. A model is traced
+# once, however often its parameters or only their shapes are asked for.
+@partial(jax.jit, static_argnums=0)
 def init_params(model: LanguageModel, key: jax.Array) -> dict:
     """Make the parameters, float32, from a typed random key."""
     tokens, reset = jnp.zeros((1, 1), jnp.uint8), jnp.ones((1,), bool)
-    # One compiled call: op by op, the initialisers take seconds longer.
-    return jax.jit(model.init)(key, tokens, model.zero_state(1), reset)["params"]
+    return model.init(key, tokens, model.zero_state(1), reset)["params"]

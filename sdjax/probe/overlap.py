@@ -4,11 +4,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
-from xxhash import xxh3_128_digest
 
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError, UnreadableText
 from sdjax.features.file import FeatureSet
+from sdjax.features.strings import hashes
 
 MEASURED = "test"
 
@@ -16,15 +16,17 @@ MEASURED = "test"
 def find_overlap(splits: Mapping[str, FeatureSet]) -> dict[str, np.ndarray] | None:
     """Find the rows of the other splits whose text is also in test.
 
-    Texts are compared as the model reads them, after normalisation.
+    Texts are compared as the model reads them, after normalisation, by their hashes,
+    which a features file without texts has.
 
     Args:
         splits: by name, "test" among them.
 
     Returns:
-        bool[N] by the name of each other split; None where a split holds no texts.
+        bool[N] by the name of each other split; None where a split holds neither texts
+        nor hashes.
     """
-    if not all(any(split.texts) for split in splits.values()):
+    if not all(map(_is_known, splits.values())):
         return None
     digests = {name: _digests(split) for name, split in splits.items()}
     measured = set(digests.pop(MEASURED))
@@ -42,7 +44,10 @@ def warnings(splits: Mapping[str, FeatureSet], found: Mapping | None) -> list[st
         found: what it returned.
     """
     if found is None:
-        return ["overlap of test with train unknown: not all features files hold texts"]
+        return [
+            "overlap of test with train unknown: not all features files hold texts or"
+            " hashes of them"
+        ]
     measured = _digests(splits[MEASURED])
     lines = []
     for name, rows in found.items():
@@ -75,9 +80,16 @@ def without(
     return kept
 
 
+def _is_known(split: FeatureSet) -> bool:
+    return split.text_hashes is not None or any(split.texts)
+
+
 def _digests(split: FeatureSet) -> list[bytes]:
+    if split.text_hashes is not None:
+        return [row.tobytes() for row in split.text_hashes]
     normalisation = Normalisation.from_json(split.metadata.get("normalisation") or {})
-    return [xxh3_128_digest(_read(text, normalisation)) for text in split.texts]
+    read = [_read(text, normalisation) for text in split.texts]
+    return [row.tobytes() for row in hashes(read)]
 
 
 def _read(text: str, normalisation: Normalisation) -> bytes:
@@ -98,4 +110,5 @@ def _chosen(split: FeatureSet, rows: np.ndarray) -> FeatureSet:
         ids=split.ids[rows],
         texts=strings(split.texts),
         given_ids=strings(split.given_ids),
+        text_hashes=None if split.text_hashes is None else split.text_hashes[rows],
     )

@@ -74,7 +74,10 @@ def palette() -> list[str]:
 
 
 def spans(
-    traced: TracedText, scale: Scale, max_characters: int | None = None
+    traced: TracedText,
+    scale: Scale,
+    max_characters: int | None = None,
+    marked: np.ndarray | None = None,
 ) -> Markup:
     """Return HTML with a span for every character: its shade, and its value as title.
 
@@ -85,13 +88,19 @@ def spans(
         traced: the text.
         scale: of the unit.
         max_characters: a longer text is cut, and a note says how much is missing.
+        marked: bool[characters], which of them have the style class `m` as well.
     """
     text, values = characters(traced)
+    marks = [False] * len(text) if marked is None else marked.tolist()
     levels = np.rint(scale.position(values) * LEVELS).astype(int)
     levels = levels[:max_characters].tolist()
     parts = []
-    for character, value, level in zip(text, values.tolist(), levels, strict=False):
-        shade = f' class="{"p" if level > 0 else "n"}{abs(level)}"' if level else ""
+    for character, value, level, mark in zip(
+        text, values.tolist(), levels, marks, strict=False
+    ):
+        names = ["m"] if mark else []
+        names += [f"{'p' if level > 0 else 'n'}{abs(level)}"] if level else []
+        shade = f' class="{" ".join(names)}"' if names else ""
         number = typeset(value, "+.2f")
         parts.append(
             f'<span{shade} title="{number}">{escape(_shown(character))}</span>'
@@ -142,14 +151,38 @@ def page(classifier: Classifier, explained: Sequence[Explained]) -> str:
         explained: the texts, in display order.
     """
     top = classifier.metadata["top_unit"]
-    unit, scale = top_unit_name(classifier), Scale.of(top)
+    return unit_page(
+        top_unit_name(classifier),
+        Scale.of(top),
+        checkpoint_shown(classifier.metadata) or "unknown",
+        tuple(top.get("classes", classifier.classes)),
+        explained,
+    )
+
+
+def unit_page(
+    unit: int | str,
+    scale: Scale,
+    checkpoint: object,
+    sides: tuple[str, str],
+    explained: Sequence[Explained],
+) -> str:
+    """Return a self-contained HTML page of texts coloured by one unit.
+
+    Args:
+        unit: its number.
+        scale: of the unit.
+        checkpoint: that the unit belongs to, for the reader of the page.
+        sides: names of the two sides, the one that the scale calls negative first.
+        explained: the texts, in display order.
+    """
     return render(
         "explained.html",
         title=f"Unit {unit}, character by character",
         unit=unit,
-        checkpoint=checkpoint_shown(classifier.metadata) or "unknown",
+        checkpoint=checkpoint,
         palette=palette(),
-        sides=tuple(top.get("classes", classifier.classes)),
+        sides=sides,
         threshold=typeset(scale.threshold, "+.3g"),
         curve_size=_CURVE,
         texts=[

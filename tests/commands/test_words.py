@@ -67,6 +67,7 @@ def test_finetune_warns_of_overlap_and_leaves_it_out(
     both = ("--train", f"{worded['train'].parent}/t*.csv", "--valid", worded["valid"])
     arguments = ("finetune", tiny_run.workdir, *both, "--test", worded["test"])
     arguments += ("--label-key", "mood", "--epochs", 1, "--batch-size", 16)
+    arguments += ("--max-bytes", 16)
     done = command.sdjax(*arguments, "--out", tmp_path / "a")
     assert done.status == 0, done.err
     assert "texts of test also occur in train" in done.err

@@ -60,6 +60,10 @@ def test_a_line_of_the_same_length_is_noticed_wherever_it_is(
     assert featurize(path, "--restart").status == 0
 
 
+def pairs(examples):
+    return iter([(example, example.text.encode()) for example in examples])
+
+
 def test_examples_without_a_file_are_compared_with_what_was_read(tiny_run, tmp_path):
     from sdjax.data.sources import Example
     from sdjax.errors import InputError
@@ -78,14 +82,14 @@ def test_examples_without_a_file_are_compared_with_what_was_read(tiny_run, tmp_p
         again = FeatureWork(tmp_path / "out.npz", {"input": "hf:some"}, **about)
         other = [*examples[:3], change(examples[3]), *examples[4:]]
         with pytest.raises(InputError, match="the input has changed since"):
-            again.skip_done(iter(other))
+            again.skip_done(pairs(other))
     again = FeatureWork(tmp_path / "out.npz", {"input": "hf:some"}, **about)
     with pytest.raises(InputError, match="the input has changed since"):
-        again.skip_done(iter(examples[:7]))
-    rest = iter(examples)
+        again.skip_done(pairs(examples[:7]))
+    rest = pairs(examples)
     again = FeatureWork(tmp_path / "out.npz", {"input": "hf:some"}, **about)
     again.skip_done(rest)
-    assert next(rest) == examples[8]
+    assert next(rest)[0] == examples[8]
 
 
 def test_a_file_that_is_written_while_it_is_read_gives_no_features(

@@ -200,6 +200,7 @@ def test_progress_counts_every_byte():
     assert sum(read) == sum(map(len, encoded(TEXTS)))
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("kinds", [("last",), POOLINGS])
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_another_precision_gives_nearly_the_same(precision, kinds, tolerances):

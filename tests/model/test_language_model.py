@@ -127,6 +127,7 @@ def test_parameters_logits_and_cell_are_float32_in_every_precision(precision):
     assert out["state"].hidden.dtype == model.zero_state(1).hidden.dtype
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize(
     ("precision", "kind"), [("bf16", "bfloat16"), ("fp16", "float16")]
 )

@@ -31,6 +31,7 @@ def plain(x, w):
     return jnp.einsum("tbi,io->tbo", x, w)
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("layout", LAYOUTS.values(), ids=LAYOUTS)
 @pytest.mark.parametrize("precision", POLICIES)
 def test_the_product_and_its_gradients_match_float32_autodiff(

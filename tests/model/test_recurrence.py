@@ -87,6 +87,7 @@ def assert_trees_close(actual, expected, **tolerance):
     jax.tree.map(partial(assert_allclose, **tolerance), actual, expected)
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("name", RUNS)
 def test_forward_is_the_equations(name, weights, inputs, state, tolerances):
     _, (hiddens, cells, _) = run_oracle(weights, inputs, state)
@@ -116,6 +117,7 @@ def test_the_oracles_gradient_is_the_slope(weights, inputs, state, tolerances):
     assert_allclose(d_inputs, slope, rtol=1e-6, atol=1e-7)
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("name", RUNS)
 def test_gradients_are_the_oracles(
     name, weights, inputs, state, cotangents, tolerances
@@ -145,6 +147,7 @@ def relative(actual, expected):
     return np.abs(actual - expected).max() / np.abs(expected).max()
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("layout", LAYOUTS)
 # bfloat16 has 8 bits of mantissa, float16 has 11; 48 steps add up their rounding.
 @pytest.mark.parametrize(
@@ -293,6 +296,7 @@ def test_forward_and_trace_end_where_run_ends(
     assert_allclose(cells, oracle_cells, **tolerances["oracle"])
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("layout", LAYOUTS)
 @pytest.mark.parametrize("name", HALF)
 def test_half_precision_is_close_to_float32(

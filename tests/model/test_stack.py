@@ -91,6 +91,7 @@ RUNS = {
 }
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("name", RUNS)
 def test_outputs_and_gradients_are_the_equations(name, stack, tolerances):
     state, width = state_of(stack), len(stack) * H

@@ -132,8 +132,9 @@ def half_config(corpus, **changes):
     """Twelve steps in fp16 on two devices, each one logged."""
     scale = {"initial": 8.0, "growth_interval": 3, "floor": 2.0}
     settings = {
-        **{"precision": "fp16", "loss_scale": scale},
-        **{"log_every_steps": 1, "eval_batch_size": 1},
+        "precision": "fp16",
+        "loss_scale": scale,
+        "log_every_steps": 1,
     }
     return tiny.config(corpus.folder, **(settings | changes))
 

