@@ -34,7 +34,7 @@ def main() -> None:
     """Run `sdjax COMMAND ...` and exit with its status."""
     named = sys.argv[1] if len(sys.argv) > 1 else None
     if named in COMMANDS:
-        parser = _parser_of(named, f"sdjax {named}")
+        parser = parser_of(named, f"sdjax {named}")
         sys.exit(errors.run(lambda: _run(parser, sys.argv[2:])))
     sys.exit(errors.run(lambda: _run(_overview(), sys.argv[1:])))
 
@@ -46,15 +46,22 @@ def script(name: str) -> None:
 
 def run(name: str) -> int | None:
     """Run one command with the arguments of this process; return its status."""
-    return _run(_parser_of(name, f"{name}.py"), sys.argv[1:])
+    return _run(parser_of(name, f"{name}.py"), sys.argv[1:])
+
+
+def parse(
+    parser: ArgumentParser, given: Sequence[str]
+) -> tuple[argparse.Namespace, list[str]]:
+    """Parse the arguments of a command; return what is left over, too."""
+    try:
+        # Texts and files may stand before flags, between them or after.
+        return parser.parse_known_intermixed_args(given)
+    except TypeError:  # a command that has commands of its own, which come first
+        return parser.parse_known_args(given)
 
 
 def _run(parser: ArgumentParser, given: Sequence[str]) -> int | None:
-    try:
-        # Texts and files may stand before flags, between them or after.
-        arguments, rest = parser.parse_known_intermixed_args(given)
-    except TypeError:  # a command that has commands of its own, which come first
-        arguments, rest = parser.parse_known_args(given)
+    arguments, rest = parse(parser, given)
     if "overrides" in arguments:
         arguments.overrides = rest
     elif rest:
@@ -62,7 +69,13 @@ def _run(parser: ArgumentParser, given: Sequence[str]) -> int | None:
     return arguments.run(arguments)
 
 
-def _parser_of(name: str, prog: str) -> ArgumentParser:
+def parser_of(name: str, prog: str) -> ArgumentParser:
+    """Return the parser of one command.
+
+    Args:
+        name: of the command.
+        prog: what messages call the program.
+    """
     module = importlib.import_module(f"sdjax.commands.{name}")
     parser = ArgumentParser(prog=prog, description=module.__doc__)
     _add(parser, module)

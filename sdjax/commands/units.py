@@ -68,10 +68,6 @@ def run(arguments) -> None:
     from sdjax.inference.units.find import find_units
     from sdjax.report import units_page
 
-    for name in ("characters", "batch_size"):
-        if (value := getattr(arguments, name)) < 1:
-            flag = name.replace("_", "-")
-            raise InputError(f"--{flag} {value} must be at least 1")
     patterns = _patterns(arguments.property)
     loaded = load_model(arguments.checkpoint, arguments.precision)
     units = [_unit(text, loaded.model) for text in arguments.unit]
