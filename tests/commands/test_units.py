@@ -49,7 +49,7 @@ def test_the_command_gives_the_numbers_of_the_function(tiny_run, command, tmp_pa
         (["--property", "a=("], ["--property a=(", "regular expression"]),
         (["--unit", "8"], ["--unit 8", "0..7"]),
         (["--unit", "a:b"], ["--unit a:b", "1:178"]),
-        (["--characters", "0"], ["--characters 0"]),
+        (["--characters", "0"], ["--characters", "'0'"]),
     ],
 )
 def test_bad_requests_are_refused(arguments, words, tiny_run, command, tmp_path):
