@@ -120,7 +120,9 @@ def test_prepare_bad_input(tmp_path, command, name, content, options, words):
 
 def test_prepare_of_no_reviews(tmp_path, command):
     arguments = ["prepare", "synthetic", "--out", tmp_path / "c", "--reviews", 0]
-    assert_refused(command.sdjax(*arguments, "--shards", "1/1/1"), "--reviews", "from 1")
+    assert_refused(
+        command.sdjax(*arguments, "--shards", "1/1/1"), "--reviews", "from 1"
+    )
 
 
 def test_prepare_where_nothing_can_be_written(command, tmp_path):

@@ -61,7 +61,7 @@ MISTAKES = {
     "unknown key": ((QUICKSTART, "{}", "--config.hiden_size=3"), "hiden_size"),
     "wrong type": ((QUICKSTART, "{}", "--config.train_steps=many"), "train_steps"),
     "missing config": (("configs/nothing.py", "{}"), "configs/nothing.py"),
-    "no devices": ((QUICKSTART, "{}", "--memory_on=0"), "--memory-on 0"),
+    "no devices": ((QUICKSTART, "{}", "--memory_on=0"), "--memory-on/--memory_on: '0'"),
     "unknown flag": ((QUICKSTART, "{}", "--stepz=3"), "stepz"),
     "no such precision": (
         (QUICKSTART, "{}", "--config.precision=fp8", "--config.corpus={corpus}"),
