@@ -49,8 +49,19 @@ def read_metadata(stored: Mapping, folder: Path) -> dict:
     """
     metadata = {key: value for key, value in stored.items() if key != _STORED}
     if isinstance(path := stored.get(_STORED), str):
-        metadata["checkpoint"] = os.path.normpath(os.path.join(folder, path))
+        metadata["checkpoint"] = path_from(folder, path)
     return metadata
+
+
+def path_from(folder: Path, path: str) -> str:
+    """Return the path that `relative_path` gave, as it opens from here.
+
+    What is above a folder is above the folder itself, not above a link to it.
+    """
+    real = os.path.realpath(folder)
+    if real != os.path.abspath(folder):
+        folder = real
+    return os.path.normpath(os.path.join(folder, path))
 
 
 def source_name(source: str) -> str:

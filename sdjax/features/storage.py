@@ -8,6 +8,7 @@ In Parquet texts and ids are strings, and the metadata is the file's.
 """
 
 import json
+import os
 import zipfile
 from collections.abc import Collection, Mapping
 from pathlib import Path
@@ -104,7 +105,8 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
         Damaged: it is cut short, or a column is not what was written.
     """
     columns, metadata = _read(path)
-    metadata = read_metadata(metadata, path.parent)
+    place = Path(os.path.realpath(path)) if path.is_symlink() else path
+    metadata = read_metadata(metadata, place.parent)
     digests = metadata.pop("digests", None)
     for name in sorted({*columns, *digests}) if digests else ():
         if name not in columns or array_digest(columns[name]) != digests.get(name):

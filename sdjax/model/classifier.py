@@ -21,7 +21,7 @@ from sdjax.integrity import (
     sealed,
 )
 from sdjax.model.classifier_metadata import check_metadata
-from sdjax.portable import stored_metadata
+from sdjax.portable import path_from, stored_metadata
 
 FORMAT = "sdjax-classifier-1"
 TASKS = ("binary", "multiclass", "multilabel")
@@ -181,8 +181,7 @@ class Classifier:
         arrays = {name: _read_array(folder / f"{name}.npy") for name in ARRAYS}
         metadata = data["metadata"]
         if metadata.get("checkpoint") and isinstance(metadata["checkpoint"], str):
-            path = os.path.join(folder, metadata["checkpoint"])
-            metadata["checkpoint"] = os.path.normpath(path)
+            metadata["checkpoint"] = path_from(folder, metadata["checkpoint"])
         parts = {
             "task": data["task"],
             "classes": tuple(data["classes"]),

@@ -97,6 +97,21 @@ def test_a_tree_can_be_moved(tree, tiny_run, command, tmp_path, suffix):
     assert fingerprint(loaded.params) == metadata["params_sha256"]
 
 
+@pytest.mark.parametrize("what", ["file", "folder"])
+def test_through_a_link_it_is_still_found(tree, tiny_run, command, tmp_path, what):
+    featurize(command, tiny_run, tree / "run", tree / "features" / "x.npz")
+    (tmp_path / "far" / "away").mkdir(parents=True)
+    link = tmp_path / "far" / "away" / "link.npz"
+    if what == "file":
+        link.symlink_to(tree / "features" / "x.npz")
+    else:
+        folder = tmp_path / "far" / "away" / "linked"
+        folder.symlink_to(tree / "features")
+        link = folder / "x.npz"
+    found = feature_file.load(link).metadata["checkpoint"]
+    assert found.startswith(f"{tree}/run/checkpoints/")
+
+
 def test_no_artefact_has_an_absolute_path(tree, tiny_run, command, monkeypatch):
     shutil.copytree(tiny_run.texts["train"].parent, tree / "texts")
     splits, files = [], []
