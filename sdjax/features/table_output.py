@@ -168,12 +168,19 @@ def write_delimited(
             columns = [_cells(column) for column in _as(schema, table).columns]
             if not keep_formulas:
                 for place, column in enumerate(columns):
-                    if pa.types.is_string(schema.field(place).type):
+                    if _is_text(schema.field(place).type):
                         safe = list(map(without_formula, column))
                         escaped += sum(map(_differ, safe, column))
                         columns[place] = safe
             writer.writerows(zip(*columns, strict=True))
     return escaped
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+    types = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view)
+    binary = (pa.types.is_binary, pa.types.is_large_binary)
+    return any(is_text(kind) for is_text in (*types, *binary))
 
 
 def _differ(one: object, other: object) -> bool:
