@@ -9,21 +9,7 @@ from sdjax.terminal import show
 
 
 class ArgumentParser(argparse.ArgumentParser):
-    """The standard parser, except that a wrong argument raises `InputError`.
-
-    With `intermixed` positional arguments may stand anywhere among the options.
-    """
-
-    intermixed = False
-
-    def parse_known_args(self, args=None, namespace=None):
-        if not self.intermixed:
-            return super().parse_known_args(args, namespace)
-        self.intermixed = False  # the intermixed parser calls this method
-        try:
-            return self.parse_known_intermixed_args(args, namespace)
-        finally:
-            self.intermixed = True
+    """The standard parser, except that a wrong argument raises `InputError`."""
 
     def error(self, message: str):
         raise InputError(f"{message}; see {self.prog} --help")

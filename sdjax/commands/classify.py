@@ -25,7 +25,6 @@ _ON_A_PAGE = 1000  # texts
 
 
 def add_arguments(parser) -> None:
-    parser.intermixed = True
     parser.add_argument(
         "classifier",
         type=Path,
