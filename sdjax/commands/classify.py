@@ -135,6 +135,7 @@ def _write(arguments, opened, scorer, measured, report) -> None:
     from sdjax.commands.tables import Source, write_table
     from sdjax.data.tables import of_texts, table_chunks
     from sdjax.features.unit_columns import unit_columns
+    from sdjax.portable import relative_path
 
     chosen = unit_columns(arguments.units or (), scorer.featurizer)
 
@@ -151,6 +152,9 @@ def _write(arguments, opened, scorer, measured, report) -> None:
         measured.add(columns[called].to_pylist(), chunk.labels)
         return measured.as_json()
 
+    classifier = None
+    if arguments.unit is None:
+        classifier = relative_path(arguments.classifier, arguments.output.parent)
     called = f"{arguments.prefix or ''}called"
     if opened:
         source = Source(chunks, opened.describe(), opened.watch())
@@ -165,7 +169,8 @@ def _write(arguments, opened, scorer, measured, report) -> None:
         identity={**scorer.identity, "label_key": arguments.label_key},
         metadata={
             **scorer.featurizer.metadata(),
-            "classifier": str(arguments.classifier),
+            "classifier": classifier,
+            "unit": arguments.unit,
             "input": arguments.input,
         },
         note=note,

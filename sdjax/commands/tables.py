@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from sdjax.arguments import add_keep_formulas, say_escaped
 from sdjax.errors import InputError, naming
 from sdjax.locks import locked
+from sdjax.portable import stored_metadata
 from sdjax.terminal import show
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def write_table(
         source: of the rows.
         featurizer, added, report, note: as for `features.tables.fill`.
         identity: what tells the result from others, beside the source.
-        metadata: of where it comes from.
+        metadata: of where it comes from, as `stored_metadata` takes it.
         resumed: called with what was noted of the rows that are done.
 
     Raises:
@@ -117,7 +118,8 @@ def write_table(
             raise InputError(f"no usable text: {report.summary()}")
         rows, skipped = work.rows, report.as_json()["skipped"]
         source.unchanged()
-        escaped = work.finish({**metadata, "skipped": skipped}, arguments.keep_formulas)
+        about = stored_metadata({**metadata, "skipped": skipped}, output.parent)
+        escaped = work.finish(about, arguments.keep_formulas)
     without = rows - report.kept
     more = f", {without:,} of them without a text that can be used" if without else ""
     show(f"{output}: {rows:,} rows{more}")

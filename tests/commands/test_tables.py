@@ -126,7 +126,9 @@ def test_a_folder_becomes_one_table_and_labels_are_compared(
     assert found.column_names == ["text", "y", "new", "m_called", "m_cell_last_3"]
     assert found["new"].to_pylist() == [None, None, 2.5]
     metadata = json.loads(found.schema.metadata[b"sdjax-table"])
-    assert metadata["checkpoint"] and metadata["skipped"] == {}
+    assert metadata["params_sha256"] and metadata["unit"] == "3"
+    assert metadata["input"] == "in" and metadata["skipped"] == {}
+    assert "checkpoint" not in metadata  # no absolute path
     # Its own result scored again: the names are taken.
     again = "--input", output, "--output", tmp_path / "again.parquet"
     refused = command.sdjax(
