@@ -161,7 +161,7 @@ def is_classifier(path: Path) -> bool:
 
 
 def open_scorer(
-    path: Path,
+    path: str | Path,
     *,
     unit: str | None = None,
     threshold: float | None = None,
@@ -185,6 +185,7 @@ def open_scorer(
     Raises:
         InputError: it is neither, or an option is of the other one.
     """
+    path = Path(path)
     of_unit = {"--unit": unit, "--threshold": threshold, "--reach": reach}
     given = [name for name, value in of_unit.items() if value is not None]
     if is_classifier(path) or unit is None:
