@@ -8,6 +8,7 @@ import csv
 import errno
 import json
 import os
+import re
 import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
@@ -163,13 +164,16 @@ def without_formula(value: object) -> object:
     """Return a text that a spreadsheet takes for a formula with an apostrophe before.
 
     Such a text begins with =, +, -, @, a tab or a carriage return, as OWASP lists them
-    ("CSV Injection"). What is no text, and any other text, is returned as it is.
+    ("CSV Injection"). What is no text, a number with its sign ("-2.5"), and any other
+    text is returned as it is.
     """
     risky = isinstance(value, str) and value.startswith(_FORMULA)
+    risky = risky and not _NUMBER.fullmatch(value)
     return f"'{value}" if risky else value
 
 
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-](\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 @contextmanager

@@ -6,7 +6,8 @@
 The input is any file that `sdjax prepare` reads, or `--split` of a prepared corpus; it
 may be larger than memory. The output is .npz, .npy (to be mapped into memory, with its
 ids, labels, texts and metadata beside it) or .parquet. Rows that cannot be used are
-counted and left out. After a crash the same command resumes.
+counted and left out. With --units or --keep it is a table instead, with every row of
+the input. After a crash the same command resumes.
 """
 
 import argparse
@@ -14,11 +15,12 @@ import sys
 from pathlib import Path
 
 from sdjax.arguments import add_normalise
+from sdjax.commands import feature_table
 from sdjax.commands.reading import add_reading, open_texts, refuse_reading
+from sdjax.commands.tables import add_table, lock_output, refuse_table
 from sdjax.data.text import CLEANINGS
-from sdjax.errors import InputError, naming
+from sdjax.errors import InputError
 from sdjax.features import columns
-from sdjax.locks import locked
 from sdjax.ranges import COUNT, FRACTION, add_number
 from sdjax.terminal import show
 
@@ -68,6 +70,14 @@ def add_arguments(parser) -> None:
         "of rows; above it the file is written and the exit status is 2",
         default=0.01,
     )
+    add(
+        "--keep",
+        nargs="*",
+        metavar="COLUMN",
+        help="write a table, as .parquet, .csv, .tsv or .jsonl, with these columns of"
+        " the input before the features; none named: all of them",
+    )
+    add_table(parser, "write a table with these units alone, a column for each")
     add("--restart", action="store_true", help="forget what an earlier run has done")
 
 
@@ -105,18 +115,14 @@ def open_input(arguments: argparse.Namespace, report):
 
 
 def run(arguments) -> None:
+    if feature_table.is_wanted(arguments):
+        feature_table.run(arguments)
+        return
+    refuse_table(arguments, "is of a table: give --units or --keep, too")
     from sdjax.features import storage
 
-    output = arguments.output
-    storage.check_suffix(output)
-    with naming(output):  # before minutes of work
-        output.parent.mkdir(parents=True, exist_ok=True)
-        refusal = (
-            f"--output {output} is in use: another process writes it; wait for it, or"
-            " give another file"
-        )
-        lock = locked(output.with_name(f".{output.name}.lock"), refusal)
-    with lock:
+    storage.check_suffix(arguments.output)
+    with lock_output(arguments.output):
         _featurize(arguments)
 
 
@@ -138,12 +144,7 @@ def _featurize(arguments) -> None:
         precision=arguments.precision,
     )
     origin = featurizer.metadata()
-    place = (
-        "checkpoint",
-        "checkpoint_name",
-        "step",
-    )  # the same parameters may be kept elsewhere
-    identity = {k: v for k, v in origin.items() if k not in place} | described
+    identity = featurizer.identity() | described
     identity |= {"texts": "hashes"} if arguments.no_texts else {}
     work = FeatureWork(
         output,

@@ -2,8 +2,8 @@
 
 PATH is a run's folder or one checkpoint, a corpus, a features file, a classifier, a
 report, a published or a fine-tuned model, or what an interrupted prepare
-(.CORPUS.preparing) or featurize (OUTPUT.partial) left. The exit status is 2 where a
-part is not what was written.
+(.CORPUS.preparing) or featurize (OUTPUT.partial), or a table (OUTPUT.parts), left. The
+exit status is 2 where a part is not what was written.
 """
 
 from pathlib import Path
@@ -46,7 +46,7 @@ def verdict_of(path: Path):
     """
     from sdjax.checkpoints import names
     from sdjax.data import corpus
-    from sdjax.features import partial, storage
+    from sdjax.features import partial, storage, table_work
     from sdjax.integrity import Verdict
     from sdjax.model import classifier
     from sdjax.prepare import work_folder
@@ -58,6 +58,8 @@ def verdict_of(path: Path):
         return storage.verify(path)
     if path.suffix == ".partial":
         return partial.verify(path)
+    if path.suffix == table_work.SUFFIX:
+        return table_work.verify(path)
     if path.suffix == ".preparing":
         return work_folder.verify(path)
     if (path / corpus.MANIFEST).exists():

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from sdjax.checkpoints.load import Loaded, fingerprint, load_model
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
+from sdjax.features.arrow_texts import of_arrow
 from sdjax.features.columns import LAYERS, STATES, feature_names, pooling_kinds
 from sdjax.features.encoder import Encoder
 from sdjax.model.language_model import LanguageModel
@@ -117,6 +118,11 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
             "pooling": kinds if len(kinds) > 1 else kinds[0],
             **stacked,
         }
+
+    def identity(self) -> dict:
+        """Return what features depend on, but not where the model is kept."""
+        place = ("checkpoint", "checkpoint_name", "step")
+        return {k: v for k, v in self.metadata().items() if k not in place}
 
     def fit(self, texts: Iterable[str], y=None) -> "TextFeaturizer":
         """Check the texts and the parameters, and load the checkpoint.
@@ -300,19 +306,24 @@ def options_of(metadata: Mapping) -> dict:
 def check_texts(texts: Iterable[str]) -> list[str]:
     """Return texts as a list of strings.
 
+    Args:
+        texts: a list, a tuple, any other iterable, a NumPy array, a pandas Series; or
+            a column of Arrow's, which polars, DuckDB and others give, too.
+
     Raises:
         InputError: one string, a table, or something in it that is no string; names the
             position.
     """
     one = isinstance(texts, str | bytes | Mapping | Set)
-    if one or not isinstance(texts, Iterable):
+    arrow = any(hasattr(texts, f"__arrow_c_{kind}__") for kind in ("array", "stream"))
+    if one or not (arrow or isinstance(texts, Iterable)):
         raise InputError(f"texts must be a list of strings, not {_shown(texts)}")
     shape = getattr(texts, "shape", (0,))
     if len(shape) != 1:
         raise InputError(
             f"texts have shape {tuple(shape)}; give one column: a list of strings"
         )
-    texts = list(texts)
+    texts = list(texts) if not arrow else of_arrow(texts)
     wrong = [place for place, text in enumerate(texts) if not isinstance(text, str)]
     if wrong:
         raise InputError(

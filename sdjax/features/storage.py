@@ -39,15 +39,13 @@ _AGAIN = "write it again with featurize.py"
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse a name that stands for none of the forms, or one that cannot be written.
+    """Refuse a name that stands for none of the forms.
 
     Raises:
-        InputError: names the endings that there are, or what to install.
+        InputError: names the endings that there are.
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path} must end in {', '.join(SUFFIXES)}")
-    if path.suffix == ".parquet":
-        parquet.pyarrow()
 
 
 def as_bytes(metadata: dict) -> bytes:

@@ -1,16 +1,18 @@
 """Scoring texts with a saved classifier: probabilities and the top unit's value."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from sdjax.checkpoints.load import Loaded
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.features.columns import feature_of, top_unit_name
-from sdjax.features.featurizer import TextFeaturizer, options_of
+from sdjax.features.featurizer import TextFeaturizer, check_texts, options_of
 from sdjax.features.trace import TracedText
+from sdjax.integrity import array_digest
 from sdjax.model.classifier import Classifier
 from sdjax.report.coloured_text import Explained, Scale, page
 from sdjax.terminal import printable
@@ -52,8 +54,14 @@ class Scorer:
         self._column = top["index"] if top else None
         self.unit = top_unit_name(classifier)
 
-    def score(self, texts: Sequence[str], progress: bool = False) -> list[Score]:
-        """Score each text; return the scores in the order of the texts."""
+    def score(self, texts: Iterable[str], progress: bool = False) -> list[Score]:
+        """Score each text; return the scores in the order of the texts.
+
+        Args:
+            texts: as `TextFeaturizer.transform` takes them.
+            progress: show a progress bar.
+        """
+        texts = check_texts(texts)
         self._featurizer.progress = progress
         features = self._featurizer.transform(texts)
         probabilities = self.classifier.predict_proba(features)
@@ -70,6 +78,37 @@ class Scorer:
         if self.classifier.task == "multilabel":
             return [tuple(names[row == 1].tolist()) for row in predicted]
         return [(name,) for name in names[predicted].tolist()]
+
+    def columns(self, features: np.ndarray) -> dict[str, np.ndarray | pa.Array]:
+        """Return what a table gets of features float32[N, F], N values by name.
+
+        They are the probability of each class (of two that of the second), what the
+        text is called (labels that apply with "|" between), and the top unit.
+        """
+        probabilities = self.classifier.predict_proba(features)
+        names = self.classifier.classes[-probabilities.shape[1] :]
+        called = self._called(self.classifier.decide(probabilities))
+        columns = {f"p_{n}": p for n, p in zip(names, probabilities.T, strict=True)}
+        columns["called"] = pa.array(map("|".join, called), pa.string())
+        if top := self.classifier.metadata.get("top_unit"):
+            name = self._featurizer.get_feature_names_out()[top["index"]]
+            columns[str(name)] = features[:, top["index"]]
+        return columns
+
+    @property
+    def identity(self) -> dict:
+        """What tells this classifier and its model from others, JSON-able."""
+        classifier = self.classifier
+        arrays = classifier.coef, classifier.intercept, classifier.thresholds
+        return {
+            **self._featurizer.identity(),
+            "classifier": [classifier.classes, *map(array_digest, arrays)],
+        }
+
+    @property
+    def featurizer(self) -> TextFeaturizer:
+        """What makes the features."""
+        return self._featurizer
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -154,15 +193,6 @@ def sides(classifier: Classifier) -> tuple[str, str]:
     """Return the names of the two sides of the top unit, the negative one first."""
     first, second = top_unit(classifier).get("classes", classifier.classes)
     return first, second
-
-
-def as_row(score: Score, row: int, label: str | None = None) -> dict:
-    """Return a score as a row of an output file, with the label where it is known."""
-    unit = {} if score.unit is None else {"unit": score.unit}
-    texts = {"row": row, "text": score.text}
-    texts |= {} if label is None else {"label": label}
-    texts["called"] = "|".join(score.called)
-    return texts | {f"p_{name}": p for name, p in score.probabilities.items()} | unit
 
 
 def verdict(unit: str | None, score: Score) -> str:

@@ -3,14 +3,17 @@
 No classifier is needed, and no labelled text: somebody has to know the unit.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
 
 from sdjax.checkpoints.find import find_checkpoint
 from sdjax.checkpoints.load import Loaded, load_model
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
-from sdjax.features.featurizer import TextFeaturizer
+from sdjax.features.featurizer import TextFeaturizer, check_texts
 from sdjax.features.trace import TracedText
 from sdjax.inference import scoring
 from sdjax.inference.scoring import Score, Scorer
@@ -64,8 +67,14 @@ class UnitScorer:
             loaded, batch_size=batch_size, layers=layers
         )
 
-    def score(self, texts: Sequence[str], progress: bool = False) -> list[Score]:
-        """Score each text; return the scores, without probabilities, in their order."""
+    def score(self, texts: Iterable[str], progress: bool = False) -> list[Score]:
+        """Score each text; return the scores, without probabilities, in their order.
+
+        Args:
+            texts: as `TextFeaturizer.transform` takes them.
+            progress: show a progress bar.
+        """
+        texts = check_texts(texts)
         self._featurizer.progress = progress
         values = self._featurizer.transform(texts)[:, self._column].tolist()
         called = [(SIDES[value > self.scale.threshold],) for value in values]
@@ -73,6 +82,24 @@ class UnitScorer:
             Score(text, {}, side, value)
             for text, side, value in zip(texts, called, values, strict=True)
         ]
+
+    def columns(self, features: np.ndarray) -> dict[str, np.ndarray | pa.Array]:
+        """Return what a table gets of features float32[N, F]: the side, the unit."""
+        values = features[:, self._column]
+        sides = [SIDES[above] for above in (values > self.scale.threshold).tolist()]
+        name = self._featurizer.get_feature_names_out()[self._column]
+        return {"called": pa.array(sides, pa.string()), str(name): values}
+
+    @property
+    def identity(self) -> dict:
+        """What tells this unit and its model from others, JSON-able."""
+        own = {"unit": self._column, "threshold": self.scale.threshold}
+        return {**self._featurizer.identity(), **own}
+
+    @property
+    def featurizer(self) -> TextFeaturizer:
+        """What makes the features."""
+        return self._featurizer
 
     def table(self, scores: Sequence[Score]) -> str:
         """Return scores as a table: value, side of the threshold, text."""
@@ -134,7 +161,7 @@ def is_classifier(path: Path) -> bool:
 
 
 def open_scorer(
-    path: Path,
+    path: str | Path,
     *,
     unit: str | None = None,
     threshold: float | None = None,
@@ -158,6 +185,7 @@ def open_scorer(
     Raises:
         InputError: it is neither, or an option is of the other one.
     """
+    path = Path(path)
     of_unit = {"--unit": unit, "--threshold": threshold, "--reach": reach}
     given = [name for name, value in of_unit.items() if value is not None]
     if is_classifier(path) or unit is None:

@@ -89,10 +89,10 @@ def test_the_page_and_a_file_of_scores(tiny_run, command, tmp_path):
     with open(output, newline="") as file:
         found = list(csv.DictReader(file))
     values = TextFeaturizer(tiny_run.workdir).transform(TEXTS)[:, 3]
-    assert [float(row["unit"]) for row in found] == pytest.approx(values)
+    assert [float(row["cell_last_3"]) for row in found] == pytest.approx(values)
     called = np.array([row["called"] for row in found])
     np.testing.assert_array_equal(called, np.where(values > 0, "above", "below"))
-    assert [row["label"] for row in found] == ["below", "above", "below"]
+    assert [row["label"] for row in found] == ["0", "1", "0"]
     right = np.mean((values > 0) == [False, True, False])
     assert f"accuracy {right:.2%} of 3 labelled texts" in done.out
 

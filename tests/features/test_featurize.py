@@ -128,8 +128,6 @@ MANY = "id,text,good,long\n" + "".join(
 def test_ids_several_labels_and_pooled_hidden_states(
     featurize, tiny_run, tmp_path, suffix
 ):
-    if suffix == "parquet":
-        pytest.importorskip("pyarrow")
     output = tmp_path / f"out.{suffix}"
     options = ["--id-key", "id", "--label-key", "good", "long", "--output", output]
     options += ["--state", "hidden", "--pooling", "mean", "last"]

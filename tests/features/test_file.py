@@ -1,7 +1,6 @@
 """The features file comes back as it was written, or not at all."""
 
 import json
-import sys
 import zipfile
 
 import numpy as np
@@ -31,8 +30,6 @@ def feature_set(**changes) -> FeatureSet:
 
 @pytest.fixture(params=["npz", "npy", "parquet"])
 def form(request) -> str:
-    if request.param == "parquet":
-        pytest.importorskip("pyarrow")
     return request.param
 
 
@@ -203,12 +200,6 @@ def test_load_refuses_damaged_parquet(tmp_path):
     pyarrow.parquet.write_table(pyarrow.table({"text": ["a"]}), path)
     with pytest.raises(InputError, match="a.parquet: not a features file: no features"):
         feature_file.load(path)
-
-
-def test_without_pyarrow_parquet_is_refused(tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "pyarrow", None)
-    with pytest.raises(InputError, match=r"pip install 'sdjax\[parquet\]'"):
-        feature_file.save(tmp_path / "a.parquet", feature_set())
 
 
 def test_load_refuses_damaged_files(tmp_path):
