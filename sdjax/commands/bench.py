@@ -61,9 +61,11 @@ def add_arguments(parser) -> None:
     sub.add_argument("--batch-size", type=_COUNT, default=64)
 
     sub = _subcommand(what, "classify", _classify, "a table in, a table out")
-    sub.add_argument("--hidden", type=int, default=1024, help="units")
-    sub.add_argument("--batch-size", type=int, default=64)
-    sub.add_argument("--texts", type=int, default=2000, help="rows, from a generator")
+    sub.add_argument("--hidden", type=_COUNT, default=1024, help="units")
+    sub.add_argument("--batch-size", type=_COUNT, default=64)
+    sub.add_argument(
+        "--texts", type=_COUNT, default=2000, help="rows, from a generator"
+    )
 
     sub = _subcommand(what, "data", _data, "windows from a corpus", ())
     sub.add_argument("--corpus", type=Path, required=True, metavar="DIR")
