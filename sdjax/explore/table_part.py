@@ -42,9 +42,9 @@ def build(page: Page, unit: gr.Textbox) -> None:
             return
         try:
             table = open_table(path)
-            for done, rows, report in scored(
-                page.explorer, table, column, page.explorer.unit(unit)
-            ):
+            index = page.explorer.unit(unit)
+            for found in scored(page.explorer, table, column, index):
+                done, rows, report = found
                 yield note(f"{done:,} of {report.kept:,} texts scored"), *nothing
             folder = Path(tempfile.mkdtemp(dir=page.files))
             write_table(folder / f"{Path(path).stem}-scored.csv", rows)

@@ -22,7 +22,7 @@ GOOD, BAD = "I love this. Wonderful!", "I hate this. Terrible!"
 
 
 @pytest.fixture(scope="module")
-def explorer(tiny_run, tmp_path_factory):
+def explorer(request, tmp_path_factory):
     from sdjax.explore.explorer import Explorer
     from sdjax.features import file as feature_file
     from sdjax.probe import l1_probe
@@ -31,6 +31,7 @@ def explorer(tiny_run, tmp_path_factory):
     model, given = os.environ.get("SDJAX_MODEL"), os.environ.get("SDJAX_CLASSIFIER")
     if model:
         return Explorer.open(model, given)
+    tiny_run = request.getfixturevalue("tiny_run")
     folder = tmp_path_factory.mktemp("classifier") / "classifier"
     splits = [
         feature_file.load(tiny_run.features[name])
@@ -102,12 +103,13 @@ def test_typing_colours_each_character_by_the_unit(page, explorer, shots):
 
 
 def test_an_example_is_read_when_it_is_picked(page, explorer):
-    first = explorer.examples[0]
-    page.wait(
-        lambda: [x for x in page.find("#examples button, button") if x.text == first]
-    )
-    next(x for x in page.find("button") if x.text == first).click()
-    page.wait(lambda: page.coloured() == f"{first} ")
+    example = explorer.examples[2]
+
+    def found():
+        return [b for b in page.find("button") if b.text == example]
+
+    page.wait(found)[0].click()
+    page.wait(lambda: page.coloured() == f"{example} ")
 
 
 def test_another_unit_colours_the_same_text_otherwise(page, explorer, shots):

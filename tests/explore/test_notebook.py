@@ -8,7 +8,9 @@ from documentation_run import furnish
 
 
 def _outputs(cells) -> str:
-    return json.dumps([cell["outputs"] for cell in cells if cell["cell_type"] == "code"])
+    return json.dumps(
+        [cell["outputs"] for cell in cells if cell["cell_type"] == "code"]
+    )
 
 
 def test_the_notebook_of_the_docs_was_executed_and_is_small():

@@ -95,9 +95,8 @@ class OnPage:
     def paste(self, name: str, text: str) -> None:
         """Set a field at once."""
         script = """
-            const field = arguments[0];
-            const owner = Object.getPrototypeOf(field);
-            Object.getOwnPropertyDescriptor(owner, 'value').set.call(field, arguments[1]);
+            const [field, text] = arguments, owner = Object.getPrototypeOf(field);
+            Object.getOwnPropertyDescriptor(owner, 'value').set.call(field, text);
             field.dispatchEvent(new Event('input', {bubbles: true}));
         """
         field = self.find(f"#{name} textarea, #{name} input")[0]
