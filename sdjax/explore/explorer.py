@@ -155,7 +155,9 @@ class Explorer:
     @cached_property
     def usual(self) -> Usual:
         """What every unit holds in the examples; they are read the first time."""
-        start, reader = time.perf_counter(), self.reader()
+        reader = self.reader()
+        reader.read(self.encode(self.examples[-1])[:1])  # compiles it
+        start = time.perf_counter()
         read = [reader.read(self.encode(text)).cell for text in self.examples]
         seconds = time.perf_counter() - start
         return Usual.of(np.concatenate(read), reader.bytes_read / seconds)

@@ -35,6 +35,10 @@ def build(page: Page) -> ReadPart:
             )
             limit = f"Up to {explorer.limit:,} bytes are read, {speed:,.0f} a second"
             gr.HTML(note(f"{limit} here, and after a change only what is new."))
+            status = gr.HTML(elem_id="status")
+            verdict = gr.HTML(elem_id="verdict")
+            coloured = gr.HTML(elem_id="coloured")
+            coloured_bits = gr.HTML(elem_id="coloured-bits")
             gr.Examples(explorer.examples, text, label="Examples", elem_id="examples")
         with gr.Column(scale=1, min_width=220):
             unit = gr.Textbox(
@@ -51,10 +55,6 @@ def build(page: Page) -> ReadPart:
                 [], value=None, label="most active in this text", elem_id="active"
             )
             bits = gr.Checkbox(label="Bits of each character", elem_id="bits")
-    status = gr.HTML(elem_id="status")
-    verdict = gr.HTML(elem_id="verdict")
-    coloured = gr.HTML(elem_id="coloured")
-    coloured_bits = gr.HTML(elem_id="coloured-bits")
 
     def read(text: str, unit: str, bits: bool, request: gr.Request):
         tab = page.tab(request)

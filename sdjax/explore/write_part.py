@@ -107,13 +107,16 @@ def build(page: Page, unit: gr.Textbox) -> WritePart:
 
 def sliders(page: Page, unit: int, values: Sequence[float]) -> list:
     """Return the updates of the two sliders for a unit and the values it is held at."""
-    low, high = page.explorer.range_of(unit)
+    explorer = page.explorer
+    low, high = explorer.range_of(unit)
+    ends = explorer.sides(unit)[:: explorer.scale(unit).sign]
     return [
         gr.update(
             minimum=low,
             maximum=high,
             value=value,
-            label=f"Hold unit {page.unit_name(unit)} at",
+            label=f"Hold unit {explorer.label(unit)} at",
+            info=" \u2026 ".join(ends),  # what the two ends of the slider mean
         )
         for value in values
     ]
