@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from sdjax.checkpoints.find import find_checkpoint
 from sdjax.checkpoints.load import Loaded, load_model
 from sdjax.errors import InputError
 from sdjax.explore.reading import Reading, features
@@ -17,7 +18,7 @@ from sdjax.explore.usual import EXAMPLES, Usual
 from sdjax.features.columns import unit_label
 from sdjax.inference.prefixes import PrefixReader, ReadyModel
 from sdjax.inference.sampling import Sampling, Unit, state_index
-from sdjax.inference.scoring import Scorer, checkpoint_of, sides
+from sdjax.inference.scoring import Scorer, sides, unit_and_state
 from sdjax.inference.steering import held_unit, held_value
 from sdjax.inference.streaming import stream
 from sdjax.model.classifier import Classifier
@@ -84,8 +85,10 @@ class Explorer:
         if checkpoint is None:
             if found is None:
                 raise InputError("no checkpoint and no classifier: give one of them")
-            checkpoint = checkpoint_of(found)
-        return cls(load_model(Path(checkpoint), precision), found, limit=limit)
+            loaded = find_checkpoint(found.metadata, precision=precision)
+        else:
+            loaded = load_model(Path(checkpoint), precision)
+        return cls(loaded, found, limit=limit)
 
     # -- reading
 
@@ -142,15 +145,15 @@ class Explorer:
     @cached_property
     def sentiment_unit(self) -> int | None:
         """The unit that the classifier names, in the whole state; None without one."""
-        metadata = {} if self.classifier is None else self.classifier.metadata
-        last = metadata.get("pooling", "last") == "last"
-        if not (metadata.get("top_unit") and last and self._of_cells):
+        if self.classifier is None:
+            return None
+        try:
+            _, state = unit_and_state(self.classifier)
+        except InputError:  # it names none, or not the value at one byte
+            return None
+        if state != "cell":
             return None
         return state_index(held_unit(self.classifier), self.loaded.model)
-
-    @property
-    def _of_cells(self) -> bool:
-        return self.classifier.metadata.get("state", "cell") == "cell"
 
     @cached_property
     def usual(self) -> Usual:

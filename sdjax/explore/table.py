@@ -1,6 +1,5 @@
 """A table of texts, given back with the probability and the unit's value of each."""
 
-import csv
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -14,12 +13,11 @@ from sdjax.data.listing import expand
 from sdjax.data.read_report import ReadReport
 from sdjax.errors import InputError, UnreadableText
 from sdjax.explore.explorer import Explorer
-from sdjax.files import whole_text
+from sdjax.files import row_file
 from sdjax.inference.unit_scoring import UnitScorer
 
 ROWS = 10_000  # of a table
 _AT_ONCE = 64  # texts between two looks at how far it is
-_FORMULA = ("=", "+", "-", "@", "\t", "\r", "\n")
 
 
 class Table(NamedTuple):
@@ -136,27 +134,7 @@ def _names(explorer: Explorer, unit: int, columns: list[str]) -> list[str]:
     return names
 
 
-def write_table(path: Path, rows: list[dict[str, Any]]) -> None:
-    """Write rows as CSV. A cell that a spreadsheet would run as a formula is text.
-
-    It begins with an apostrophe then, as spreadsheets themselves mark text. Numbers are
-    left alone.
-    """
-    with whole_text(path) as file:
-        table = csv.writer(file)
-        table.writerow([harmless(name) for name in (rows[0] if rows else {})])
-        table.writerows([harmless(cell) for cell in row.values()] for row in rows)
-
-
-def harmless(cell: Any) -> Any:
-    """Return a cell with an apostrophe before what a spreadsheet would run.
-
-    Reference: OWASP, "CSV Injection".
-    """
-    if not isinstance(cell, str) or not cell.lstrip(" ").startswith(_FORMULA):
-        return cell
-    try:
-        float(cell)
-    except ValueError:
-        return f"'{cell}"
-    return cell
+def write_table(path: Path, rows: list[dict[str, Any]]) -> int:
+    """Write rows as CSV; return how many cells got an apostrophe, as formulas do."""
+    with row_file(path) as write:
+        return write(rows)
