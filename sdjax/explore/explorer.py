@@ -132,13 +132,13 @@ class Explorer:
         """Return a text coloured by a unit as the report colours it, with its line."""
         what = f"unit {self.label(unit)}"
         shades = self.scale(unit), self.sides(unit)
-        return inline_text(reading.unit(unit), *shades, what, line)
+        return inline_text(reading.unit(unit), *shades, what, line=line)
 
     def coloured_bits(self, reading: Reading) -> Html:
         """Return a text coloured by the bits that each of its characters took."""
         scale = Scale(0.0, _SURPRISING, -1)
-        ends = (f"{_SURPRISING:g} bits and more", "")
-        return inline_text(reading.bits, scale, ends, "bits per character", False)
+        ends, what = (f"{_SURPRISING:g} bits and more", "0"), "bits per character"
+        return inline_text(reading.bits, scale, ends, what, line=False, one_sided=True)
 
     # -- units
 

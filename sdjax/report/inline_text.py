@@ -15,7 +15,13 @@ class Html(Markup):
 
 
 def inline_text(
-    traced: TracedText, scale: Scale, sides: tuple[str, str], what: str, line: bool
+    traced: TracedText,
+    scale: Scale,
+    sides: tuple[str, str],
+    what: str,
+    *,
+    line: bool = True,
+    one_sided: bool = False,
 ) -> Html:
     """Return a text coloured as the report colours it, and its values as a line.
 
@@ -27,6 +33,7 @@ def inline_text(
         sides: names of the two sides, the one that the scale calls negative first.
         what: the values are, such as "unit 178", for who cannot see the line.
         line: whether the values are drawn over the text as a line.
+        one_sided: no value is on the positive side; sides[1] is the white end.
     """
     return Html(
         render(
@@ -37,5 +44,6 @@ def inline_text(
             curve=curve(characters(traced)[1], scale) if line else "",
             curve_size=CURVE_SIZE,
             what=what,
+            one_sided=one_sided,
         )
     )

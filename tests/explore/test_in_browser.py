@@ -6,10 +6,13 @@ is tested is that the page shows what the explorer's functions return.
 
 import csv
 import os
+import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import browser
+import numpy as np
 import pytest
 
 pytest.importorskip("selenium")
@@ -37,7 +40,10 @@ def explorer(request, tmp_path_factory):
         feature_file.load(tiny_run.features[name])
         for name in ("train", "valid", "test")
     ]
-    l1_probe.run_probe(*splits, n_jobs=1).classifier.save(folder)
+    found = l1_probe.run_probe(*splits, n_jobs=1).classifier
+    # So small a probe may leave one weight, or none: there would be nothing to rank.
+    weights = np.linspace(-1, 1, found.coef.size).reshape(found.coef.shape)
+    replace(found, coef=weights).save(folder)
     return Explorer.open(tiny_run.workdir, folder)
 
 
@@ -57,10 +63,21 @@ def downloads(tmp_path_factory):
 def url(explorer):
     from sdjax.explore.server import serve
 
-    blocks = serve(explorer, port=0, wait=False)
-    yield blocks.local_url
-    blocks.close(verbose=False)
-    blocks.files.cleanup()
+    asked, look_up = [], socket.getaddrinfo
+
+    def noted(host, *arguments, **options):
+        asked.append(host)
+        return look_up(host, *arguments, **options)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(socket, "getaddrinfo", noted)
+        blocks = serve(explorer, port=0, wait=False)
+        yield blocks.local_url
+        blocks.close(verbose=False)
+        blocks.files.cleanup()
+    # The server's own process asks for no other host, either.
+    own = (None, "localhost", "127.0.0.1", b"localhost", b"127.0.0.1")
+    assert [host for host in asked if host not in own] == []
 
 
 @pytest.fixture(scope="module")
