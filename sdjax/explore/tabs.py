@@ -14,13 +14,24 @@ class Tab:
 
     def __init__(self, reader: PrefixReader):
         self._reader, self._lock = reader, threading.Lock()
-        self._newest = {"read": 0, "write": 0}
+        self._calls = 0
+        self._newest = {"read": 0, "write": 0}  # 0: none goes on
 
     def begin(self, what: str) -> int:
         """Make a call the newest of its kind, so that older ones stop; return it."""
         with self._lock:
-            self._newest[what] += 1
-            return self._newest[what]
+            self._calls += 1
+            self._newest[what] = self._calls
+            return self._calls
+
+    def stop(self, what: str) -> None:
+        """Let no call of a kind go on."""
+        with self._lock:
+            self._newest[what] = 0
+
+    def stopped(self, what: str) -> bool:
+        """Tell whether calls of a kind stopped, and not for a newer one."""
+        return self._newest[what] == 0
 
     def goes_on(self, what: str, call: int) -> bool:
         """Tell whether a call is still the newest of its kind."""
@@ -67,5 +78,5 @@ class Tabs:
         with self._lock:
             tab = self._open.pop(name, None)
         if tab is not None:
-            tab.begin("read")
-            tab.begin("write")
+            tab.stop("read")
+            tab.stop("write")

@@ -81,6 +81,8 @@ def build(page: Page, unit: gr.Textbox) -> WritePart:
                 prompt, explorer.unit(unit), values, settings.sampling()
             ):
                 if not tab.goes_on("write", call):
+                    if tab.stopped("write"):
+                        yield gr.skip(), gr.skip(), note("stopped")
                     return
                 grown = max(map(len, texts))
                 yield *(prompt + text for text in texts), note(f"{grown:,} characters")
@@ -88,12 +90,13 @@ def build(page: Page, unit: gr.Textbox) -> WritePart:
         except InputError as error:
             yield "", "", note(error, bad=True)
 
-    def stopped(request: gr.Request) -> str:
-        page.tab(request).begin("write")
-        return note("stopped")
+    # The call that writes says so itself, after all that it has said before: what two
+    # calls show may arrive in another order in a tab that was in the background.
+    def stop_writing(request: gr.Request) -> None:
+        page.tab(request).stop("write")
 
     settings = [prompt, length, temperature, seed, *sliders]
-    begun = start.click(
+    start.click(
         write,
         [unit, *settings, *held],
         [*samples, status],
@@ -101,7 +104,7 @@ def build(page: Page, unit: gr.Textbox) -> WritePart:
         show_progress="hidden",
         **FREE,
     )
-    stop.click(stopped, None, status, cancels=begun, queue=False, **FREE)
+    stop.click(stop_writing, None, None, queue=False, **FREE)
     return WritePart(*settings)
 
 
