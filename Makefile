@@ -58,13 +58,15 @@ $(BIN)/.browser: $(BIN)/.installed
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[browser]'
 	touch $@
 
-# Screenshots go to SHOTS, to be looked at.
+# Screenshots go to SHOTS, to be looked at. Gradio leaves event loops open at the end.
 SHOTS ?= build/screenshots
 test-browser: $(BIN)/.browser
 	@command -v chromium chromedriver >/dev/null || { \
 	  echo "needs a browser and its driver: apt-get install -y chromium chromium-driver"; \
 	  exit 1; }
-	SDJAX_SHOTS=$(SHOTS) $(BIN)/python -m pytest -m browser -s tests/explore
+	SDJAX_SHOTS=$(SHOTS) $(BIN)/python -m pytest -m browser -s \
+	  -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning \
+	  tests/explore
 
 notebook: $(BIN)/.installed
 	$(BIN)/python tests/notebook.py

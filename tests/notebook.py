@@ -1,5 +1,9 @@
-"""The notebook of docs/, executed: `make notebook` runs this file to write it anew."""
+"""The notebook of docs/, executed: `make notebook` runs this file to write it anew.
 
+`python tests/notebook.py OUT` writes it elsewhere.
+"""
+
+import sys
 from pathlib import Path
 
 NOTEBOOK = Path(__file__).parents[1] / "docs" / "notebook.ipynb"
@@ -23,4 +27,5 @@ def execute(folder: Path):
 if __name__ == "__main__":
     import nbformat
 
-    nbformat.write(execute(Path.cwd()), NOTEBOOK)
+    out = sys.argv[1] if len(sys.argv) > 1 else NOTEBOOK
+    nbformat.write(execute(Path.cwd()), out)
