@@ -24,6 +24,7 @@ COMMANDS = (
     "generate",
     "classify",
     "finetune",
+    "explore",
     "convert",
     "download",
     "bench",

@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "sdjax"
 # In the order in which a review becomes a report.
 WINGS = "data prepare model checkpoints training features probe report".split()
-WINGS += "inference finetune commands".split()
+WINGS += "inference finetune explore commands".split()
 GROUND = {
     "errors",
     "files",
@@ -31,6 +31,7 @@ STRANGERS = {
     "report": {"prepare", "training"},
     "inference": {"prepare", "training", "probe"},
     "finetune": {"prepare", "report", "inference"},
+    "explore": {"prepare", "training", "probe", "finetune"},
 }
 WITHOUT_JAX = ("data", "prepare", "probe")
 FLAGS = {"absl", "ml_collections", "configs", "train"}

@@ -63,7 +63,10 @@ class Scorer:
         """
         texts = check_texts(texts)
         self._featurizer.progress = progress
-        features = self._featurizer.transform(texts)
+        return self.judge(texts, self._featurizer.transform(texts))
+
+    def judge(self, texts: Sequence[str], features: np.ndarray) -> list[Score]:
+        """Score texts whose features, float32[N, F], are known."""
         probabilities = self.classifier.predict_proba(features)
         names = self.classifier.classes[-probabilities.shape[1] :]
         called = self._called(self.classifier.decide(probabilities))

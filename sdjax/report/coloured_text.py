@@ -28,7 +28,7 @@ MAX_CHARACTERS = 700  # characters of one text that the report shows
 MISSING = "\u25a1"  # replaces characters that cannot be shown
 _JOINERS = "\u200c\u200d"  # they shape neighbouring characters of emoji and scripts
 _POINTS = 600  # at most, on a curve
-_CURVE = 600, 64  # width and height of a curve, in SVG units
+CURVE_SIZE = 600, 64  # width and height of a curve, in SVG units
 
 
 class Scale(NamedTuple):
@@ -184,26 +184,26 @@ def unit_page(
         palette=palette(),
         sides=sides,
         threshold=typeset(scale.threshold, "+.3g"),
-        curve_size=_CURVE,
+        curve_size=CURVE_SIZE,
         texts=[
             {
                 "verdict": e.verdict,
                 "spans": spans(e.traced, scale),
-                "curve": _curve(characters(e.traced)[1], scale),
+                "curve": curve(characters(e.traced)[1], scale),
             }
             for e in explained
         ],
     )
 
 
-def _curve(values: np.ndarray, scale: Scale) -> str:
+def curve(values: np.ndarray, scale: Scale) -> str:
     """Return the SVG points of the unit's value over the text, positive upwards.
 
     The threshold is in the middle. A text of one character has no curve.
     """
     if len(values) < 2:
         return ""
-    width, height = _CURVE
+    width, height = CURVE_SIZE
     chosen = np.unique(np.linspace(0, len(values) - 1, _POINTS).astype(int))
     x = chosen / (len(values) - 1) * width
     distance = scale.sign * (values - scale.threshold)
