@@ -54,6 +54,7 @@ COUNT_OR_NONE = Range(0, LARGEST_COUNT)
 SEED = Range(0, LARGEST_SEED)
 SIGNED_SEED = Range(-(2**63), 2**63 - 1)  # of a hash, not of a generator
 MOST_WORKERS = Range(1, 4096)
+PORT = Range(0, 2**16 - 1)
 
 
 def number(kind: type, allowed: Range) -> Callable[[str], float]:

@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from sdjax.errors import InputError
+from sdjax.ranges import COUNT, PORT, add_number
+from sdjax.terminal import show
 
 
 def add_arguments(parser) -> None:
@@ -20,28 +21,19 @@ def add_arguments(parser) -> None:
         "--unit", metavar="L:U", help="to begin with: a number, or LAYER:NUMBER"
     )
     parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
-    parser.add_argument(
-        "--limit",
-        type=int,
-        default=2000,
-        metavar="BYTES",
-        help="of a text; default: 2000",
+    add_number(
+        parser, "--limit", int, COUNT, "of a text", default=2000, metavar="BYTES"
     )
     parser.add_argument(
         "--host",
         default="127.0.0.1",
         help="to listen on; with another, everyone who reaches it can use the model",
     )
-    parser.add_argument(
-        "--port", type=int, default=7860, help="0: any that is free; default: 7860"
-    )
+    add_number(parser, "--port", int, PORT, "0: any that is free", default=7860)
     parser.add_argument("--open", action="store_true", help="in the browser, too")
 
 
 def run(arguments) -> None:
-    if not 0 <= arguments.port < 2**16:
-        raise InputError(f"--port {arguments.port}: must be from 0 to {2**16 - 1}")
-
     from sdjax.explore.explorer import Explorer
     from sdjax.explore.server import serve
 
@@ -52,7 +44,7 @@ def run(arguments) -> None:
         limit=arguments.limit,
     )
     unit = None if arguments.unit is None else explorer.unit(arguments.unit)
-    print(f"{explorer.loaded.path}: reading the examples", flush=True)
+    show(f"{explorer.loaded.path}: reading the examples", flush=True)
     serve(
         explorer,
         unit=unit,

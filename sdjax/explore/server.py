@@ -6,6 +6,7 @@ from pathlib import Path
 
 from sdjax.errors import InputError
 from sdjax.explore.explorer import Explorer
+from sdjax.terminal import show
 
 LOCAL = "127.0.0.1"
 # A browser that obeys it asks no other host for anything, whatever a page names.
@@ -107,7 +108,7 @@ def serve(
     blocks.files = files  # removed with it
     if not wait:
         return blocks
-    print(f"{blocks.local_url} (Ctrl-C ends it)", flush=True)
+    show(f"{blocks.local_url} (Ctrl-C ends it)", flush=True)
     try:
         blocks.block_thread()
     finally:
