@@ -46,6 +46,16 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def refuse_special(path: Path) -> None:
+    """Check that no device, pipe or socket would be replaced by a file.
+
+    Raises:
+        InputError: there is one at `path`, or where its symbolic link leads.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path}: is not a regular file; name another one")
+
+
 @contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path to write to; at the end its file replaces `path`.
@@ -53,7 +63,11 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     Args:
         path: in an existing folder. If the block fails, it is unchanged.
         durable: also force the new file to disk before it replaces the old one.
+
+    Raises:
+        InputError: a device, a pipe or a socket is there.
     """
+    refuse_special(path)
     temporary = _beside(path)
     try:
         yield temporary
@@ -158,6 +172,7 @@ def check_row_path(path: Path) -> None:
         raise InputError(f"{path}: name a file that ends in {' or '.join(ROW_FORMATS)}")
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file")
+    refuse_special(path)
 
 
 def without_formula(value: object) -> object:

@@ -102,7 +102,8 @@ def run(arguments) -> None:
     if arguments.output and not arguments.texts and not source:
         # What comes through a pipe is kept in a file, so that it can be read again.
         source, arguments.format = "-", "text"
-    opened = open_texts(arguments, source) if source else None
+    writes = (arguments.output, arguments.html)
+    opened = open_texts(arguments, source, writes=writes) if source else None
     if opened and opened.several:
         raise InputError(f"--label-key {arguments.label_key}: name one label")
     scorer = open_scorer(

@@ -32,7 +32,12 @@ def run(arguments) -> None:
                 " leave out --units and --keep"
             )
     report = ReadReport()
-    opened = open_texts(arguments, arguments.input, id_key=arguments.id_key)
+    opened = open_texts(
+        arguments,
+        arguments.input,
+        id_key=arguments.id_key,
+        writes=[arguments.output],
+    )
     units = arguments.units or ()
     # A layer that is named may be another one than the last.
     layers = "all" if any(":" in unit for unit in units) else arguments.layers

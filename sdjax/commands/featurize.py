@@ -92,7 +92,12 @@ def open_input(arguments: argparse.Namespace, report):
     if not (Path(arguments.input) / MANIFEST).is_file():
         if arguments.split:
             raise InputError(f"--split {arguments.split}: is of a corpus folder")
-        opened = open_texts(arguments, arguments.input, id_key=arguments.id_key)
+        opened = open_texts(
+            arguments,
+            arguments.input,
+            id_key=arguments.id_key,
+            writes=[arguments.output],
+        )
         unchanged = opened.watch()
         described = opened.describe() | {"id_key": arguments.id_key}
         labels = {"label_keys": list(opened.label_keys) or None}

@@ -68,10 +68,12 @@ def run(arguments) -> None:
     from sdjax.inference.units.find import find_units
     from sdjax.report import units_page
 
+    if arguments.out.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"--out {arguments.out}: name a file that ends in .html")
     patterns = _patterns(arguments.property)
     loaded = load_model(arguments.checkpoint, arguments.precision)
     units = [_unit(text, loaded.model) for text in arguments.unit]
-    opened = open_texts(arguments, arguments.input)
+    opened = open_texts(arguments, arguments.input, writes=[arguments.out])
     normalisation = loaded.meta.normalisation.cleaned_by(arguments.normalise)
     report, examples, count = ReadReport(), [], 0
     for example in readable(opened.examples(report), normalisation, report):

@@ -118,6 +118,11 @@ class Input(NamedTuple):
                     named = None if self.id_key is None else str(given)
                     yield row, Example(text, label, row, named)
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All files that are read."""
+        return tuple(stamps(self.parts))
+
     def watch(self) -> Callable[[], None]:
         """Return a check, to be made at the end, that no file has changed meanwhile.
 

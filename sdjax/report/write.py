@@ -132,11 +132,12 @@ def write_report(
         # A path or a text may hold lone surrogates, which UTF-8 cannot encode.
         (staged / PAGE).write_text(text, encoding="utf-8", errors="replace")
         (staged / DATA).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-        for stale in (DATA, PAGE, *_STALE):
+        for stale in (DATA, *_STALE):
             (folder / stale).unlink(missing_ok=True)
         result.classifier.save(folder / CLASSIFIER)
         names = sorted(path.name for path in staged.iterdir())
-        in_order = (*(n for n in names if n not in (PAGE, DATA)), PAGE, DATA)
+        # Whatever a kill leaves, there is a page by which `make_folder` knows it.
+        in_order = (PAGE, *(n for n in names if n not in (PAGE, DATA)), DATA)
         move_files((staged / name, folder / name) for name in in_order)
     return folder / PAGE
 
@@ -151,11 +152,19 @@ def make_folder(folder: Path) -> None:
     """Create the folder of the report.
 
     Raises:
-        InputError: `folder` is a file.
+        InputError: `folder` is a file, or has files of a report's names without being
+            one.
         OSError: names `folder`; it could not be created.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a folder for the report")
+    if not any((folder / name).exists() for name in (PAGE, DATA)):
+        for name in _STALE:
+            if (folder / name).exists():
+                raise InputError(
+                    f"{folder} is no report, and a report would replace its {name};"
+                    " give another folder"
+                )
     with naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
