@@ -116,8 +116,8 @@ def status_and_line(
         what = " ".join(str(error).split())[:200]
         what = f" ({what})" if what else ""
         return 1, (
-            f"memory does not suffice{what}; use a smaller batch, window or model: sdjax"
-            " train --memory-on N says beforehand what a step takes"
+            f"memory does not suffice{what}; use a smaller batch, window or model:"
+            " sdjax train --memory-on N says beforehand what a step takes"
         )
     if isinstance(error, OSError):
         return 1, _in_one_line(error)

@@ -50,6 +50,8 @@ def verdict_of(path: Path):
     from sdjax.integrity import Verdict
     from sdjax.model import classifier
     from sdjax.prepare import work_folder
+    from sdjax.report.verify import is_report
+    from sdjax.report.verify import verify as verify_report
 
     path = names.resolve(path)
     if not path.exists():
@@ -67,6 +69,9 @@ def verdict_of(path: Path):
     if (path / classifier.DATA).exists():
         return classifier.verify(path)
     verdict, known = Verdict(), False
+    if is_report(path):
+        verdict.add(verify_report(path))
+        known = True
     if (path / "classifier").is_dir():
         verdict.add(classifier.verify(path / "classifier"))
         known = True

@@ -12,6 +12,7 @@ from sdjax.errors import InputError, naming
 from sdjax.features.file import FeatureSet
 from sdjax.features.trace import TracedText
 from sdjax.files import move_files
+from sdjax.integrity import file_digests, sealed
 from sdjax.portable import stored_metadata
 from sdjax.probe import overlap
 from sdjax.probe.bag_of_words import BagOfWords
@@ -131,7 +132,9 @@ def write_report(
         }
         # A path or a text may hold lone surrogates, which UTF-8 cannot encode.
         (staged / PAGE).write_text(text, encoding="utf-8", errors="replace")
-        (staged / DATA).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
+        data["digests"] = file_digests(staged, sorted(p.name for p in staged.iterdir()))
+        text = json.dumps(sealed(data), indent=2) + "\n"
+        (staged / DATA).write_text(text, encoding="utf-8")
         for stale in (DATA, *_STALE):
             (folder / stale).unlink(missing_ok=True)
         result.classifier.save(folder / CLASSIFIER)
