@@ -1,6 +1,6 @@
 """Kill -9 at random moments, and compare what comes of going on with no kill at all.
 
-    python tests/kills.py --folder /tmp/kills --kills 30 --detach
+    python tests/kills.py --folder kills --kills 30 --detach
 
 For each kind of work there is one undisturbed run. Then, again and again: the work is
 begun in an empty folder, all of its processes are killed after a random time, the same

@@ -134,7 +134,7 @@ def open_texts(
     )
     for path in filter(None, writes):
         refuse_special(path)
-        if any(path.exists() and path.samefile(there) for there in opened.paths):
+        if path.exists() and any(path.samefile(there) for there in opened.paths):
             raise InputError(
                 f"{path} is an input, which it would replace; give another"
             )

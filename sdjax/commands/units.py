@@ -64,6 +64,7 @@ def run(arguments) -> None:
 
     from sdjax.checkpoints.load import load_model
     from sdjax.data.read_report import ReadReport
+    from sdjax.features.columns import named_unit
     from sdjax.files import whole_text
     from sdjax.inference.units.find import find_units
     from sdjax.report import units_page
@@ -72,7 +73,12 @@ def run(arguments) -> None:
         raise InputError(f"--out {arguments.out}: name a file that ends in .html")
     patterns = _patterns(arguments.property)
     loaded = load_model(arguments.checkpoint, arguments.precision)
-    units = [_unit(text, loaded.model) for text in arguments.unit]
+    model = loaded.model
+    named = (
+        named_unit(text, model.num_layers, model.hidden_size, "--unit")
+        for text in arguments.unit
+    )
+    units = [layer * model.hidden_size + number for layer, number in named]
     opened = open_texts(arguments, arguments.input, writes=[arguments.out])
     normalisation = loaded.meta.normalisation.cleaned_by(arguments.normalise)
     report, examples, count = ReadReport(), [], 0
@@ -124,21 +130,3 @@ def _patterns(properties: list[str]) -> dict[str, str]:
             raise InputError(f"--property {name} is given twice")
         found[name] = expression
     return found
-
-
-def _unit(text: str, model) -> int:
-    """Return the index of a unit in the state, of `178` or `1:178`."""
-    *layers, number = text.split(":")
-    last = model.num_layers - 1
-    try:
-        layer, unit = (int(layers[0]) if layers else last), int(number)
-    except ValueError:
-        raise InputError(
-            f"--unit {text}: write it as 178, or 1:178 of a stack"
-        ) from None
-    if len(layers) > 1 or not (0 <= layer <= last and 0 <= unit < model.hidden_size):
-        raise InputError(
-            f"--unit {text}: the model has layers 0..{last} of units"
-            f" 0..{model.hidden_size - 1}"
-        )
-    return layer * model.hidden_size + unit

@@ -15,9 +15,9 @@ from sdjax.checkpoints.load import Loaded, load_model
 from sdjax.errors import InputError
 from sdjax.explore.reading import Reading, features
 from sdjax.explore.usual import EXAMPLES, Usual
-from sdjax.features.columns import unit_label
+from sdjax.features.columns import named_unit, unit_label
 from sdjax.inference.prefixes import PrefixReader, ReadyModel
-from sdjax.inference.sampling import Sampling, Unit, state_index
+from sdjax.inference.sampling import Sampling, state_index
 from sdjax.inference.scoring import Scorer, sides, unit_and_state
 from sdjax.inference.steering import held_unit, held_value
 from sdjax.inference.streaming import stream
@@ -178,15 +178,9 @@ class Explorer:
         Raises:
             InputError: the model has no such unit.
         """
-        parts = text.strip().rpartition(":")
-        try:
-            number = int(parts[2])
-            unit: Unit = (int(parts[0]), number) if parts[0] else number
-        except ValueError:
-            raise InputError(
-                f"unit {text!r}: give its number, such as 2388, or LAYER:NUMBER"
-            ) from None
-        return state_index(unit, self.loaded.model)
+        model = self.loaded.model
+        place = named_unit(text.strip(), model.num_layers, model.hidden_size)
+        return state_index(place, model)
 
     def label(self, unit: int) -> str:
         """Return what `unit` reads: the number, of a stack with its layer."""

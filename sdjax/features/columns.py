@@ -78,6 +78,36 @@ def unit_label(unit: int, units: int, num_layers: int = 1) -> str:
     return f"{layer}:{within}"
 
 
+def named_unit(
+    text: str, num_layers: int, hidden_size: int, flag: str = "unit"
+) -> tuple[int, int]:
+    """Return the layer and the number of a unit, as a user writes it.
+
+    Args:
+        text: "2388", of the last layer, or "0:2388".
+        num_layers, hidden_size: of the model.
+        flag: what messages call it.
+
+    Raises:
+        InputError: it is written otherwise, or the model has no such unit.
+    """
+    *layer, number = text.split(":")
+    try:
+        place = int(layer[0]) if layer else num_layers - 1, int(number)
+    except ValueError:
+        place = None
+    if place is None or len(layer) > 1:
+        raise InputError(
+            f"{flag} {text}: write it as 178, or as 1:178 in layer 1 of a stack"
+        )
+    if not (0 <= place[0] < num_layers and 0 <= place[1] < hidden_size):
+        what = f"units 0..{hidden_size - 1}"
+        if num_layers > 1:
+            what += f" in each of the layers 0..{num_layers - 1}"
+        raise InputError(f"{flag} {text}: the model has {what}")
+    return place
+
+
 def layers_within(metadata: Mapping) -> int:
     """Return how many layers' states features hold side by side."""
     return metadata["num_layers"] if metadata.get("layers") == "all" else 1

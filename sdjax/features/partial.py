@@ -18,13 +18,11 @@ import numpy as np
 from xxhash import xxh3_128
 
 from sdjax.data.sources import Example
-from sdjax.errors import Damaged, InputError, differences, naming
-from sdjax.features import storage
+from sdjax.errors import Damaged, InputError, naming
+from sdjax.features import storage, unfinished
 from sdjax.features.strings import HASH_BYTES, hashes, packed
-from sdjax.files import write_whole
-from sdjax.integrity import Verdict, opened, read_object, sealed
+from sdjax.integrity import Verdict, opened, read_object
 
-_AGAIN = "begin again with --restart"
 _CHUNK_TEXTS = 4096  # compared at a time
 _HEADER_BYTES = 128  # what NumPy makes of any of our shapes
 
@@ -124,7 +122,8 @@ class FeatureWork:
                 "sizes": sizes,
                 "digests": {n: d.hexdigest() for n, d in self._digests.items()},
             }
-            self._save(done)
+            unfinished.save(self._folder, self._identity, done)
+            self._done = done
 
     def _given(
         self, examples: Sequence[Example], rows: int, before: dict[str, int]
@@ -181,7 +180,7 @@ class FeatureWork:
             raise InputError(
                 f"{self._folder} has the features of {self.rows:,} texts that are not"
                 " in the input any more as they were: the input has changed since;"
-                f" {_AGAIN}"
+                f" {unfinished.AGAIN}"
             )
 
     def finish(self, metadata: dict) -> None:
@@ -221,19 +220,13 @@ class FeatureWork:
             os.fsync(file.fileno())
             return file.tell()
 
-    def _save(self, done: dict) -> None:
-        content = sealed({"identity": self._identity, **done})
-        data = json.dumps(content, indent=1).encode()
-        write_whole(self._folder / "progress.json", data, durable=True)
-        self._done = done
-
     def _resume(self) -> None:
         """Take over the blocks that are there, if they are ours."""
-        progress = self._folder / "progress.json"
-        if not progress.exists():  # stopped before the first block counted
+        path = self._folder / unfinished.NAME
+        if not path.exists():  # stopped before the first block counted
             return
         try:
-            done = opened(read_object(progress), progress, _AGAIN)
+            done = opened(read_object(path), path, unfinished.AGAIN)
             theirs = done.pop("identity")
             damaged = [
                 name
@@ -244,15 +237,10 @@ class FeatureWork:
         except (ValueError, KeyError, TypeError, OSError) as error:
             damaged, theirs = [str(error)], self._identity
         if damaged:
-            raise Damaged(f"{self._folder}: damaged ({', '.join(damaged)}); {_AGAIN}")
-        keys = sorted({*theirs, *self._identity})
-        found = differences(theirs, {key: self._identity.get(key) for key in keys})
-        if found:
-            raise InputError(
-                f"{self._folder} holds part of other features: "
-                f"{'; '.join(found)}; use its options and input, or begin again"
-                " with --restart"
+            raise Damaged(
+                f"{self._folder}: damaged ({', '.join(damaged)}); {unfinished.AGAIN}"
             )
+        unfinished.refuse_others(self._folder, "other features", theirs, self._identity)
         self._check(done)
         self._done = done
 
@@ -279,16 +267,16 @@ def verify(folder: Path) -> Verdict:
     Raises:
         InputError: the folder is not of this kind.
     """
-    progress = folder / "progress.json"
-    if not progress.exists():
-        raise InputError(f"{folder}: no unfinished features ({progress} is missing)")
+    path = folder / unfinished.NAME
+    if not path.exists():
+        raise InputError(f"{folder}: no unfinished features ({path} is missing)")
     try:
-        done = opened(read_object(progress), progress, _AGAIN)
+        done = opened(read_object(path), path, unfinished.AGAIN)
         sizes = dict(done["sizes"])
     except Damaged as error:
         return Verdict(problems=[str(error)])
     except (ValueError, KeyError, TypeError, OSError) as error:
-        return Verdict(problems=[f"{progress}: damaged ({error}); {_AGAIN}"])
+        return Verdict(problems=[f"{path}: damaged ({error}); {unfinished.AGAIN}"])
     if "digests" not in done:
         return Verdict(without=[f"unfinished features {folder}"])
     verdict = Verdict(checked=1)
@@ -314,14 +302,16 @@ def _digest(path: Path, size: int) -> xxh3_128:
                 left -= len(chunk)
     except OSError as error:
         reason = error.strerror or error
-        raise Damaged(f"{path}: cannot be read ({reason}); {_AGAIN}") from error
+        raise Damaged(
+            f"{path}: cannot be read ({reason}); {unfinished.AGAIN}"
+        ) from error
     if left > 0:
-        raise Damaged(f"{path}: damaged, it is cut short; {_AGAIN}")
+        raise Damaged(f"{path}: damaged, it is cut short; {unfinished.AGAIN}")
     return digest
 
 
 def _differs(path: Path) -> Damaged:
-    return Damaged(f"{path}: damaged, it is not what was written; {_AGAIN}")
+    return Damaged(f"{path}: damaged, it is not what was written; {unfinished.AGAIN}")
 
 
 def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:

@@ -19,13 +19,12 @@ from xxhash import xxh3_128_hexdigest
 
 from sdjax.data.arrow import as_cells, unified
 from sdjax.data.tables import Chunk
-from sdjax.errors import Damaged, InputError, differences, naming
-from sdjax.features import table_output
+from sdjax.errors import Damaged, InputError, naming
+from sdjax.features import table_output, unfinished
 from sdjax.files import replacing, write_whole
-from sdjax.integrity import Verdict, opened, read_object, sealed
+from sdjax.integrity import Verdict, opened, read_object
 
 SUFFIX = ".parts"
-_AGAIN = "begin again with --restart"
 _MANY = 100  # parts; of more, progress is shown
 
 
@@ -108,9 +107,7 @@ class TableWork:
                 "added": list(added),
                 "notes": dict(notes),
             }
-            data = json.dumps(sealed({"identity": self._identity, **done}), indent=1)
-            progress = self._folder / "progress.json"
-            write_whole(progress, data.encode(), durable=True)
+            unfinished.save(self._folder, self._identity, done)
             self._done = done
 
     def _as_lines(self, chunk: Chunk, added: Mapping[str, pa.Array]) -> bytes:
@@ -179,7 +176,7 @@ class TableWork:
     def discard(self) -> None:
         """Remove the folder."""
         # Without this file what a kill leaves of the folder is no work under way.
-        (self._folder / "progress.json").unlink(missing_ok=True)
+        (self._folder / unfinished.NAME).unlink(missing_ok=True)
         shutil.rmtree(self._folder, ignore_errors=True)
 
     def _contents(self) -> Iterator[bytes]:
@@ -190,19 +187,13 @@ class TableWork:
 
     def _resume(self) -> None:
         """Take over the parts that are there, if they are ours."""
-        progress = self._folder / "progress.json"
-        if not progress.exists():  # stopped before the first part counted
+        path = self._folder / unfinished.NAME
+        if not path.exists():  # stopped before the first part counted
             shutil.rmtree(self._folder)
             return
-        done = _read(progress)
+        done = _read(path)
         theirs = done.pop("identity")
-        keys = sorted({*theirs, *self._identity})
-        found = differences(theirs, {key: self._identity.get(key) for key in keys})
-        if found:
-            raise InputError(
-                f"{self._folder} holds part of another table: {'; '.join(found)}; use"
-                " its options and input, or begin again with --restart"
-            )
+        unfinished.refuse_others(self._folder, "another table", theirs, self._identity)
         for content in _contents(self._folder, done):
             if not self._lines:
                 table = _of_stream(content)
@@ -222,22 +213,22 @@ def verify(folder: Path) -> Verdict:
     Raises:
         InputError: the folder is not of this kind.
     """
-    progress = folder / "progress.json"
-    if not progress.exists():
-        raise InputError(f"{folder}: no unfinished table ({progress} is missing)")
+    path = folder / unfinished.NAME
+    if not path.exists():
+        raise InputError(f"{folder}: no unfinished table ({path} is missing)")
     verdict = Verdict()
 
     def check() -> None:
-        for _ in _contents(folder, _read(progress)):
+        for _ in _contents(folder, _read(path)):
             verdict.checked += 1
 
     verdict.attempt(check)  # progress.json itself is one more that is whole
     return verdict
 
 
-def _read(progress: Path) -> dict:
+def _read(path: Path) -> dict:
     try:
-        done = opened(read_object(progress), progress, _AGAIN)
+        done = opened(read_object(path), path, unfinished.AGAIN)
         return {
             "identity": dict(done["identity"]),
             "rows": int(done["rows"]),
@@ -248,7 +239,7 @@ def _read(progress: Path) -> dict:
             "notes": dict(done["notes"]),
         }
     except (ValueError, KeyError, TypeError, OSError) as error:
-        raise Damaged(f"{progress}: damaged ({error}); {_AGAIN}") from error
+        raise Damaged(f"{path}: damaged ({error}); {unfinished.AGAIN}") from error
 
 
 def _parts(folder: Path) -> list[str]:
@@ -263,16 +254,20 @@ def _contents(folder: Path, done: Mapping) -> Iterator[bytes]:
     """
     names = [name for name in _parts(folder) if name <= done["last"]]
     if len(names) != done["parts"] or reduce(_chained, names, "") != done["names"]:
-        raise Damaged(f"{folder}: damaged, parts are missing; {_AGAIN}")
+        raise Damaged(f"{folder}: damaged, parts are missing; {unfinished.AGAIN}")
     for name in names:
         path = folder / name
         try:
             content = path.read_bytes()
         except OSError as error:
             reason = error.strerror or error
-            raise Damaged(f"{path}: cannot be read ({reason}); {_AGAIN}") from error
+            raise Damaged(
+                f"{path}: cannot be read ({reason}); {unfinished.AGAIN}"
+            ) from error
         if xxh3_128_hexdigest(content) != path.stem.rpartition("-")[2]:
-            raise Damaged(f"{path}: damaged, it is not what was written; {_AGAIN}")
+            raise Damaged(
+                f"{path}: damaged, it is not what was written; {unfinished.AGAIN}"
+            )
         yield content
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from sdjax.errors import InputError
+from sdjax.features.columns import named_unit
 from sdjax.features.featurizer import TextFeaturizer
 
 
@@ -32,21 +33,11 @@ def _place(unit: str, featurizer: TextFeaturizer) -> int:
     """Return which unit of the state it is, of the last layer or of all."""
     model = featurizer.model
     count, hidden = model.num_layers, model.hidden_size
-    layer, _, number = unit.rpartition(":")
-    try:
-        place = int(layer) if layer else count - 1, int(number)
-    except ValueError:
-        raise InputError(
-            f"unit {unit}: give the number of a unit, such as 2388, or LAYER:NUMBER"
-        ) from None
-    if not (0 <= place[0] < count and 0 <= place[1] < hidden):
-        what = f"units 0 to {hidden - 1}"
-        what += f" in each of the layers 0 to {count - 1}" if count > 1 else ""
-        raise InputError(f"unit {unit}: the model has {what}")
+    layer, number = named_unit(unit, count, hidden)
     if featurizer.layers == "all":
-        return place[0] * hidden + place[1]
-    if place[0] < count - 1:
+        return layer * hidden + number
+    if layer < count - 1:
         raise InputError(
             f"unit {unit}: the features are those of the last layer, {count - 1}, alone"
         )
-    return place[1]
+    return number

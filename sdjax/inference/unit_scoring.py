@@ -13,6 +13,7 @@ from sdjax.checkpoints.find import find_checkpoint
 from sdjax.checkpoints.load import Loaded, load_model
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
+from sdjax.features.columns import named_unit
 from sdjax.features.featurizer import TextFeaturizer, check_texts
 from sdjax.features.trace import TracedText
 from sdjax.inference import scoring
@@ -58,9 +59,12 @@ class UnitScorer:
         ):
             if value not in allowed:
                 raise InputError(f"{name} is {value:g}: it must be {allowed}")
-        self.unit, self._column = unit, _column(unit, loaded)
+        model = loaded.model
+        layer, number = named_unit(unit, model.num_layers, model.hidden_size, "--unit")
         self.scale = Scale(threshold, reach, +1)
         layers = "all" if ":" in unit else "last"
+        before = layer * model.hidden_size if layers == "all" else 0
+        self.unit, self._column = unit, before + number
         about = {"checkpoint": str(loaded.path), "checkpoint_name": loaded.name}
         self._checkpoint = checkpoint_shown(about)
         self._featurizer = TextFeaturizer.from_loaded(
@@ -136,23 +140,6 @@ class UnitScorer:
             normalisation.shown(normalisation.encode(text)),
             self._featurizer.trace(text, [self._column])[:, 0],
         )
-
-
-def _column(unit: str, loaded: Loaded) -> int:
-    """Return the column of a unit among the features of the last layer, or of all."""
-    layer, _, number = unit.rpartition(":")
-    layers, hidden = loaded.model.num_layers, loaded.model.hidden_size
-    try:
-        place = int(layer or 0), int(number)
-    except ValueError:
-        raise InputError(
-            f"--unit {unit}: give the number of a unit, such as 2388, or LAYER:NUMBER"
-        ) from None
-    if not (0 <= place[0] < layers and 0 <= place[1] < hidden):
-        what = f"units 0 to {hidden - 1}"
-        what += f" in each of the layers 0 to {layers - 1}" if layers > 1 else ""
-        raise InputError(f"--unit {unit}: {loaded.path} has {what}")
-    return place[0] * hidden + place[1]
 
 
 def is_classifier(path: Path) -> bool:

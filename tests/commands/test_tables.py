@@ -160,7 +160,7 @@ def test_a_pipe_and_typed_texts_become_tables_too(
 KILLED = """
 import os, signal
 from sdjax import cli
-from sdjax.features import table_work, tables
+from sdjax.features import table_work, tables, unfinished
 
 tables.CHUNK_ROWS = 4
 write_whole, calls = table_work.write_whole, []
@@ -171,7 +171,7 @@ def write(path, content, **options):
         os.kill(os.getpid(), signal.SIGKILL)
     write_whole(path, content, **options)
 
-table_work.write_whole = write
+table_work.write_whole = unfinished.write_whole = write
 cli.main()
 """
 

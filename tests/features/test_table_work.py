@@ -10,7 +10,7 @@ import pytest
 from sdjax import files
 from sdjax.data.tables import Chunk
 from sdjax.errors import Damaged, InputError
-from sdjax.features import table_work
+from sdjax.features import table_work, unfinished
 from sdjax.features.table_work import TableWork
 
 IDENTITY = {"params": "p", "units": None}
@@ -72,6 +72,7 @@ def test_whatever_a_kill_leaves_no_row_comes_twice(
             raise KeyboardInterrupt
 
         patch.setattr(table_work, "write_whole", stop)
+        patch.setattr(unfinished, "write_whole", stop)
         with pytest.raises(KeyboardInterrupt):
             append(work, chunk(3))
     parts = len(list((tmp_path / f"out{ending}.parts").glob("part-*")))

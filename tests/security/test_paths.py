@@ -5,6 +5,7 @@ import json
 import os
 import stat
 import tarfile
+import tempfile
 import zipfile
 
 import pytest
@@ -16,7 +17,8 @@ from sdjax.errors import InputError
 from sdjax.features import file as feature_file
 from sdjax.integrity import sealed
 
-CLIMBS = ["../../outside.txt", "/tmp/sdjax-outside.txt", "a/../../outside.txt"]
+OUTSIDE = os.path.join(tempfile.gettempdir(), "sdjax-outside.txt")
+CLIMBS = ["../../outside.txt", OUTSIDE, "a/../../outside.txt"]
 ROWS = b"".join(b'{"text": "number %d"}\n' % i for i in range(60))
 
 
@@ -41,7 +43,7 @@ def test_a_member_of_an_archive_is_never_written(command, tmp_path, kind, name):
     )
     new = {p for p in tmp_path.rglob("*")} - before
     assert all(p.is_relative_to(out) for p in new)
-    assert not os.path.exists("/tmp/sdjax-outside.txt")
+    assert not os.path.exists(OUTSIDE)
 
 
 def test_a_link_in_a_tar_is_not_followed(command, tmp_path):
