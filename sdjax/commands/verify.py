@@ -50,8 +50,8 @@ def verdict_of(path: Path):
     from sdjax.integrity import Verdict
     from sdjax.model import classifier
     from sdjax.prepare import work_folder
-    from sdjax.report.verify import is_report
     from sdjax.report.verify import verify as verify_report
+    from sdjax.report.write import is_report
 
     path = names.resolve(path)
     if not path.exists():

@@ -1,18 +1,12 @@
 """Whether a report is still what was written."""
 
-import json
 from pathlib import Path
 
-from sdjax.errors import Damaged, InputError
+from sdjax.errors import Damaged
 from sdjax.integrity import Verdict, opened, read_object
-from sdjax.report.write import DATA, PAGE
+from sdjax.report.write import DATA
 
 _AGAIN = "write it again with sdjax probe"
-
-
-def is_report(folder: Path) -> bool:
-    """Tell a report, or what is left of one, by its files."""
-    return any((folder / name).is_file() for name in (PAGE, DATA))
 
 
 def verify(folder: Path) -> Verdict:
@@ -24,7 +18,7 @@ def verify(folder: Path) -> Verdict:
         data = opened(read_object(path), path, _AGAIN)
     except Damaged as error:
         return Verdict(problems=[str(error)])
-    except (InputError, json.JSONDecodeError, ValueError, OSError) as error:
+    except (ValueError, OSError) as error:
         return Verdict(problems=[f"{path}: damaged ({error}); {_AGAIN}"])
     if "digests" not in data:
         return Verdict(without=[f"report {folder}"])

@@ -151,6 +151,11 @@ def _also_in_test(splits: Mapping[str, FeatureSet]) -> dict[str, int] | None:
     return found and {name: int(rows.sum()) for name, rows in found.items()}
 
 
+def is_report(folder: Path) -> bool:
+    """Tell a report, or what a kill left of one, by its files."""
+    return any((folder / name).is_file() for name in (PAGE, DATA))
+
+
 def make_folder(folder: Path) -> None:
     """Create the folder of the report.
 
@@ -161,7 +166,7 @@ def make_folder(folder: Path) -> None:
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a folder for the report")
-    if not any((folder / name).exists() for name in (PAGE, DATA)):
+    if not is_report(folder):
         for name in _STALE:
             if (folder / name).exists():
                 raise InputError(
