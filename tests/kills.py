@@ -16,7 +16,6 @@ import json
 import os
 import random
 import shutil
-import signal
 import socket
 import sys
 import time
@@ -25,10 +24,11 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
+from forked_commands import LONGEST, kill, kill_process, run_whole, start, wait_for
+
 ROOT = Path(__file__).parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "tests")]
 FLAGS = "--xla_force_host_platform_device_count=1 --xla_backend_optimization_level=0"
-_LONGEST = 900  # seconds until a run counts as stuck
 
 
 class Kind(NamedTuple):
@@ -178,90 +178,10 @@ def result_of(kind: Kind, folder: Path) -> dict[str, str]:
             traceback.print_exc()
             os._exit(1)
         os._exit(0)
-    if wait_for([child], _LONGEST) != [0]:
+    if wait_for([child], LONGEST) != [0]:
         kill_process(child)
         raise RuntimeError(f"{folder}: no result")
     return json.loads(answer.read_text())
-
-
-def start(commands: Sequence[Sequence[str]], log: Path) -> list[int]:
-    """Fork a process for each command, in a group of its own; return their ids."""
-    started = []
-    for arguments in commands:
-        child = os.fork()
-        if child == 0:
-            os.setsid()
-            output = os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o666)
-            for stream in (1, 2):
-                os.dup2(output, stream)
-            status = 70
-            try:
-                sys.argv = ["sdjax", *arguments]
-                smaller_blocks()
-                from sdjax import cli
-
-                cli.main()
-            except SystemExit as ended:
-                status = ended.code or 0
-            except BaseException:
-                traceback.print_exc()
-            sys.stdout.flush()
-            os._exit(status if isinstance(status, int) else 1)
-        started.append(child)
-    return started
-
-
-def smaller_blocks() -> None:
-    """Let there be many places to be killed at."""
-    from sdjax.data.formats import lines
-    from sdjax.features import bulk
-    from sdjax.prepare import blocks, shards
-
-    lines.CHUNK_BYTES = blocks.BLOCK_BYTES = 50_000
-    shards._MOST_SHARDS, bulk.BLOCK_TEXTS = 2, 200
-
-
-def kill(processes: Sequence[int]) -> None:
-    """Kill the groups of some processes; -9 reaches what they started, too."""
-    for process in processes:
-        try:
-            os.killpg(process, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-
-
-def kill_process(process: int) -> None:
-    try:
-        os.kill(process, signal.SIGKILL)
-    except ProcessLookupError:
-        pass
-
-
-def wait_for(processes: Sequence[int], seconds: float) -> list[int] | None:
-    """Return the exit statuses; None where not all have ended by then."""
-    end, left, statuses = time.monotonic() + seconds, list(processes), {}
-    while left and time.monotonic() < end:
-        for process in list(left):
-            found, status = os.waitpid(process, os.WNOHANG)
-            if found:
-                statuses[process] = os.waitstatus_to_exitcode(status)
-                left.remove(process)
-        time.sleep(0.01)
-    return None if left else [statuses[process] for process in processes]
-
-
-def run_whole(commands: Sequence[Sequence[str]], log: Path) -> float:
-    """Run commands to their end; return how many seconds they took.
-
-    Raises:
-        RuntimeError: one failed or does not end.
-    """
-    begin, processes = time.monotonic(), start(commands, log)
-    statuses = wait_for(processes, _LONGEST)
-    kill(processes)
-    if statuses is None or any(statuses):
-        raise RuntimeError(f"{commands}: {statuses or 'stuck'}; see {log}")
-    return time.monotonic() - begin
 
 
 def one_kill(kind: Kind, folder: Path, after: float, victims: Sequence[int]) -> str:
