@@ -9,7 +9,6 @@ import numpy as np
 from sdjax.data.corpus import Corpus
 from sdjax.errors import InputError
 
-
 # What becomes of a row's state between two windows: it goes on, or is zeroed.
 CARRIES = ("carried", "reset")
 
