@@ -13,18 +13,24 @@ Any key of --config can be set with --config.KEY=VALUE, as in sdjax train.
 """
 
 import sys
+import tempfile
 from pathlib import Path
 
 from sdjax.arguments import three
 from sdjax.commands.reading import add_reading, open_texts, refuse_reading
+from sdjax.errors import InputError
 from sdjax.ranges import COUNT, SEED, add_number, number
 from sdjax.terminal import show
+
+SPLITS = ("train", "valid", "test")
+_BAD = 0.01  # of the labelled rows; more of them are an error
 
 
 def add_arguments(parser) -> None:
     # What is left over sets keys of the config.
     parser.set_defaults(overrides=[])
     kinds = parser.add_subparsers(required=True, metavar="STUDY")
+    _add_sizes(kinds)
     _add_gap(kinds)
 
 
@@ -56,6 +62,37 @@ def _subcommand(kinds, name: str, study, text: str, seeds: list[int]):
     return sub
 
 
+def _add_sizes(kinds) -> None:
+    text = "Bits per character and transfer accuracy of models of several sizes"
+    sub = _subcommand(kinds, "sizes", _sizes, text, [0])
+    add = sub.add_argument
+    add("--corpus", type=Path, required=True, metavar="DIR")
+    add(
+        "--sizes",
+        type=number(int, COUNT),
+        nargs="+",
+        required=True,
+        metavar="UNITS",
+        help="a run each for every seed",
+    )
+    read = "that each run reads; with --equal compute, that the smallest one reads"
+    add_number(sub, "--characters", int, COUNT, read, required=True, metavar="N")
+    add(
+        "--equal",
+        default="characters",
+        choices=("characters", "compute"),
+        help="what all sizes have the same of",
+    )
+    for split in SPLITS:
+        add(
+            f"--{split}",
+            metavar="FILE",
+            help="labelled texts of the probe, all that sdjax prepare reads; default:"
+            " those of sdjax labelled",
+        )
+    add_reading(sub)
+
+
 def _add_gap(kinds) -> None:
     text = "Why validation loss lies below training loss: split, duplicates, state"
     sub = _subcommand(kinds, "valid-gap", _gap, text, [0, 1])
@@ -80,6 +117,80 @@ def run(arguments) -> None:
 
     keep_freed_memory()
     arguments.study(arguments)
+
+
+def _sizes(arguments) -> None:
+    from sdjax.data.corpus import Corpus
+    from sdjax.study import sizes, stages
+    from sdjax.training.config.load import load
+
+    share = stages.Share.parse(arguments.only)
+    corpus = Corpus.open(arguments.corpus)
+    config = load(arguments.config, arguments.overrides)
+    smallest = min(arguments.sizes)
+    named = corpus.folder.resolve().name
+    settings = {
+        "study": "sizes",
+        "corpus": {"name": named, "fingerprint": corpus.fingerprint},
+        "characters": arguments.characters,
+        "equal": arguments.equal,
+        "config": config.to_dict() | {"corpus": named},
+    }
+    if arguments.equal == "compute":
+        settings["smallest"] = smallest  # the others' characters follow from it
+    texts, described = _labelled(arguments)
+    stages.begin(arguments.out, settings | {"texts": described})
+    plan = sizes.Plan(
+        arguments.out,
+        config,
+        corpus,
+        arguments.characters,
+        arguments.equal,
+        smallest,
+        texts,
+    )
+    found = sizes.take_all(plan, arguments.sizes, arguments.seeds, share)
+    _missing({size.name: result for size, result in found.items()})
+
+
+def _labelled(arguments):
+    """Return the labelled texts of each split, and what they are."""
+    from sdjax.prepare import synthetic
+
+    paths = {split: getattr(arguments, split) for split in SPLITS}
+    given = [split for split, path in paths.items() if path]
+    if len(given) in (1, 2):
+        raise InputError(
+            f"--{given[0]} goes with the other two of --train, --valid and --test"
+        )
+    if given:
+        return _from_files(arguments, paths)
+    refuse_reading(arguments, "built-in texts are not read from a file")
+    with tempfile.TemporaryDirectory() as folder:
+        paths = synthetic.write_labelled(folder)
+        arguments.label_key = "label"
+        texts, _ = _from_files(arguments, paths)
+    return texts, {"name": "synthetic labelled"}
+
+
+def _from_files(arguments, paths: dict):
+    from sdjax.data.read_report import ReadReport
+    from sdjax.study.sizes import Labelled
+
+    if not arguments.label_key:
+        raise InputError("--label-key is needed with --train: name the label's column")
+    texts, described = {}, {}
+    for split, path in paths.items():
+        report = ReadReport()
+        opened = open_texts(arguments, str(path))
+        if opened.several:
+            raise InputError(f"--label-key {arguments.label_key}: name one label")
+        examples = list(opened.examples(report))
+        report.check(_BAD)
+        described[split] = opened.describe()
+        of_file = {"label_keys": list(opened.label_keys), "classes": opened.classes}
+        texts[split] = Labelled(examples, {"input": str(path)} | of_file)
+    return texts, described
 
 
 def _gap(arguments) -> None:
