@@ -119,14 +119,31 @@ def run(arguments) -> None:
     arguments.study(arguments)
 
 
+def _config(arguments, own: tuple[str, ...]):
+    """Return the config of the runs.
+
+    Args:
+        own: how the keys begin that the study sets itself.
+
+    Raises:
+        InputError: one of them is given.
+    """
+    from sdjax.training.config.load import load
+
+    for override in arguments.overrides:
+        key = override.removeprefix("--config.").partition("=")[0]
+        if key.startswith(own):
+            raise InputError(f"{override}: the study sets config.{key}; leave it out")
+    return load(arguments.config, arguments.overrides)
+
+
 def _sizes(arguments) -> None:
     from sdjax.data.corpus import Corpus
     from sdjax.study import sizes, stages
-    from sdjax.training.config.load import load
 
     share = stages.Share.parse(arguments.only)
     corpus = Corpus.open(arguments.corpus)
-    config = load(arguments.config, arguments.overrides)
+    config = _config(arguments, ("corpus", "seed", "model.hidden_size", "train_"))
     smallest = min(arguments.sizes)
     named = corpus.folder.resolve().name
     settings = {
@@ -195,12 +212,12 @@ def _from_files(arguments, paths: dict):
 
 def _gap(arguments) -> None:
     from sdjax.data.text import Normalisation
-    from sdjax.study import gap, stages
-    from sdjax.training.config.load import load
+    from sdjax.study import gap, gap_page, stages
+    from sdjax.training.config.defaults import MODEL
 
     share = stages.Share.parse(arguments.only)
     examples, source = _texts(arguments)
-    config = load(arguments.config, arguments.overrides)
+    config = _config(arguments, ("corpus", "seed", "carry", "train_"))
     normalisation = Normalisation(strip_tags=arguments.strip_tags)
     settings = {
         "study": "valid-gap",
@@ -214,7 +231,19 @@ def _gap(arguments) -> None:
     texts = gap.first_texts(examples, arguments.characters, arguments.shards)
     plan = gap.Plan(arguments.out, config, arguments.shards, normalisation, source)
     found = gap.take_all(plan, texts, arguments.seeds, share)
-    _missing({arm.name: result for arm, result in found.items()})
+    if _missing({arm.name: result for arm, result in found.items()}):
+        return
+    units = config.model.hidden_size or MODEL["hidden_size"]
+    made = gap_page.page(found, source["name"], units, arguments.characters)
+    _write(arguments.out, made)
+
+
+def _write(folder: Path, made) -> None:
+    from sdjax.study import page
+
+    written = page.write(folder, made)
+    show(made.verdict)
+    show(f"page: {written}")
 
 
 def _texts(arguments):
