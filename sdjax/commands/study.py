@@ -139,7 +139,7 @@ def _config(arguments, own: tuple[str, ...]):
 
 def _sizes(arguments) -> None:
     from sdjax.data.corpus import Corpus
-    from sdjax.study import sizes, stages
+    from sdjax.study import sizes, sizes_page, stages
 
     share = stages.Share.parse(arguments.only)
     corpus = Corpus.open(arguments.corpus)
@@ -167,7 +167,16 @@ def _sizes(arguments) -> None:
         texts,
     )
     found = sizes.take_all(plan, arguments.sizes, arguments.seeds, share)
-    _missing({size.name: result for size, result in found.items()})
+    if _missing({size.name: result for size, result in found.items()}):
+        return
+    read = arguments.characters, arguments.equal
+    about = sizes_page.About(named, _labelled_name(described), *read)
+    _write(arguments.out, sizes_page.page(found, about))
+
+
+def _labelled_name(described: dict) -> str:
+    """Name the labelled texts in a sentence, by their training split."""
+    return described.get("name") or described["train"]["name"]
 
 
 def _labelled(arguments):
