@@ -15,8 +15,9 @@ from sdjax.study.sizes import Size
 
 _CAPTION = (
     "Each small dot is a run; the line goes through the mean of each size. Hollow marks"
-    " are published models, of another corpus and another budget: they say where size"
-    " has led with 40 GB of text, not where these runs should lie."
+    " are published models, of another corpus (Amazon reviews), another budget and, for"
+    " accuracy, of SST: they say where size has led with 40 GB of text, not where these"
+    " runs should lie."
 )
 _FULL = 40e9  # bytes of text that the published models were trained on, about
 
@@ -62,13 +63,10 @@ def page(results: Mapping[Size, Mapping], about: About) -> Page:
 
 def means(results: Mapping[Size, Mapping], part: str, key: str) -> dict[int, float]:
     """Return the mean of a number over the seeds of each size, the smallest first."""
-    units = sorted({size.units for size in results})
-    return {
-        n: float(
-            np.mean([r[part][key] for size, r in results.items() if size.units == n])
-        )
-        for n in units
-    }
+    found: dict[int, list[float]] = {}
+    for size, result in sorted(results.items()):
+        found.setdefault(size.units, []).append(result[part][key])
+    return {units: float(np.mean(values)) for units, values in found.items()}
 
 
 def draw(figure: Figure, results: Mapping[Size, Mapping]) -> None:
@@ -153,7 +151,7 @@ def _verdict(results: Mapping[Size, Mapping], about: About, each: str) -> str:
 
 
 def _seeds(results: Mapping[Size, Mapping]) -> float | None:
-    """Return the largest difference in accuracy of seeds of one size, if any has two."""
+    """Return the largest difference in accuracy of seeds of one size; None of one."""
     found = []
     for units in {size.units for size in results}:
         each = [r["probe"]["accuracy"] for s, r in results.items() if s.units == units]
@@ -256,11 +254,11 @@ def _notes(results: Mapping[Size, Mapping], about: About) -> list[str]:
         " Accuracy: an L1 classifier on the cell state after the last character of each"
         f" labelled text, C chosen on its valid, on {texts:,} test texts; with so many"
         f" an accuracy near chance has a standard error of {error:.1%}.",
-        "All sizes have the same learning rate, batch and schedule, which were not tuned"
-        " for each. Part of a difference between sizes may be that.",
-        f"What these runs cannot show: the published models read about 40 GB of Amazon"
-        f" reviews, {_FULL / read:,.0f} times what a run here read. With so little text"
-        " large models are far from trained, so that the curve over size is that of"
-        " speed of learning, not of what a size can reach; that a sentiment unit appears"
-        " at some size in the original is neither confirmed nor contradicted.",
+        "All sizes have the same learning rate, batch and schedule, which were not"
+        " tuned for each. Part of a difference between sizes may be that.",
+        "What these runs cannot show: the published models read about 40 GB of Amazon"
+        f" reviews, {_FULL / read:,.0f} times what a run here read. The less text, the"
+        " further large models are from what they can reach, so that a curve over size"
+        " is one of how fast they learn. At which size a sentiment unit appears with"
+        " enough text is neither confirmed nor contradicted.",
     ]
