@@ -120,8 +120,8 @@ def measure(loaded: Loaded, config: ConfigDict, run: Path) -> dict:
     `running` is the average over all of training, as it logs the loss, and
     `last_record` that of its last log record. The others are of the final weights:
     `train`, of as many shards of train as valid has, spread evenly over it; `valid`,
-    of all of valid, read by as many rows as in training; and `valid_logged`, the same
-    by `eval_batch_size` rows, which is what training logs.
+    of all of valid, read by as many rows as in training; and `valid_logged`, what
+    training logged at its end, which is all of valid by `eval_batch_size` rows.
 
     Args:
         loaded: the last checkpoint.
@@ -136,20 +136,23 @@ def measure(loaded: Loaded, config: ConfigDict, run: Path) -> dict:
     known = len(corpus.shards["train"])
     count = min(len(corpus.shards["valid"]), known)
     sample = [(2 * i + 1) * known // (2 * count) for i in range(count)]
-    reads = {"window_size": config.window_size, "carry": config.carry}
+    reads = {
+        "rows": config.global_batch_size,
+        "window_size": config.window_size,
+        "carry": config.carry,
+    }
 
-    def losses(split: str, shards: Sequence[int], rows: int) -> list[Loss]:
-        return losses_of_shards(loaded, corpus, split, shards, rows=rows, **reads)
+    def losses(split: str, shards: Sequence[int]) -> list[list]:
+        each = losses_of_shards(loaded, corpus, split, shards, **reads)
+        return [list(loss) for loss in each]
 
-    whole = range(len(corpus.shards["valid"]))
-    rows = config.global_batch_size
     records = read_metrics(run / "metrics.jsonl")
     found = {
         "running": running_loss(records),
         "last_record": records[-1]["train_bpc"],
-        "train": [list(loss) for loss in losses("train", sample, rows)],
-        "valid": [list(loss) for loss in losses("valid", whole, rows)],
-        "valid_logged": total(losses("valid", whole, config.eval_batch_size)).bits,
+        "train": losses("train", sample),
+        "valid": losses("valid", range(len(corpus.shards["valid"]))),
+        "valid_logged": loaded.meta.valid_bpc,
         "characters": records[-1]["chars"],
     }
     jax.clear_caches()
