@@ -6,6 +6,7 @@ import oracle
 import pytest
 import tiny
 
+from sdjax.checkpoints.stored import checkpoint_steps, read_meta
 from sdjax.data.windows import Windows
 from sdjax.errors import InputError
 from sdjax.model.devices import AXIS
@@ -102,10 +103,15 @@ def test_training_gives_each_window_the_loss_and_gradient_of_a_fresh_state(toler
     tiny.assert_trees_equal(one[1], other[1])
 
 
-def test_a_run_is_not_resumed_with_another_carry(tmp_path):
+def test_a_run_is_evaluated_as_it_was_trained_and_not_resumed_otherwise(
+    tmp_path, command
+):
     corpus = tiny.corpus(tmp_path / "corpus")
     settings = {"train_steps": 2, "carry": "reset"}
     loop.train(tiny.config(corpus.folder, **settings), tmp_path / "run")
+    evaluated = command.sdjax("evaluate", tmp_path / "run", "--corpus", corpus.folder)
+    bits = read_meta(checkpoint_steps(tmp_path / "run")[-1]).valid_bpc
+    assert f"bits per character   {bits:.4f}\n" in evaluated.out
     with pytest.raises(InputError, match="stream.carry is 'reset' there and 'carried'"):
         loop.train(tiny.config(corpus.folder, train_steps=2), tmp_path / "run")
 
