@@ -23,7 +23,7 @@ from sdjax.ranges import COUNT, SEED, add_number, number
 from sdjax.terminal import show
 
 SPLITS = ("train", "valid", "test")
-_BAD = 0.01  # of the labelled rows; more of them are an error
+_BAD = 0.01  # of the rows that are read; more of them are an error
 
 
 def add_arguments(parser) -> None:
@@ -212,7 +212,7 @@ def _from_files(arguments, paths: dict):
         if opened.several:
             raise InputError(f"--label-key {arguments.label_key}: name one label")
         examples = list(opened.examples(report))
-        report.check(_BAD)
+        _check(report)
         described[split] = opened.describe()
         of_file = {"label_keys": list(opened.label_keys), "classes": opened.classes}
         texts[split] = Labelled(examples, {"input": str(path)} | of_file)
@@ -225,7 +225,7 @@ def _gap(arguments) -> None:
     from sdjax.training.config.defaults import MODEL
 
     share = stages.Share.parse(arguments.only)
-    examples, source = _texts(arguments)
+    examples, source, report = _texts(arguments)
     config = _config(arguments, ("corpus", "seed", "carry", "train_"))
     normalisation = Normalisation(strip_tags=arguments.strip_tags)
     settings = {
@@ -238,6 +238,7 @@ def _gap(arguments) -> None:
     }
     stages.begin(arguments.out, settings)
     texts = gap.first_texts(examples, arguments.characters, arguments.shards)
+    _check(report)
     plan = gap.Plan(arguments.out, config, arguments.shards, normalisation, source)
     found = gap.take_all(plan, texts, arguments.seeds, share)
     if _missing({arm.name: result for arm, result in found.items()}):
@@ -256,16 +257,31 @@ def _write(folder: Path, made) -> None:
 
 
 def _texts(arguments):
-    """Return the texts of a source, one at a time, and what it is."""
+    """Return the texts of a source, one at a time, what it is, and what is counted."""
     from sdjax.data.read_report import ReadReport
+    from sdjax.data.sources import counted
     from sdjax.prepare import synthetic
     from sdjax.ranges import LARGEST_COUNT
 
+    report = ReadReport()
     if arguments.source == ["synthetic"]:
         refuse_reading(arguments, "synthetic reviews are not read from a file")
-        return synthetic.reviews(LARGEST_COUNT), {"name": "synthetic"}
+        reviews = synthetic.reviews(LARGEST_COUNT)
+        return counted(reviews, LARGEST_COUNT, report), {"name": "synthetic"}, report
+    if arguments.label_key:
+        raise InputError(
+            f"--label-key {arguments.label_key}: this study reads no labels; leave it"
+            " out"
+        )
     opened = open_texts(arguments, arguments.source)
-    return opened.examples(ReadReport()), opened.describe()
+    return opened.examples(report), opened.describe(), report
+
+
+def _check(report) -> None:
+    """Say which rows could not be used; refuse too many of them."""
+    if report.skipped:
+        show(report.summary(), file=sys.stderr)
+    report.check(_BAD)
 
 
 def _missing(results: dict) -> bool:

@@ -187,9 +187,9 @@ def _notes(found: Findings) -> list[str]:
         " split they may. Copies also change which texts are held out, a little.",
         "Regularisation that is off in evaluation is not among the factors: the model"
         " has none, so it cannot be a cause here.",
-        "One epoch over little text exaggerates what averaging does: the weights still"
-        " improve fast. How large it is in a run of weeks, these runs cannot say, nor"
-        " what a larger model remembers of duplicates.",
+        "The less text, the faster the weights still improve at the end, and the more"
+        " averaging makes. How much that is in a run of weeks, and what a larger model"
+        " remembers of duplicates, these runs cannot say.",
     ]
 
 

@@ -1,7 +1,8 @@
 """Models of several sizes on one corpus: what they predict, what a classifier reads."""
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import cache, partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -125,14 +126,8 @@ def take(size: Size, plan: Plan) -> dict:
     Raises:
         InputError, SystemExit, OSError: as training, featurizing and the probe.
     """
-    folder, opened = plan.folder / "runs" / size.name, []
-    config = config_of(size, plan)
-
-    def loaded() -> Loaded:
-        if not opened:
-            opened.append(losses.trained(config, folder / "train"))
-        return opened[0]
-
+    folder, config = plan.folder / "runs" / size.name, config_of(size, plan)
+    loaded = cache(partial(losses.trained, config, folder / "train"))
     bits = stage(
         folder / _BITS,
         lambda: measure_bits(loaded(), config, plan.corpus, folder / "train"),
@@ -175,13 +170,15 @@ def measure_bits(loaded: Loaded, config: ConfigDict, corpus: Corpus, run: Path) 
     return found | {"characters": records[-1]["chars"], "minutes": minutes}
 
 
-def features_of(path: Path, labelled: Labelled, loaded) -> FeatureSet:
+def features_of(
+    path: Path, labelled: Labelled, loaded: Callable[[], Loaded]
+) -> FeatureSet:
     """Return the features of labelled texts; they are made unless the file is whole.
 
     Args:
         path: of the features file.
         labelled: the texts.
-        loaded: a function that returns the model.
+        loaded: returns the model; called only where they are made.
     """
     if path.is_file():
         try:

@@ -6,6 +6,7 @@ import signal
 import numpy as np
 import pytest
 import tiny
+from fixtures_run import assert_refused
 from fixtures_training import signal_at
 
 from sdjax.data.corpus import Corpus
@@ -169,3 +170,20 @@ def test_the_page_has_all_numbers_and_is_the_same_again(undisturbed, tmp_path):
     assert effect["value"] == pytest.approx(gaps[1] - gaps[0])
     assert len(kept["runs"]) == 24
     assert made.verdict in (tmp_path / page.TABLES).read_text()
+
+
+def test_the_command_takes_a_share_and_says_what_is_to_come(tmp_path, command):
+    texts, out = tmp_path / "texts.txt", tmp_path / "out"
+    texts.write_text("".join(f"{text}\n" for text in TEXTS))
+    arguments = ["study", "valid-gap", texts, "--out", out, "--characters", 3000]
+    arguments += ["--shards", "4/2/1", "--seeds", 0]
+    labelled = command.sdjax(*arguments, "--label-key", "x")
+    assert_refused(labelled, "--label-key x: this study reads no labels")
+    carry = command.sdjax(*arguments, "--config.carry=reset")
+    assert_refused(carry, "--config.carry=reset: the study sets config.carry")
+    tiny_model = ["--config.model.hidden_size=8", "--config.model.embedding_size=4"]
+    tiny_model += ["--config.window_size=16", "--config.warmup_steps=0"]
+    share = command.sdjax(*arguments, *tiny_model, "--only", "6/6")
+    assert share.status == 0 and "2 of 12 runs are whole; to come: cont" in share.err
+    assert len(list((out / "runs").iterdir())) == 2
+    assert not (out / page.PAGE).exists()
