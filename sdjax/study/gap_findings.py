@@ -184,7 +184,7 @@ def verdict(found: Findings, corpus: str, about: str) -> str:
     others = [name for name in FACTORS if name not in seen]
     if others:
         each = (f"{FACTORS[name]} {shown(factors[name])}" for name in others)
-        text += f"No effect is seen of: {'; '.join(each)}. "
+        text += f"In what is left no effect is seen of: {'; '.join(each)}. "
     spread = found.spread["contiguous"]
     if np.isfinite(spread):
         text += (

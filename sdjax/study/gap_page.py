@@ -101,7 +101,11 @@ def _shards(axes: Axes, found: Findings) -> None:
 def _parts(found: Findings) -> Table:
     whole = found.parts["logged"].value
     rows = [
-        (text, shown(found.parts[name]), f"{found.parts[name].value / whole:.1%}")
+        (
+            text,
+            shown(found.parts[name]),
+            typeset(found.parts[name].value / whole, ".1%"),
+        )
         for name, text in PARTS.items()
     ]
     return Table(
@@ -118,7 +122,7 @@ def _factors(found: Findings) -> Table:
         (
             text,
             shown(remaining[name]),
-            f"{typeset(remaining[name].value / whole, '.1%')}",
+            typeset(remaining[name].value / whole, ".1%"),
             shown(logged[name]),
         )
         for name, text in FACTORS.items()
@@ -143,7 +147,6 @@ def _runs(found: Findings, results: Mapping[Arm, Mapping]) -> Table:
             arm.carry,
             str(arm.seed),
             f"{results[arm]['running']:.4f}",
-            f"{results[arm]['last_record']:.4f}",
             f"{results[arm]['running'] - gap.averaging:.4f}",
             f"{results[arm]['valid_logged']:.4f}",
             typeset(gap.logged, "+.4f"),
@@ -159,7 +162,6 @@ def _runs(found: Findings, results: Mapping[Arm, Mapping]) -> Table:
             "state",
             "seed",
             "train, running",
-            "train, last record",
             "train, final weights",
             "valid, as logged",
             "gap, as logged",

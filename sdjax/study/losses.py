@@ -117,9 +117,8 @@ def losses_of_shards(
 def measure(loaded: Loaded, config: ConfigDict, run: Path) -> dict:
     """Measure a finished run in every way, without training it further.
 
-    `running` is the average over all of training, as it logs the loss, and
-    `last_record` that of its last log record. The others are of the final weights:
-    `train`, of as many shards of train as valid has, spread evenly over it; `valid`,
+    `running` is the average over all of training, as it logs the loss. The others are
+    of the final weights: `train`, of as many shards of train as valid has, spread evenly over it; `valid`,
     of all of valid, read by as many rows as in training; and `valid_logged`, what
     training logged at its end, which is all of valid by `eval_batch_size` rows.
 
@@ -149,7 +148,6 @@ def measure(loaded: Loaded, config: ConfigDict, run: Path) -> dict:
     records = read_metrics(run / "metrics.jsonl")
     found = {
         "running": running_loss(records),
-        "last_record": records[-1]["train_bpc"],
         "train": losses("train", sample),
         "valid": losses("valid", range(len(corpus.shards["valid"]))),
         "valid_logged": loaded.meta.valid_bpc,

@@ -42,7 +42,6 @@ def result_of(gap: float, spread: float = 0.0, rng=None) -> dict:
     nats = [[float(b * characters * math.log(2)), characters] for b in bits]
     return {
         "running": train + AVERAGING,
-        "last_record": train,
         "train": [[train * characters * math.log(2), characters]] * shards,
         "valid": nats,
         "valid_logged": train - gap - HISTORY,
