@@ -118,9 +118,10 @@ def measure(loaded: Loaded, config: ConfigDict, run: Path) -> dict:
     """Measure a finished run in every way, without training it further.
 
     `running` is the average over all of training, as it logs the loss. The others are
-    of the final weights: `train`, of as many shards of train as valid has, spread evenly over it; `valid`,
-    of all of valid, read by as many rows as in training; and `valid_logged`, what
-    training logged at its end, which is all of valid by `eval_batch_size` rows.
+    of the final weights: `train`, of as many shards of train as valid has, spread
+    evenly over it; `valid`, of all of valid, read by as many rows as in training; and
+    `valid_logged`, what training logged at its end, which is all of valid by
+    `eval_batch_size` rows.
 
     Args:
         loaded: the last checkpoint.
@@ -128,8 +129,8 @@ def measure(loaded: Loaded, config: ConfigDict, run: Path) -> dict:
         run: its folder.
 
     Returns:
-        JSON-able: bits per character, of `train` and `valid` one for each shard; and
-        `characters` of the training.
+        JSON-able: `train` and `valid` as [nats, characters] of each shard; the others
+        in bits per character; and `characters` of the training.
     """
     corpus = Corpus.open(config.corpus)
     known = len(corpus.shards["train"])
