@@ -97,11 +97,6 @@ def run(arguments) -> None:
         made = _synthetic(arguments, options)
     else:
         opened = open_texts(arguments, arguments.source)
-        if opened.several:
-            raise InputError(
-                f"--label-key {arguments.label_key}: a corpus keeps one label of a "
-                "review; name one"
-            )
         options |= {"unchanged": opened.watch(), "source": opened.describe()}
         if arguments.engine == "spark":
             from sdjax.prepare import spark

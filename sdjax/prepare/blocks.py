@@ -18,8 +18,8 @@ from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import Example
 
 BLOCK_BYTES = 16 * 2**20  # bytes of lines, or characters of records, in one block
-# An example as (place, text, label); messages name the place.
-Placed = tuple[int | str, str, float | None]
+# An example as (place, text, label or labels); messages name the place.
+Placed = tuple[int | str, str, float | tuple[float, ...] | None]
 _FILES = 4096  # small files in one block
 _EXAMPLES = 4096  # in one block, if they do not come from a file
 
@@ -59,7 +59,8 @@ class Block(NamedTuple):
         if self.layout is None:
             yield from self._pick(self.content)
             return
-        is_json = self.layout.format == "jsonl" and self.keys.are_plain
+        plain = self.keys.are_plain and len(self.keys.label) < 2
+        is_json = self.layout.format == "jsonl" and plain
         for chunk in self._chunks():
             if is_json and len(chunk[1]) <= line_files.MAX_LINE_BYTES:
                 yield from self._of_json(chunk)
@@ -70,6 +71,11 @@ class Block(NamedTuple):
     def parts(self) -> "list[Block]":
         """The blocks that this one is made of: itself."""
         return [self]
+
+    @property
+    def labels(self) -> int:
+        """How many labels each of its reviews has."""
+        return len(self.keys.label)
 
     def _chunks(self) -> Iterator[tuple[int, bytes]]:
         """Yield the lines; read them from the file if the block has byte ranges."""
@@ -86,9 +92,11 @@ class Block(NamedTuple):
         Any other line goes through `_of_lines`, which counts what is wrong with it.
         """
         loads, text, label = orjson.loads, "", None
-        (text_key,), label_key = self.keys.text, self.keys.label
-        (first, lines), parsed, labels = chunk, 0, self.keys.labels
-        read = labels.read if labels.classes else as_label  # which costs less
+        (text_key,), (first, lines), parsed = self.keys.text, chunk, 0
+        label_key, read = None, as_label
+        if self.keys.label:
+            (label_key,), (labels,) = self.keys.label, self.keys.labels
+            read = labels.read if labels.classes else as_label  # which costs less
         for number, line in enumerate(split(lines), first):
             try:
                 values = loads(line)
@@ -127,6 +135,11 @@ class Gathered(NamedTuple):
     def by_reference(self) -> "Gathered":
         """Give blocks that cost little to hand over."""
         return Gathered([part.by_reference() for part in self.parts])
+
+    @property
+    def labels(self) -> int:
+        """How many labels each of its reviews has."""
+        return self.parts[0].labels
 
 
 def blocks(
@@ -167,9 +180,15 @@ def blocks(
         yield Gathered(small)
 
 
-def blocks_of(examples: Iterable[Example]) -> Iterator[Block]:
-    """Yield blocks of examples; their producer has already counted them."""
-    examples, keys = iter(examples), Keys("examples", ("text",))
+def blocks_of(
+    examples: Iterable[Example], label_keys: tuple[str, ...] = ()
+) -> Iterator[Block]:
+    """Yield blocks of examples; their producer has already counted them.
+
+    Args:
+        label_keys: what their labels are called, where they have several.
+    """
+    examples, keys = iter(examples), Keys("examples", ("text",), label_keys)
     while batch := list(islice(examples, _EXAMPLES)):
         yield ExampleBlock(keys, None, batch, ReadReport())
 
@@ -206,7 +225,7 @@ def _of_records(source: File | Dataset, report: ReadReport) -> Iterator[Block]:
     """Yield blocks of records, each with the counts from reading it."""
     keys, batch, characters, counts = source.keys, [], 0, ReadReport()
     plain = keys.are_plain
-    wanted = [*keys.text, *([] if keys.label is None else [keys.label])]
+    wanted = [*keys.text, *keys.label]
     before = report.position
     for row, place, values in source.records(counts):
         if plain:
