@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sdjax.data.formats.layout import NoLabel, Record
-from sdjax.data.labels import Labels
+from sdjax.data.labels import Labels, as_label
 from sdjax.data.read_report import ReadReport
 from sdjax.errors import InputError
 
@@ -58,7 +58,7 @@ class Keys(NamedTuple):
         Where there are several labels, they come as a tuple.
         """
         label_key = self.label[0] if self.label else None
-        read = self.labels[0].read if len(self.label) == 1 else None
+        one = self.labels[0] if len(self.label) == 1 else None
         # Of most sources the text is one value as it is: this is where the time goes.
         text_key = self.text[0] if self.are_plain else None
         for row, place, values in records:
@@ -72,18 +72,22 @@ class Keys(NamedTuple):
                 report.skip("empty text", f"{self.place}:{place}")
             elif label_key is None:
                 yield row, place, text, None
-            elif read is None:
+            elif one is None:
                 labels, why = self.read_labels(values)
                 if why is None:
                     yield row, place, text, labels
                 else:
                     count_unlabelled(why, f"{self.place}:{place}", report)
             else:
-                label = read(
+                value = (
                     value_at(values, label_key)
                     if text_key is None
                     else values.get(label_key)
                 )
+                # Plain numbers, which are most, cost less this way.
+                label = None if one.classes else as_label(value)
+                if label is None:
+                    label = one.read(value)
                 if type(label) is float:
                     yield row, place, text, label
                 else:

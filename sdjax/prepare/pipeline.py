@@ -33,7 +33,7 @@ from sdjax.data.text import Normalisation
 from sdjax.errors import Damaged, InputError, differences
 from sdjax.files import write_whole
 from sdjax.integrity import opened, read_object, sealed
-from sdjax.prepare.blocks import BLOCK_BYTES, Block, Gathered, blocks_of
+from sdjax.prepare.blocks import BLOCK_BYTES, BLOCKS, Block, Gathered, blocks_of
 from sdjax.prepare.plan import DEDUP_RULES, SPLIT_RULES, Plan
 from sdjax.prepare.segments import (
     DIGEST,
@@ -115,7 +115,8 @@ def prepare_blocks(
             show(f"{folder}: already prepared, nothing to do", file=sys.stderr)
         return Corpus.open(folder)
     # Unfinished work is resumed only if all of this is the same.
-    resumable = request | {"block_bytes": BLOCK_BYTES, "digest": DIGEST}
+    blocks_are = {"block_bytes": BLOCK_BYTES, "blocks": BLOCKS}
+    resumable = request | blocks_are | {"digest": DIGEST}
     with work_folder(folder, resumable) as work:
         with Workers(workers) as pool:
             segments, rows = _write_segments(blocks, work, plan, pool, report, progress)

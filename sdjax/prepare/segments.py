@@ -89,7 +89,7 @@ def encode_block(
     labels, reviews = [], []
     with _without_garbage_collection():
         for part in block.parts:
-            for place, text, label in part.examples():
+            for _, place, text, label in part.examples():
                 try:
                     data, reason, detail = encode(text), "empty text", ""
                 except UnreadableText as error:
