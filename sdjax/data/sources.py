@@ -28,6 +28,7 @@ from sdjax.data.keys import (
 from sdjax.data.listing import expand
 from sdjax.data.parts import Dataset, File, describe_part, stamps
 from sdjax.data.read_report import ReadReport
+from sdjax.data.unread import refuse_unread
 from sdjax.errors import InputError
 
 _PEEK = 100  # records looked at to learn which keys a source has
@@ -72,6 +73,18 @@ class Input(NamedTuple):
         if len(self.label_keys) != 1:
             return None
         return self.parts[0].keys.labels[0].classes or None
+
+    @property
+    def sequences(self) -> str | None:
+        """The first source that holds sequences of proteins, DNA or RNA, if any."""
+        return next(
+            (
+                part.keys.place
+                for part in self.parts
+                if isinstance(part, File) and part.layout.format == "fasta"
+            ),
+            None,
+        )
 
     def examples(self, report: ReadReport) -> Iterator[Example]:
         """Read all of it, one example at a time, in constant memory.
@@ -196,6 +209,7 @@ def open_input(
         parts.append(part)
         heads.append(head)
         notes += said
+    refuse_unread(parts, options)
     several = several or len(label_keys) > 1
     read, order = _find_labels(parts, heads, label_keys, options)
     parts = [
