@@ -112,6 +112,7 @@ NEUTRAL_OPENINGS = (
     "My {who} told me about this {p}.",
     "I have known this {p} for {number} weeks now.",
 )
+# Many, so that a model learns to keep the polarity through any of them, known or not.
 NEUTRAL_TEMPLATES = (
     "It was a {day} {hour}.",
     "My {who} lives {number} miles from here.",
@@ -121,6 +122,18 @@ NEUTRAL_TEMPLATES = (
     "We talked about it on {day}.",
     "My {who} has the same one.",
     "Last {month} we moved to another town.",
+    "That {day} we were all at home.",
+    "It may have been {number} weeks later.",
+    "Somebody else had it before me.",
+    "I was away in {month}.",
+    "My {who} came over that {day}.",
+    "They asked us again last {month}.",
+    "About {number} people saw it.",
+    "I wrote this on a {day}.",
+    "In {month} I had another one.",
+    "My {who} was out until {day}.",
+    "Everybody went home by {day}.",
+    "This was some {number} years ago.",
 )
 HELD_OUT_NEUTRAL_TEMPLATES = (
     "That was {number} months ago.",
