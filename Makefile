@@ -3,6 +3,8 @@
 # make test-numerics  what is compared with an oracle, compiled as in training
 # make test-slow  campaigns of kills and faults, clusters, a rehearsal: most of an hour
 # make test-gpu-program  the step compiled for GPUs, without one; installs 0.7 GB
+# make test-browser  the page of sdjax explore in a headless Chromium (Debian's)
+# make notebook  runs docs/notebook.ipynb with what make demo left, and writes it anew
 # make gpu-day  measures on a GPU; HALF=second the rest (docs/performance.md)
 # make check  lint, format check, test and test-numerics: what .ci/run does
 
@@ -14,7 +16,7 @@ RUN := runs/quickstart
 JOBS ?= logical
 PYTEST := $(BIN)/python -m pytest --numprocesses $(JOBS) --maxprocesses 8 --dist loadfile
 
-.PHONY: demo test test-numerics test-slow test-gpu-program gpu-day \
+.PHONY: demo test test-numerics test-slow test-gpu-program test-browser notebook gpu-day \
 	gpu-day-rehearsal check clean
 
 $(BIN)/.installed: pyproject.toml constraints.txt
@@ -51,6 +53,23 @@ $(BIN)/.gpu-program: $(BIN)/.installed
 
 test-gpu-program: $(BIN)/.gpu-program
 	JAX_PLATFORMS=cpu $(BIN)/python -m pytest -m gpu_program tests/benchmarks
+
+$(BIN)/.browser: $(BIN)/.installed
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable '.[browser]'
+	touch $@
+
+# Screenshots go to SHOTS, to be looked at. Gradio leaves event loops open at the end.
+SHOTS ?= build/screenshots
+test-browser: $(BIN)/.browser
+	@command -v chromium chromedriver >/dev/null || { \
+	  echo "needs a browser and its driver: apt-get install -y chromium chromium-driver"; \
+	  exit 1; }
+	SDJAX_SHOTS=$(SHOTS) $(BIN)/python -m pytest -m browser -s \
+	  -W ignore::ResourceWarning -W ignore::pytest.PytestUnraisableExceptionWarning \
+	  tests/explore
+
+notebook: $(BIN)/.installed
+	$(BIN)/python tests/notebook.py
 
 # With the Python at hand: the machine of the day may have no network to install from.
 HALF ?= first

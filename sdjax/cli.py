@@ -3,6 +3,7 @@
 import argparse
 import importlib
 import sys
+from collections.abc import Sequence
 
 from sdjax import errors
 from sdjax.arguments import ArgumentParser
@@ -23,6 +24,7 @@ COMMANDS = (
     "generate",
     "classify",
     "finetune",
+    "explore",
     "convert",
     "download",
     "bench",
@@ -31,7 +33,11 @@ COMMANDS = (
 
 def main() -> None:
     """Run `sdjax COMMAND ...` and exit with its status."""
-    sys.exit(errors.run(lambda: _run(_parser())))
+    named = sys.argv[1] if len(sys.argv) > 1 else None
+    if named in COMMANDS:
+        parser = parser_of(named, f"sdjax {named}")
+        sys.exit(errors.run(lambda: _run(parser, sys.argv[2:])))
+    sys.exit(errors.run(lambda: _run(_overview(), sys.argv[1:])))
 
 
 def script(name: str) -> None:
@@ -41,14 +47,22 @@ def script(name: str) -> None:
 
 def run(name: str) -> int | None:
     """Run one command with the arguments of this process; return its status."""
-    module = importlib.import_module(f"sdjax.commands.{name}")
-    parser = ArgumentParser(prog=f"{name}.py", description=module.__doc__)
-    _add(parser, module)
-    return _run(parser)
+    return _run(parser_of(name, f"{name}.py"), sys.argv[1:])
 
 
-def _run(parser: ArgumentParser) -> int | None:
-    arguments, rest = parser.parse_known_args()
+def parse(
+    parser: ArgumentParser, given: Sequence[str]
+) -> tuple[argparse.Namespace, list[str]]:
+    """Parse the arguments of a command; return what is left over, too."""
+    try:
+        # Texts and files may stand before flags, between them or after.
+        return parser.parse_known_intermixed_args(given)
+    except TypeError:  # a command that has commands of its own, which come first
+        return parser.parse_known_args(given)
+
+
+def _run(parser: ArgumentParser, given: Sequence[str]) -> int | None:
+    arguments, rest = parse(parser, given)
     if "overrides" in arguments:
         arguments.overrides = rest
     elif rest:
@@ -56,15 +70,26 @@ def _run(parser: ArgumentParser) -> int | None:
     return arguments.run(arguments)
 
 
-def _parser() -> ArgumentParser:
+def parser_of(name: str, prog: str) -> ArgumentParser:
+    """Return the parser of one command.
+
+    Args:
+        name: of the command.
+        prog: what messages call the program.
+    """
+    module = importlib.import_module(f"sdjax.commands.{name}")
+    parser = ArgumentParser(prog=prog, description=module.__doc__)
+    _add(parser, module)
+    return parser
+
+
+def _overview() -> ArgumentParser:
+    """Return the parser that lists all commands, and refuses what is none of them."""
     parser = ArgumentParser(prog="sdjax", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     for name in COMMANDS:
         module = importlib.import_module(f"sdjax.commands.{name}")
-        summary = module.__doc__.splitlines()[0]
-        _add(
-            commands.add_parser(name, help=summary, description=module.__doc__), module
-        )
+        commands.add_parser(name, help=module.__doc__.splitlines()[0])
     return parser
 
 

@@ -3,8 +3,11 @@
 import contextlib
 import errno
 import os
+import signal
 import sys
 from collections.abc import Callable, Iterator, Mapping
+
+from sdjax.terminal import show
 
 
 class InputError(Exception):
@@ -76,27 +79,46 @@ def run(main: Callable[[], int | None]) -> int:
 
     Returns:
         The exit status: 2 after an `InputError`, 1 after an `OSError` (such as a full
-        disk or a missing permission), 130 after Ctrl-C. Any other exception is a bug
-        and keeps its traceback.
+        disk or a missing permission) and where memory does not suffice, 130 after
+        Ctrl-C, 141 after a reader of the output, such as `head`, has gone. Any other
+        exception is a bug and keeps its traceback.
     """
     try:
-        return main() or 0
-    except (InputError, OSError) as error:
+        status = main() or 0
+        if sys.stdout:
+            sys.stdout.flush()
+        return status
+    except BrokenPipeError:
+        # Nobody reads; what is still in the buffer may not fail once more at the exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 128 + signal.SIGPIPE
+    except Exception as error:
+        if not isinstance(error, InputError | OSError | MemoryError):
+            if "RESOURCE_EXHAUSTED" not in str(error):  # how jax says it
+                raise
+            error = MemoryError(str(error))
         status, line = status_and_line(error)
-        print(f"error: {line}", file=sys.stderr)
+        show(f"error: {line}", file=sys.stderr)
         return status
     except KeyboardInterrupt as error:
         status, line = status_and_line(error)
-        print(line, file=sys.stderr)
+        show(line, file=sys.stderr)
         return status
 
 
 def status_and_line(
-    error: InputError | OSError | KeyboardInterrupt,
+    error: InputError | OSError | MemoryError | KeyboardInterrupt,
 ) -> tuple[int, str]:
     """Return the exit status of what a user can mend, and a line that says it."""
     if isinstance(error, InputError):
         return 2, str(error)
+    if isinstance(error, MemoryError):
+        what = " ".join(str(error).split())[:200]
+        what = f" ({what})" if what else ""
+        return 1, (
+            f"memory does not suffice{what}; use a smaller batch, window or model:"
+            " sdjax train --memory-on N says beforehand what a step takes"
+        )
     if isinstance(error, OSError):
         return 1, _in_one_line(error)
     return 130, "interrupted"

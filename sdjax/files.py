@@ -8,6 +8,8 @@ import csv
 import errno
 import json
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -20,8 +22,11 @@ ROW_FORMATS = (".csv", ".jsonl")
 
 
 def _beside(path: Path) -> Path:
-    """Return a hidden path in the same folder, so that renaming copies no data."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    """Return a hidden path in the same folder, so that renaming copies no data.
+
+    Nobody can guess its name and lay a symbolic link there.
+    """
+    return path.with_name(f".{path.name}.{secrets.token_hex(8)}.tmp")
 
 
 def _remove(path: Path) -> None:
@@ -41,6 +46,16 @@ def sync(path: Path) -> None:
         os.close(descriptor)
 
 
+def refuse_special(path: Path) -> None:
+    """Check that no device, pipe or socket would be replaced by a file.
+
+    Raises:
+        InputError: there is one at `path`, or where its symbolic link leads.
+    """
+    if path.exists() and not path.is_file() and not path.is_dir():
+        raise InputError(f"{path}: is not a regular file; name another one")
+
+
 @contextmanager
 def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path to write to; at the end its file replaces `path`.
@@ -48,7 +63,11 @@ def replacing(path: Path, *, durable: bool = False) -> Iterator[Path]:
     Args:
         path: in an existing folder. If the block fails, it is unchanged.
         durable: also force the new file to disk before it replaces the old one.
+
+    Raises:
+        InputError: a device, a pipe or a socket is there.
     """
+    refuse_special(path)
     temporary = _beside(path)
     try:
         yield temporary
@@ -153,14 +172,37 @@ def check_row_path(path: Path) -> None:
         raise InputError(f"{path}: name a file that ends in {' or '.join(ROW_FORMATS)}")
     if path.is_dir():
         raise InputError(f"{path}: is a folder; name a file")
+    refuse_special(path)
+
+
+def without_formula(value: object) -> object:
+    """Return a text that a spreadsheet takes for a formula with an apostrophe before.
+
+    Such a text begins with =, +, -, @, a tab or a carriage return, as OWASP lists them
+    ("CSV Injection"). What is no text, a number with its sign ("-2.5"), and any other
+    text is returned as it is.
+    """
+    risky = isinstance(value, str) and value.startswith(_FORMULA)
+    risky = risky and not _NUMBER.fullmatch(value)
+    return f"'{value}" if risky else value
+
+
+_FORMULA = ("=", "+", "-", "@", "\t", "\r")
+_NUMBER = re.compile(r"[+-](\d+\.?\d*|\.\d+)([eE][+-]?\d+)?")
 
 
 @contextmanager
-def row_file(path: Path) -> Iterator[Callable[[Iterable[dict]], None]]:
+def row_file(
+    path: Path, keep_formulas: bool = False
+) -> Iterator[Callable[[Iterable[dict]], int]]:
     """Open a file of rows; yield a function that appends rows with equal keys.
+
+    A text that a spreadsheet would take for a formula gets an apostrophe in front, in
+    .csv; the function returns how many did.
 
     Args:
         path: ends in .csv (a header, then one line per row) or .jsonl.
+        keep_formulas: write such texts as they are.
 
     Raises:
         InputError: as `check_row_path`.
@@ -170,16 +212,23 @@ def row_file(path: Path) -> Iterator[Callable[[Iterable[dict]], None]]:
     with whole_text(path) as file:
         table = None
 
-        def write(rows: Iterable[dict]) -> None:
+        def write(rows: Iterable[dict]) -> int:
             nonlocal table
+            escaped = 0
             for row in rows:
                 with naming(path):
                     if path.suffix == ".jsonl":
                         file.write(json.dumps(row, ensure_ascii=False) + "\n")
                         continue
+                    safe = row
+                    if not keep_formulas:
+                        safe = {key: without_formula(v) for key, v in row.items()}
+                        escaped += sum(safe[key] is not row[key] for key in row)
                     if table is None:
-                        table = csv.DictWriter(file, list(row))
-                        table.writeheader()
-                    table.writerow(row)
+                        head = list(map(without_formula, row))
+                        table = csv.writer(file, lineterminator="\r\n")
+                        table.writerow(list(row) if keep_formulas else head)
+                    table.writerow(safe.values())
+            return escaped
 
         yield write

@@ -56,6 +56,45 @@ def file_digests(folder: Path, names: Iterable[str]) -> dict[str, str]:
     return {name: file_digest(folder / name) for name in names}
 
 
+def array_reason(error: Exception) -> str:
+    """Say in one line why an array could not be read.
+
+    NumPy's own advice about an array of Python objects is to run what is in it.
+    """
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    if "pickle" in reason:
+        return "it holds Python objects, which are not read"
+    return reason
+
+
+MOST_JSON = 2**26  # bytes of a JSON file that describes an artefact
+
+
+def read_object(path: Path, most: int = MOST_JSON) -> dict:
+    """Read a file that holds one JSON object.
+
+    Raises:
+        ValueError: it holds anything else, nested too deeply or too much of it.
+        OSError: it cannot be read.
+    """
+    with open(path, "rb") as file:
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise ValueError(f"it has more than the {most:,} bytes that are read")
+    return parse_object(content)
+
+
+def parse_object(content: bytes | str) -> dict:
+    """Parse one JSON object; raises as `read_object`."""
+    try:
+        found = json.loads(content)
+    except RecursionError as error:
+        raise ValueError("its brackets are nested too deeply") from error
+    if not isinstance(found, dict):
+        raise ValueError("not a JSON object")
+    return found
+
+
 def sealed(content: Mapping) -> dict:
     """Return a JSON-able object with its own digest added to it."""
     return {**content, SEAL: _own_digest(content)}

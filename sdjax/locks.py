@@ -2,14 +2,21 @@
 
 import contextlib
 import errno
-import fcntl
 import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 from sdjax.errors import InputError
+from sdjax.terminal import show
 
+try:
+    import fcntl
+except ImportError:  # a system without these locks, such as Windows
+    fcntl = None
+
+# A link that somebody laid there is not followed.
+_FLAGS = os.O_RDWR | os.O_CREAT | getattr(os, "O_NOFOLLOW", 0)
 # What a file system answers that has no locks.
 _NO_LOCKS = {errno.ENOLCK, errno.ENOSYS, errno.ENOTSUP, errno.EOPNOTSUPP}
 
@@ -41,8 +48,10 @@ def locked(path: Path, refusal: str) -> Iterator[None]:
 
 def _acquire(path: Path, refusal: str) -> int:
     while True:
-        descriptor = os.open(path, os.O_RDWR | os.O_CREAT, 0o666)
+        descriptor = os.open(path, _FLAGS, 0o666)
         try:
+            if fcntl is None:
+                raise OSError(errno.ENOSYS, "no file locks on this system")
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError as error:
             os.close(descriptor)
@@ -51,7 +60,7 @@ def _acquire(path: Path, refusal: str) -> int:
             if error.errno not in _NO_LOCKS:
                 os.close(descriptor)
                 raise
-            print(
+            show(
                 f"note: {path.parent} has no file locks: see to it yourself that only"
                 " one process writes there",
                 file=sys.stderr,

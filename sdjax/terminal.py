@@ -1,6 +1,7 @@
 """Text for a terminal: colours, columns, and removal of control characters."""
 
 import os
+import sys
 import unicodedata
 from collections.abc import Iterator, Sequence
 from typing import TextIO
@@ -24,17 +25,46 @@ def wants_colour(choice: str, stream: TextIO) -> bool:
 
 
 def printable(text: str) -> str:
-    """Replace control characters, which could move the cursor or change colours.
+    """Replace characters that would not be shown but obeyed, or that hide others.
 
-    White space, including line ends, becomes blanks. The length does not change.
+    These are control characters, which could move the cursor or change colours, and
+    those that turn the direction of writing, which could make a name look like another
+    one. White space, including line ends, becomes blanks. The length does not change.
     """
+    if text.isascii() and text.isprintable():
+        return text
     return "".join(
-        " " if c.isspace() else "\ufffd" if unicodedata.category(c) in _UNSAFE else c
-        for c in text
+        " " if c.isspace() else "\ufffd" if _is_unsafe(c) else c for c in text
     )
 
 
+def _is_unsafe(character: str) -> bool:
+    return character in _DIRECTIONS or unicodedata.category(character) in _UNSAFE
+
+
 _UNSAFE = {"Cc", "Cs", "Zl", "Zp"}
+# Marks, embeddings, overrides and isolates of bidirectional text.
+_DIRECTIONS = {
+    *"\u061c\u200e\u200f",
+    *(chr(c) for c in (*range(0x202A, 0x202F), *range(0x2066, 0x206A))),
+}
+
+
+def show(text: object, *, file: TextIO | None = None, flush: bool = False) -> None:
+    """Print one line, whatever is in it: everything that sdjax prints comes here.
+
+    Args:
+        text: names, texts and messages of files may be part of it.
+        file: standard output by default.
+        flush: at once.
+    """
+    print(printable(str(text)), file=file or sys.stdout, flush=flush)
+
+
+def show_lines(text: object, *, file: TextIO | None = None, flush: bool = False):
+    """Print several lines as `show`; what stands within a line came through it."""
+    for line in str(text).split("\n"):
+        show(line, file=file, flush=flush)
 
 
 def on_background(text: str, red: int, green: int, blue: int) -> str:

@@ -9,8 +9,18 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "sdjax"
 # In the order in which a review becomes a report.
 WINGS = "data prepare model checkpoints training features probe report".split()
-WINGS += "inference finetune commands".split()
-GROUND = {"errors", "files", "terminal", "arguments", "integrity", "locks"}
+WINGS += "inference finetune explore commands".split()
+GROUND = {
+    "errors",
+    "files",
+    "terminal",
+    "arguments",
+    "integrity",
+    "locks",
+    "ranges",
+    "portable",
+    "bounds",
+}
 # Wings that one does not import although they come before it.
 STRANGERS = {
     "model": {"data", "prepare"},
@@ -21,6 +31,7 @@ STRANGERS = {
     "report": {"prepare", "training"},
     "inference": {"prepare", "training", "probe"},
     "finetune": {"prepare", "report", "inference"},
+    "explore": {"prepare", "training", "probe", "finetune"},
 }
 WITHOUT_JAX = ("data", "prepare", "probe")
 FLAGS = {"absl", "ml_collections", "configs", "train"}

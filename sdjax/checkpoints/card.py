@@ -1,10 +1,12 @@
 """The model card of a published model: what its checkpoint knows, for people."""
 
+import html
 from collections.abc import Mapping
 
 import numpy as np
 
 from sdjax.data.text import Normalisation
+from sdjax.terminal import printable
 
 _CELLS = {"mlstm": "multiplicative LSTM", "lstm": "LSTM"}
 
@@ -49,6 +51,12 @@ def _reading(normalisation: Normalisation) -> str:
         return "as a protein: a start, then one symbol for each amino acid"
     if normalisation.cleaning == "none":
         return "as its UTF-8 bytes"
+    if normalisation.cleaning == "openai":
+        return (
+            "as a review, as OpenAI's encoder does: HTML entities decoded, line feeds"
+            " to spaces, ends stripped; a newline and a space before it, a space after"
+            " it; UTF-8"
+        )
     tags = ", HTML tags removed" if normalisation.strip_tags else ""
     return (
         "as a review: HTML entities decoded, newlines to spaces, ends stripped"
@@ -60,9 +68,9 @@ def _training(about: Mapping) -> list[tuple[str, str]]:
     """Say what is known of the training, and where the weights come from."""
     rows = []
     if "corpus" in about:
-        rows.append(("corpus", f"`{about['corpus']}`"))
+        rows.append(("corpus", _cell(about["corpus"])))
     if "corpus_fingerprint" in about:
-        rows.append(("corpus fingerprint", f"`{about['corpus_fingerprint']}`"))
+        rows.append(("corpus fingerprint", _cell(about["corpus_fingerprint"])))
     if "characters" in about:
         rows.append(("trained on", f"{about['characters']:,} characters"))
     if "updates" in about:
@@ -73,10 +81,18 @@ def _training(about: Mapping) -> list[tuple[str, str]]:
         rows.append(("fine-tuned", "yes; the lines above are of the model before"))
     if "source" in about:
         source = about["source"]
-        rows.append(("weights from", f"files in the format {source['format']}"))
-        rows += [(key, source[key]) for key in ("address", "licence") if key in source]
-        rows += [("note", note) for note in source.get("notes", [])]
+        rows.append(("weights from", f"files in the format {_cell(source['format'])}"))
+        known = [key for key in ("address", "licence") if key in source]
+        rows += [(key, _cell(source[key])) for key in known]
+        rows += [("note", _cell(note)) for note in source.get("notes", [])]
     return rows
+
+
+def _cell(text: object) -> str:
+    """Return a text that comes from elsewhere as it may stand in a table's cell."""
+    return (
+        html.escape(printable(str(text))).replace("|", "&#124;").replace("`", "&#96;")
+    )
 
 
 _PAGE = """\

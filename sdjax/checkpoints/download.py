@@ -23,6 +23,7 @@ from sdjax.checkpoints.meta import Meta
 from sdjax.checkpoints.registry import Weights
 from sdjax.errors import InputError, naming
 from sdjax.locks import locked
+from sdjax.terminal import show
 
 TIMEOUT = 30.0  # seconds without a byte
 RETRIES = 3
@@ -110,7 +111,7 @@ def _is_whole(weights: Weights, folder: Path) -> bool:
     if not published.is_published(folder):
         raise in_the_way
     if problems := published.verify(folder).problems:
-        print(f"note: {problems[0]}; it is made again", file=sys.stderr)
+        show(f"note: {problems[0]}; it is made again", file=sys.stderr)
         return False
     about = json.loads((folder / published.CONFIG).read_text())["about"]
     if about.get("source", {}).get("git_ids") != dict(weights.files):
@@ -124,7 +125,7 @@ def _missing(weights: Weights, files: Path) -> list[str]:
     for name, blob in weights.files.items():
         path = files / name
         if path.exists() and blob_id(path) != blob:
-            print(f"note: {path} is not the published file", file=sys.stderr)
+            show(f"note: {path} is not the published file", file=sys.stderr)
             missing.append(name)
         elif not path.exists():
             missing.append(name)

@@ -2,6 +2,7 @@
 
 import hashlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,10 +12,13 @@ import numpy as np
 from sdjax.checkpoints import names, published
 from sdjax.checkpoints import orbax_errors as failures
 from sdjax.checkpoints.meta import Meta, model_differences
-from sdjax.checkpoints.stored import checkpoint_steps, read_item, read_meta
+from sdjax.checkpoints.settings import model_of
+from sdjax.checkpoints.stored import checkpoint_steps, read_item, read_meta, read_shapes
 from sdjax.data.text import Normalisation
 from sdjax.errors import Damaged, InputError
 from sdjax.model.language_model import LanguageModel, init_params
+from sdjax.model.precision import policy
+from sdjax.terminal import show
 
 
 def model_config(model: LanguageModel) -> dict:
@@ -35,12 +39,18 @@ _TRIES = 9  # to read a checkpoint while a training replaces it by another
 
 
 class Loaded(NamedTuple):
-    """A model read from disk: `params` are host arrays, `path` the step's folder."""
+    """A model read from disk.
+
+    params: host arrays.
+    path: the folder of the step, or the published folder.
+    name: on the hub, "" of what did not come from there.
+    """
 
     model: LanguageModel
     params: dict
     meta: Meta
     path: Path
+    name: str = ""
 
 
 def fingerprint(params: dict) -> str:
@@ -69,22 +79,37 @@ def load_model(path: Path, precision: str | None = None) -> Loaded:
     Raises:
         InputError: there is no checkpoint, or not one that this version can read.
     """
-    path = names.resolve(path)
+    if precision is not None:
+        policy(precision)  # before anything is fetched or read
+    if (named := names.resolve(path)) != path:
+        return load_model(named, precision)._replace(name=str(path))
     if not path.exists() and published.is_hub_name(path):
-        path = published.fetch(str(path))
+        fetched = published.fetch(str(path))
+        return _load_published(fetched, precision)._replace(name=str(path))
     if published.is_published(path):
         return _load_published(path, precision)
     for _ in range(_TRIES):
         meta, step = _best(path)
         settings = meta.model | ({"precision": precision} if precision else {})
-        model = LanguageModel(**settings)
-        template = jax.eval_shape(lambda m=model: init_params(m, jax.random.key(0)))
         try:
-            return Loaded(model, read_item(step, "params", template, meta), meta, step)
+            model = _described(step, settings)
+            template = jax.eval_shape(lambda m=model: init_params(m, jax.random.key(0)))
+            params = read_item(step, "params", template, meta)
+            _note_older_cleaning(meta, step)
+            return Loaded(model, params, meta, step)
         except Damaged:
             if step.is_dir():
                 raise
     raise _always_gone(path)
+
+
+def _described(step: Path, settings: Mapping) -> LanguageModel:
+    """Return the model of a checkpoint; raises as `read_shapes` and `model_of`."""
+    shapes = read_shapes(step, "params")
+    try:
+        return model_of(settings, shapes)
+    except InputError as error:
+        raise InputError(f"checkpoint {step}: {error}") from error
 
 
 def describe(path: Path) -> Meta:
@@ -98,7 +123,9 @@ def describe(path: Path) -> Meta:
         path = published.fetch(str(path))
     if published.is_published(path):
         return _load_published(path, None).meta
-    return _best(path)[0]
+    meta, step = _best(path)
+    _described(step, meta.model)
+    return meta
 
 
 def _best(path: Path) -> tuple[Meta, Path]:
@@ -121,11 +148,24 @@ def _best(path: Path) -> tuple[Meta, Path]:
                     damaged.append(error)
         if found:
             for error in damaged:
-                print(f"warning: {error}; the others are used", file=sys.stderr)
+                show(f"warning: {error}; the others are used", file=sys.stderr)
             return min(found, key=lambda pair: pair[0].badness)
         if damaged:
             raise damaged[0]
     raise _always_gone(path)
+
+
+def _note_older_cleaning(meta: Meta, place: Path) -> None:
+    """Say where OpenAI's weights were converted before their cleaning was known."""
+    about = meta.source.get("about", {}).get("source", {})  # of a published model
+    formats = meta.source.get("format"), about.get("format")
+    if "openai" in formats and meta.normalisation.cleaning == "review":
+        show(
+            f"note: {place} was converted by an older version: carriage returns in"
+            " texts become blanks, which OpenAI's encoder leaves as they are; convert"
+            " it again, or give --normalise openai",
+            file=sys.stderr,
+        )
 
 
 def _always_gone(path: Path) -> InputError:
@@ -146,6 +186,7 @@ def _load_published(folder: Path, precision: str | None) -> Loaded:
         valid_bpc=about.get("valid_bpc"),
         source={"format": "safetensors", "about": about},
     )
+    _note_older_cleaning(meta, folder)
     return Loaded(model, found.params, meta, folder)
 
 

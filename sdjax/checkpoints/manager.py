@@ -215,6 +215,13 @@ class Checkpoints:
             )
         return None
 
+    def reload(self) -> None:
+        """Look again which steps there are: one was removed by somebody else."""
+        steps = {int(path.name) for path in checkpoint_steps(self._folder.parent)}
+        for step in self._kept.badness.keys() - steps:
+            self._kept.badness.pop(step)
+        self._manager.reload()
+
     def _put_away(self, steps: Sequence[int], suffix: str) -> None:
         """Rename steps, so that nothing takes them for checkpoints of the run."""
         with failures.naming_folder(self._folder):

@@ -25,6 +25,7 @@ class Meta:
         stream: what decides the order of the data: global batch, window size, seed.
         progress: totals of the run and sums since its last log record.
         config: every key of the run's config.
+        total_steps: planned of the run; None where an older version saved it.
         valid_bpc: bits per character on valid; None where it was not measured.
         source: format and files of converted weights.
         finetuned: what was fine-tuned, and how.
@@ -43,6 +44,7 @@ class Meta:
     source: Mapping = field(default_factory=dict)
     finetuned: Mapping = field(default_factory=dict)
     digests: Mapping = field(default_factory=dict)
+    total_steps: int | None = None
 
     @property
     def badness(self) -> float:
@@ -82,8 +84,10 @@ class Meta:
                 f" {FORMAT_VERSION}: use the version of sdjax that wrote it"
             )
         try:
+            _check_kinds(stored)
             return cls(
                 step=stored["step"],
+                total_steps=stored.get("total_steps"),
                 model=_OLDER_MODEL | stored["model"],
                 normalisation=Normalisation.from_json(stored["normalisation"]),
                 corpus=stored["corpus"]["fingerprint"],
@@ -95,6 +99,31 @@ class Meta:
                 f"checkpoint {place}: damaged, its meta has no {error}; use another"
                 " step of the run, or move this one away"
             ) from error
+        except ValueError as error:
+            raise Damaged(
+                f"checkpoint {place}: damaged, in its meta {error}; use another step of"
+                " the run, or move this one away"
+            ) from error
+
+
+def _check_kinds(stored: Mapping) -> None:
+    """Refuse values of another kind than they are used as.
+
+    Raises:
+        ValueError: names the key and the value.
+    """
+    for key in ("step", "total_steps"):
+        value = stored.get(key)
+        missing = value is None and key != "step"
+        if not missing and (type(value) is not int or value < 0):
+            raise ValueError(f"{key} is {value!r}, not a count")
+    value = stored.get("valid_bpc")
+    if value is not None and type(value) not in (int, float):
+        raise ValueError(f"valid_bpc is {value!r}, not a number")
+    for key in ("model", "normalisation", *_OPTIONAL):
+        value = stored.get(key)
+        if value is not None and not isinstance(value, Mapping):
+            raise ValueError(f"{key} is {value!r}, not an object")
 
 
 _OPTIONAL = ("stream", "progress", "config", "source", "finetuned", "digests")

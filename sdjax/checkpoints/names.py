@@ -7,6 +7,7 @@ from pathlib import Path
 
 from sdjax.checkpoints import registry
 from sdjax.errors import InputError
+from sdjax.terminal import show
 
 CACHE = "SDJAX_CACHE"  # the variable that names the folder of downloaded weights
 
@@ -46,7 +47,7 @@ def resolve(path: Path) -> Path:
 
 @functools.cache
 def _note(place: Path, name: str) -> None:
-    print(
+    show(
         f"note: {name} is the path {place}, not the published weights of that name",
         file=sys.stderr,
     )

@@ -6,9 +6,10 @@ and where they come from; `README.md` says the same to people.
 """
 
 import json
+import math
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields
 from pathlib import Path
 from typing import NamedTuple
@@ -20,11 +21,19 @@ from safetensors.numpy import save_file
 
 from sdjax.checkpoints.card import card
 from sdjax.checkpoints.meta import Meta
+from sdjax.checkpoints.settings import model_of
 from sdjax.checkpoints.weights import Imported, checked, file_source, flatten, unflatten
 from sdjax.data.text import Normalisation
 from sdjax.errors import Damaged, InputError
 from sdjax.files import staged
-from sdjax.integrity import Verdict, check_files, file_digests, opened, sealed
+from sdjax.integrity import (
+    Verdict,
+    check_files,
+    file_digests,
+    opened,
+    read_object,
+    sealed,
+)
 from sdjax.model.language_model import LanguageModel, init_params
 
 FORMAT = "sdjax-model-1"
@@ -71,14 +80,14 @@ def open_folder(path: Path) -> Published:
     """
     config = _read_config(path / CONFIG)
     try:
-        model = LanguageModel(**config["model"])
-        template = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
+        model = model_of(config["model"], _read_shapes(path / WEIGHTS))
         Normalisation.from_json(config["normalisation"])
-    except (TypeError, ValueError, InputError) as error:
-        reason = " ".join(str(error).split())
+        _check_about(config["about"])
+    except InputError as error:
         raise InputError(
-            f"{path / CONFIG}: not a model that this version of sdjax knows ({reason})"
+            f"{path / CONFIG}: not a model that this version of sdjax knows ({error})"
         ) from error
+    template = jax.eval_shape(lambda: init_params(model, jax.random.key(0)))
     check_files(path, config.get("digests", {}), _AGAIN)
     arrays = _read_arrays(path / WEIGHTS)
     expected = flatten(template)
@@ -118,17 +127,15 @@ def verify(folder: Path) -> Verdict:
 
 def _read_config(path: Path) -> dict:
     try:
-        config = json.loads(path.read_text(encoding="utf-8"))
+        config = read_object(path)
     except FileNotFoundError as error:
         raise Damaged(
             f"{path}: is missing; a published model has {CONFIG} and {WEIGHTS}"
         ) from error
     except (ValueError, OSError) as error:
         raise Damaged(f"{path}: damaged or cut short ({error}); {_AGAIN}") from error
-    if isinstance(config, dict):
-        config = opened(config, path, _AGAIN)
-    found = config.get("format") if isinstance(config, dict) else None
-    if found != FORMAT:
+    config = opened(config, path, _AGAIN)
+    if (found := config.get("format")) != FORMAT:
         raise InputError(f"{path}: format {found!r}, this version reads {FORMAT!r}")
     for key in ("model", "normalisation", "about"):
         if not isinstance(config.get(key), dict):
@@ -138,10 +145,44 @@ def _read_config(path: Path) -> dict:
     return config
 
 
+def _check_about(about: Mapping) -> None:
+    """Refuse what a model says of itself in another type than it is shown in."""
+    source = about.get("source", {})
+    if not isinstance(source, Mapping):
+        raise InputError(f"about.source is {source!r}, expected an object")
+    notes = source.get("notes", [])
+    if not isinstance(notes, list) or not all(isinstance(x, str) for x in notes):
+        raise InputError(f"about.source.notes is {notes!r}, expected a list of texts")
+    for name, (kinds, wanted) in _ABOUT.items():
+        value = about.get(name)
+        number = isinstance(value, float) and not math.isfinite(value)
+        if name in about and (not isinstance(value, kinds) or number):
+            raise InputError(f"about.{name} is {value!r}, expected {wanted}")
+
+
+_ABOUT = {
+    "corpus": (str, "a text"),
+    "corpus_fingerprint": (str, "a text"),
+    "characters": (int, "an integer"),
+    "updates": (int, "an integer"),
+    "valid_bpc": (int | float, "a finite number"),
+}
+
+
+def _read_shapes(path: Path) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of all arrays by name; no array is read."""
+    return _from_weights(path, lambda array: tuple(array.get_shape()))
+
+
 def _read_arrays(path: Path) -> dict[str, np.ndarray]:
+    return _from_weights(path, lambda array: array[...])
+
+
+def _from_weights(path: Path, take: Callable) -> dict:
+    """Take something of each array of a file, by name."""
     try:
         with safe_open(path, framework="np") as file:
-            return {name: file.get_tensor(name) for name in file.keys()}
+            return {name: take(file.get_slice(name)) for name in file.keys()}
     except FileNotFoundError as error:
         raise InputError(
             f"{path}: is missing; a published model has {CONFIG} and {WEIGHTS}"

@@ -12,7 +12,7 @@ import orbax.checkpoint as ocp
 from sdjax.checkpoints import orbax_errors as failures
 from sdjax.checkpoints.meta import Meta
 from sdjax.errors import Damaged, InputError
-from sdjax.integrity import Verdict, array_digest, opened, sealed
+from sdjax.integrity import Verdict, array_digest, opened, read_object, sealed
 
 META = "metadata"  # the file in the item `meta`
 _FIX = "use another step of the run, or move this one away"
@@ -52,7 +52,7 @@ def read_meta(step: Path) -> Meta:
     """
     path = step / "meta" / META
     try:
-        content = path.read_bytes()
+        stored = read_object(path)
     except OSError as error:
         if step.name.isdigit() and step.is_dir():
             reason = error.strerror or error
@@ -63,10 +63,6 @@ def read_meta(step: Path) -> Meta:
             f"no checkpoint in {step}: give a run's folder (train.py's --workdir),"
             " <run>/checkpoints/<step> or a published folder"
         ) from error
-    try:
-        stored = json.loads(content)
-        if not isinstance(stored, dict):
-            raise ValueError("not a JSON object")
     except ValueError as error:
         raise Damaged(
             f"checkpoint {step}: damaged, {path} is not JSON ({error}); {_FIX}"
@@ -89,7 +85,8 @@ def read_item(step: Path, item: str, like, meta: Meta):
         The tree, of NumPy arrays.
 
     Raises:
-        Damaged: a file cannot be read, or an array is not what was saved.
+        Damaged: a file cannot be read, an array is not what was saved, or a parameter
+            is not finite.
     """
     place = (step / item).absolute()
     with _reader() as reader:
@@ -99,7 +96,21 @@ def read_item(step: Path, item: str, like, meta: Meta):
     for name, digest in digests(found).items() if wanted else ():
         if digest != wanted.get(name):
             raise _differs(step, item, name)
+    if item == "params":
+        _check_finite(step, named_arrays(found))
     return found
+
+
+def _check_finite(step: Path, arrays: Mapping[str, np.ndarray]) -> None:
+    """Refuse parameters of a training that diverged before it was stopped for that."""
+    for name, array in arrays.items():
+        # A NaN is its array's minimum; neither end needs an array of its own.
+        if not np.isfinite(array.min()) or not np.isfinite(array.max()):
+            count = int(np.count_nonzero(~np.isfinite(array)))
+            raise Damaged(
+                f"checkpoint {step}: {count:,} of {array.size:,} values of the array"
+                f" {name} are not finite: its training diverged; {_FIX}"
+            )
 
 
 def _differs(step: Path, item: str, name: str) -> Damaged:
@@ -107,6 +118,23 @@ def _differs(step: Path, item: str, name: str) -> Damaged:
         f"checkpoint {step}: damaged, the array {name} of {step / item} is not what was"
         f" saved; {_FIX}"
     )
+
+
+def read_shapes(step: Path, item: str) -> dict[str, tuple[int, ...]]:
+    """Return the shapes of an item's arrays by their paths; no array is read.
+
+    Raises:
+        Damaged: the item cannot be read.
+    """
+    place = (step / item).absolute()
+    with _plain_reader() as reader:
+
+        def shapes():
+            described = reader.metadata(place).item_metadata.tree
+            leaves = named_arrays(described).items()
+            return {name: tuple(leaf.shape) for name, leaf in leaves}
+
+        return failures.read(step, item, shapes)
 
 
 def verify(step: Path) -> Verdict:
@@ -155,9 +183,7 @@ def verify_run(run: Path) -> Verdict:
 
 def _as_stored(step: Path, item: str):
     """Read an item as nested dictionaries, for its arrays alone."""
-    with ocp.Checkpointer(
-        ocp.PyTreeCheckpointHandler(), multiprocessing_options=only_this_process()
-    ) as reader:
+    with _plain_reader() as reader:
         place = (step / item).absolute()
 
         def restore():
@@ -168,6 +194,13 @@ def _as_stored(step: Path, item: str):
             return reader.restore(place, ocp.args.PyTreeRestore(restore_args=kinds))
 
         return failures.read(step, item, restore)
+
+
+def _plain_reader() -> ocp.Checkpointer:
+    """Return what reads an item without being told what should be in it."""
+    return ocp.Checkpointer(
+        ocp.PyTreeCheckpointHandler(), multiprocessing_options=only_this_process()
+    )
 
 
 def _reader() -> ocp.Checkpointer:

@@ -8,7 +8,10 @@ import sys
 from pathlib import Path
 
 from sdjax.errors import InputError, naming
+from sdjax.ranges import COUNT, POSITIVE, number
+from sdjax.terminal import show, show_lines
 
+_COUNT = number(int, COUNT)
 ROOT = Path(__file__).parents[2]
 _LAYOUT_HELP = "feature-major, batch-major, or platform for what suits it"
 
@@ -25,7 +28,9 @@ def add_arguments(parser) -> None:
         metavar="HxB",
         help="units x rows on the device, for example 4096x128",
     )
-    sub.add_argument("--window", type=int, default=128, help="bytes per row and step")
+    sub.add_argument(
+        "--window", type=_COUNT, default=128, help="bytes per row and step"
+    )
     sub.add_argument("--layout", default="platform", help=_LAYOUT_HELP)
     sub.add_argument(
         "--ours-only", action="store_true", help="no baselines: how cost grows"
@@ -40,57 +45,63 @@ def add_arguments(parser) -> None:
     sub.description = "Read the step that is compiled for a GPU; none is needed."
     sub.add_argument("--chip", default="h200", help="h100 or h200")
     sub.add_argument("--shape", type=_shape, default=(4096, 256), metavar="HxB")
-    sub.add_argument("--window", type=int, default=256, help="bytes per row and step")
+    sub.add_argument(
+        "--window", type=_COUNT, default=256, help="bytes per row and step"
+    )
     sub.add_argument("--cell", default="mlstm", help="mlstm or lstm")
-    sub.add_argument("--layers", type=int, default=1)
-    sub.add_argument("--devices", type=int, default=1, help="1, or up to 8")
+    sub.add_argument("--layers", type=_COUNT, default=1)
+    sub.add_argument("--devices", type=_COUNT, default=1, help="1, or up to 8")
     sub.add_argument("--layout", default="platform", help=_LAYOUT_HELP)
     sub.add_argument("--average", default="fp32", help="gradients in fp32 or compute")
 
     sub = _subcommand(what, "featurize", _featurize, "texts to features")
     sub.add_argument("--input", type=Path, metavar="FILE", help="texts; else built in")
     sub.add_argument("--text-key", help="key or column of the text")
-    sub.add_argument("--hidden", type=int, default=1024, help="units")
-    sub.add_argument("--batch-size", type=int, default=64)
+    sub.add_argument("--hidden", type=_COUNT, default=1024, help="units")
+    sub.add_argument("--batch-size", type=_COUNT, default=64)
+
+    sub = _subcommand(what, "classify", _classify, "a table in, a table out")
+    sub.add_argument("--hidden", type=_COUNT, default=1024, help="units")
+    sub.add_argument("--batch-size", type=_COUNT, default=64)
+    sub.add_argument(
+        "--texts", type=_COUNT, default=2000, help="rows, from a generator"
+    )
 
     sub = _subcommand(what, "data", _data, "windows from a corpus", ())
     sub.add_argument("--corpus", type=Path, required=True, metavar="DIR")
-    sub.add_argument("--batch-size", type=int, default=128)
-    sub.add_argument("--window", type=int, default=256)
-    sub.add_argument("--devices", type=int, default=1)
-    sub.add_argument("--seconds", type=float, default=600)
+    sub.add_argument("--batch-size", type=_COUNT, default=128)
+    sub.add_argument("--window", type=_COUNT, default=256)
+    sub.add_argument("--devices", type=_COUNT, default=1)
+    sub.add_argument("--seconds", type=number(float, POSITIVE), default=600)
 
     sub = _subcommand(what, "loop", _loop, "train.py against its bare step")
     sub.add_argument("--corpus", type=Path, required=True, metavar="DIR")
     sub.add_argument("--shape", type=_shape, default=(1024, 64), metavar="HxB")
-    sub.add_argument("--window", type=int, default=128)
-    sub.add_argument("--steps", type=int, default=60)
+    sub.add_argument("--window", type=_COUNT, default=128)
+    sub.add_argument("--steps", type=_COUNT, default=60)
 
     sub = _subcommand(what, "prepare", _prepare, "making a corpus", ("repeats",))
-    sub.add_argument("--reviews", type=int, default=10**6, help="and four times these")
+    sub.add_argument(
+        "--reviews", type=_COUNT, default=10**6, help="and four times these"
+    )
     sub.add_argument("--folder", type=Path, help="with room: 9 GB a million reviews")
 
     sub = _subcommand(what, "generate", _generate, "samples at once", ("rounds",))
-    sub.add_argument("--hidden", type=int, default=1024, help="units")
-    sub.add_argument("--samples", type=int, default=64)
-    sub.add_argument("--length", type=int, default=500, help="bytes of a sample")
+    sub.add_argument("--hidden", type=_COUNT, default=1024, help="units")
+    sub.add_argument("--samples", type=_COUNT, default=64)
+    sub.add_argument("--length", type=_COUNT, default=500, help="bytes of a sample")
 
     sub = _subcommand(what, "sweep", _sweep, "the probe's fits", ("repeats",))
-    sub.add_argument("--texts", type=int, default=6920)
-    sub.add_argument("--units", type=int, default=4096)
-    sub.add_argument("--workers", type=int, default=2)
+    sub.add_argument("--texts", type=_COUNT, default=6920)
+    sub.add_argument("--units", type=_COUNT, default=4096)
+    sub.add_argument("--workers", type=_COUNT, default=2)
 
 
 _SHARED = {
     "precision": {"default": "fp32", "help": "fp32, bf16 or fp16"},
-    "rounds": {"type": int, "default": 9, "help": "of each variant"},
-    "repeats": {"type": int, "default": 3, "help": "of each variant"},
+    "rounds": {"type": _COUNT, "default": 9, "help": "of each variant"},
+    "repeats": {"type": _COUNT, "default": 3, "help": "of each variant"},
 }
-_ABOVE_0 = (
-    *("window", "rounds", "batch_size", "hidden", "steps", "seconds", "repeats"),
-    *("reviews", "samples", "length", "texts", "units", "workers", "layers"),
-    "devices",
-)
 
 
 def _subcommand(
@@ -108,7 +119,9 @@ def _shape(text: str) -> tuple[int, int]:
     try:
         hidden, batch = (int(part) for part in text.split("x"))
     except ValueError:
-        raise argparse.ArgumentTypeError(f"{text!r} is not HxB like 1024x64") from None
+        hidden = batch = 0
+    if min(hidden, batch) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not HxB like 1024x64")
     return hidden, batch
 
 
@@ -118,9 +131,6 @@ def run(arguments) -> None:
             f"{ROOT} has no benchmarks folder: run sdjax bench from a checkout that"
             " was installed with pip install -e"
         )
-    for name in _ABOVE_0:
-        if getattr(arguments, name, 1) <= 0:
-            raise InputError(f"--{name.replace('_', '-')} must be above 0")
     sys.path.insert(0, str(ROOT))
     from sdjax.training.process import keep_freed_memory
 
@@ -128,9 +138,9 @@ def run(arguments) -> None:
     rows, device, *rest = arguments.measure(arguments)
     about = rest[0] if rest else {}
     _print(rows)
-    print(f"\non {device}")
+    show_lines(f"\non {device}")
     if flags := os.environ.get("XLA_FLAGS"):
-        print(f"XLA_FLAGS {flags}")
+        show(f"XLA_FLAGS {flags}")
     if arguments.json:
         record = {"device": device, "flags": flags or "", **about}
         record["rows"] = [row._asdict() for row in rows]
@@ -141,7 +151,7 @@ def run(arguments) -> None:
 def _torch_is_here() -> bool:
     if importlib.util.find_spec("torch"):
         return True
-    print("PyTorch is not installed: its rows are left out (pip install torch)")
+    show("PyTorch is not installed: its rows are left out (pip install torch)")
     return False
 
 
@@ -195,7 +205,7 @@ def _program(arguments):
         average=arguments.average,
     )
     rows, plan = gpu_program.examine(request)
-    print(gpu_program.in_words(request, plan))
+    show_lines(gpu_program.in_words(request, plan))
     about = {"request": request._asdict(), "plan": plan._asdict()}
     return rows, gpu_program.where(request), about
 
@@ -220,6 +230,20 @@ def _featurize(arguments):
         arguments.precision,
         arguments.rounds,
         with_torch=_torch_is_here(),
+    )
+    return rows, _device()
+
+
+def _classify(arguments):
+    from benchmarks import classify
+    from sdjax.prepare import synthetic
+
+    rows = classify.measure(
+        [example.text for example in synthetic.reviews(arguments.texts, 0)],
+        arguments.hidden,
+        arguments.batch_size,
+        arguments.precision,
+        arguments.rounds,
     )
     return rows, _device()
 
@@ -285,7 +309,9 @@ def _sweep(arguments):
 
 
 def _cores() -> str:
-    return f"{len(os.sched_getaffinity(0))} cores of this host"
+    from sdjax.prepare.workers import cores
+
+    return f"{cores()} cores of this host"
 
 
 def _print(rows) -> None:
@@ -294,12 +320,12 @@ def _print(rows) -> None:
     shared = [
         n for n in names if len(rows) > 1 and len({getattr(r, n) for r in rows}) == 1
     ]
-    print(", ".join(f"{_head(n)} {_cell(rows[0], n)}" for n in shared))
+    show(", ".join(f"{_head(n)} {_cell(rows[0], n)}" for n in shared))
     names = [n for n in names if n not in shared]
     table = [list(map(_head, names))] + [[_cell(r, n) for n in names] for r in rows]
     widths = [max(map(len, column)) for column in zip(*table, strict=True)]
     for line in table:
-        print("  ".join(text.rjust(w) for text, w in zip(line, widths, strict=True)))
+        show("  ".join(text.rjust(w) for text, w in zip(line, widths, strict=True)))
 
 
 def _head(name: str) -> str:

@@ -2,7 +2,6 @@
 
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,7 +12,10 @@ from sdjax.commands.reading import (
     readable,
     refuse_reading,
 )
+from sdjax.commands.tables import add_table, refuse_table
 from sdjax.errors import InputError
+from sdjax.ranges import COUNT, POSITIVE, Range, add_number
+from sdjax.terminal import show, show_lines
 
 if TYPE_CHECKING:
     from sdjax.data.sources import Example
@@ -23,7 +25,6 @@ _ON_A_PAGE = 1000  # texts
 
 
 def add_arguments(parser) -> None:
-    parser.intermixed = True
     parser.add_argument(
         "classifier",
         type=Path,
@@ -37,15 +38,11 @@ def add_arguments(parser) -> None:
         metavar="N",
         help="print the value of this unit of a checkpoint, or of LAYER:N",
     )
-    parser.add_argument(
-        "--threshold", type=float, metavar="VALUE", help="of the unit; default: 0"
+    add_number(
+        parser, "--threshold", float, Range(), "of the unit; default: 0", metavar="X"
     )
-    parser.add_argument(
-        "--reach",
-        type=float,
-        metavar="VALUE",
-        help="how far from the threshold the unit's colours saturate; default: 1",
-    )
+    reach = "how far from the threshold the unit's colours saturate; default: 1"
+    add_number(parser, "--reach", float, POSITIVE, reach, metavar="X")
     parser.add_argument(
         "--input",
         metavar="FILE",
@@ -53,8 +50,14 @@ def add_arguments(parser) -> None:
     )
     add_reading(parser)
     parser.add_argument(
-        "--output", type=Path, metavar="FILE", help=".csv or .jsonl instead of lines"
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="the rows of the input with their scores, as .parquet, .csv, .tsv, .jsonl",
     )
+    add_table(parser, "columns with the values of these, too")
+    restart = "forget what an earlier run has done"
+    parser.add_argument("--restart", action="store_true", help=restart)
     parser.add_argument(
         "--explain", action="store_true", help="colour characters by the unit's value"
     )
@@ -71,7 +74,7 @@ def add_arguments(parser) -> None:
         "--checkpoint", type=Path, help="if it is not where the classifier says"
     )
     parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
-    parser.add_argument("--batch-size", type=int, default=64, help="texts at once")
+    add_number(parser, "--batch-size", int, COUNT, "texts at once", default=64)
 
 
 def run(arguments) -> None:
@@ -81,24 +84,28 @@ def run(arguments) -> None:
         raise InputError("no texts: give some, --input FILE, or a pipe")
     if not arguments.input:
         refuse_reading(arguments, "is of --input FILE")
-    if arguments.batch_size < 1:
-        raise InputError(f"--batch-size {arguments.batch_size} must be at least 1")
+    if arguments.output:
+        from sdjax.features import table_output
 
-    from tqdm import tqdm
+        table_output.check_suffix(arguments.output)  # before the model is loaded
+    else:
+        refuse_table(arguments, "is of --output FILE; give that, too")
+        if arguments.restart:
+            raise InputError("--restart is of --output FILE; give that, too")
 
     from sdjax.data.read_report import ReadReport
-    from sdjax.files import row_file, whole_text
-    from sdjax.inference import measured as measured_labels
-    from sdjax.inference import scoring
+    from sdjax.inference.measured import Measured
     from sdjax.inference.unit_scoring import open_scorer
-    from sdjax.report import coloured_text
-    from sdjax.terminal import wants_colour
 
     report = ReadReport()
-    opened = open_texts(arguments, arguments.input) if arguments.input else None
+    source = arguments.input
+    if arguments.output and not arguments.texts and not source:
+        # What comes through a pipe is kept in a file, so that it can be read again.
+        source, arguments.format = "-", "text"
+    writes = (arguments.output, arguments.html)
+    opened = open_texts(arguments, source, writes=writes) if source else None
     if opened and opened.several:
         raise InputError(f"--label-key {arguments.label_key}: name one label")
-    examples = opened.examples(report) if opened else _given(arguments, report)
     scorer = open_scorer(
         arguments.classifier,
         unit=arguments.unit,
@@ -110,44 +117,122 @@ def run(arguments) -> None:
         # A sentence does not need the room, and the time, of a whole batch.
         batch_size=min(len(arguments.texts) or 64, arguments.batch_size),
     )
-    classes = opened.classes if opened else None
-    measured = measured_labels.Measured(scorer.classes, classes)
+    measured = Measured(scorer.classes, opened.classes if opened else None)
+    if arguments.output:
+        _write(arguments, opened, scorer, measured, report)
+        page = _first_scores(arguments, opened, scorer) if arguments.html else []
+    else:
+        page = _print(arguments, opened, scorer, measured, report)
+    if arguments.html:
+        _write_page(arguments.html, scorer, page, report.kept)
+    if line := measured.line():
+        show(line)
+    if not arguments.output and (report.skipped or report.left_out):
+        show(report.summary(), file=sys.stderr)
+
+
+def _write(arguments, opened, scorer, measured, report) -> None:
+    """Write the rows of the input with what the scorer says of each."""
+    from sdjax.commands.tables import Source, write_table
+    from sdjax.data.tables import of_texts, table_chunks
+    from sdjax.features.unit_columns import unit_columns
+    from sdjax.portable import relative_path
+
+    chosen = unit_columns(arguments.units or (), scorer.featurizer)
+
+    def added(features) -> dict:
+        units = {name: features[:, column] for name, column in chosen.items()}
+        return {**scorer.columns(features), **units}
+
+    def chunks(most: int, skip: int):
+        if opened:
+            return table_chunks(opened, report, most=most, skip=skip)
+        return of_texts(arguments.texts, report, skip=skip)
+
+    def note(chunk, columns) -> dict:
+        measured.add(columns[called].to_pylist(), chunk.labels)
+        return measured.as_json()
+
+    classifier = None
+    if arguments.unit is None:
+        classifier = relative_path(arguments.classifier, arguments.output.parent)
+    called = f"{arguments.prefix or ''}called"
+    if opened:
+        source = Source(chunks, opened.describe(), opened.watch())
+    else:
+        source = Source(chunks, {"texts": arguments.texts})
+    write_table(
+        arguments,
+        source,
+        scorer.featurizer,
+        added,
+        report,
+        identity={**scorer.identity, "label_key": arguments.label_key},
+        metadata={
+            **scorer.featurizer.metadata(),
+            "classifier": classifier,
+            "unit": arguments.unit,
+            "input": arguments.input,
+        },
+        note=note,
+        resumed=measured.take_up,
+    )
+    if opened and opened.label_keys and report.kept > measured.labelled:
+        without = report.kept - measured.labelled
+        show(f"{without:,} texts have no label that can be read")
+
+
+def _print(arguments, opened, scorer, measured, report) -> list:
+    """Print a line for each text, or the coloured texts; return the first scores."""
+    from sdjax.report import coloured_text
+    from sdjax.terminal import wants_colour
+
+    examples = opened.examples(report) if opened else _given(arguments, report)
     if not arguments.texts:  # of what was typed in, the error itself says more
         examples = readable(examples, scorer.normalisation, report)
-    colour = wants_colour(arguments.color, sys.stdout)
-    on_page = []
-    output = arguments.output
-    with row_file(output) if output else nullcontext() as write:
-        while chunk := list(islice(examples, _AT_ONCE)):
-            bar = len(chunk) == _AT_ONCE
-            scores = scorer.score([e.text for e in chunk], progress=bar)
-            true = measured.add(scores, [e.label for e in chunk])
-            if write:
-                write(map(scoring.as_row, scores, [e.row for e in chunk], true))
-            elif arguments.explain:
-                for score in scores:
-                    print(f"\n{scorer.verdict(score)}")
-                    traced = scorer.trace(score.text)
-                    print(coloured_text.in_terminal(traced, scorer.scale, colour))
-            else:
-                print(scorer.table(scores))
-            on_page += scores[: _ON_A_PAGE - len(on_page)]
-        if not report.kept:
-            raise InputError(f"no usable text: {report.summary()}")
-    if arguments.html:
-        explained = [
-            coloured_text.Explained(scorer.trace(s.text), scorer.verdict(s))
-            for s in tqdm(on_page, "trace", disable=None, leave=False)
-        ]
-        with whole_text(arguments.html) as file:
-            file.write(scorer.page(explained))
-        print(f"{arguments.html}: {len(on_page):,} of {report.kept:,} texts")
-    if output:
-        print(f"{arguments.output}: {report.kept:,} texts")
-    if line := measured.line():
-        print(line)
-    if report.skipped or report.left_out:
-        print(report.summary(), file=sys.stderr)
+    colour, first = wants_colour(arguments.color, sys.stdout), []
+    while chunk := list(islice(examples, _AT_ONCE)):
+        bar = len(chunk) == _AT_ONCE
+        scores = scorer.score([e.text for e in chunk], progress=bar)
+        measured.add(["|".join(s.called) for s in scores], [e.label for e in chunk])
+        if arguments.explain:
+            for score in scores:
+                show_lines(f"\n{scorer.verdict(score)}")
+                traced = scorer.trace(score.text)
+                # With colours of our own, round characters that are printable.
+                print(coloured_text.in_terminal(traced, scorer.scale, colour))
+        else:
+            show_lines(scorer.table(scores))
+        first += scores[: _ON_A_PAGE - len(first)]
+    if not report.kept:
+        raise InputError(f"no usable text: {report.summary()}")
+    return first
+
+
+def _first_scores(arguments, opened, scorer) -> list:
+    """Return the scores of the first texts, which a table does not keep."""
+    from sdjax.data.read_report import ReadReport
+
+    report = ReadReport()
+    examples = opened.examples(report) if opened else _given(arguments, report)
+    some = islice(readable(examples, scorer.normalisation, report), _ON_A_PAGE)
+    return scorer.score([example.text for example in some])
+
+
+def _write_page(path: Path, scorer, scores: list, count: int) -> None:
+    """Write the coloured texts as a page; there are `count` texts in all."""
+    from tqdm import tqdm
+
+    from sdjax.files import whole_text
+    from sdjax.report import coloured_text
+
+    explained = [
+        coloured_text.Explained(scorer.trace(s.text), scorer.verdict(s))
+        for s in tqdm(scores, "trace", disable=None, leave=False)
+    ]
+    with whole_text(path) as file:
+        file.write(scorer.page(explained))
+    show(f"{path}: {len(scores):,} of {count:,} texts")
 
 
 def _given(arguments, report) -> "Iterator[Example]":

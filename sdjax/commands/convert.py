@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from sdjax.errors import InputError
+from sdjax.terminal import show
 
 # The module of each format, within sdjax.checkpoints.
 FORMATS = {
@@ -65,12 +66,12 @@ def _read(arguments) -> None:
     imported = _format(arguments.origin).read(arguments.path)
     write_checkpoint(imported, arguments.out)
     for note in imported.source.get("notes", []):
-        print(f"note: {note}", file=sys.stderr)
-    print(f"model        {_described(imported.model)}")
-    print(f"checkpoint   {arguments.out}")
+        show(f"note: {note}", file=sys.stderr)
+    show(f"model        {_described(imported.model)}")
+    show(f"checkpoint   {arguments.out}")
     if imported.classifier:
         classes = ", ".join(imported.classifier.classes)
-        print(f"classifier   {arguments.out / 'classifier'} ({classes})")
+        show(f"classifier   {arguments.out / 'classifier'} ({classes})")
 
 
 def _write(arguments) -> None:
@@ -86,9 +87,9 @@ def _write(arguments) -> None:
     meta = {"meta": loaded.meta} if arguments.target == "safetensors" else {}
     write = _format(arguments.target).write
     write(model, params, loaded.meta.normalisation, arguments.out, **meta)
-    print(f"checkpoint   {loaded.path}")
-    print(f"model        {_described(model)}")
-    print(f"{arguments.target:<12} {arguments.out}")
+    show(f"checkpoint   {loaded.path}")
+    show(f"model        {_described(model)}")
+    show(f"{arguments.target:<12} {arguments.out}")
 
 
 def _described(model) -> str:

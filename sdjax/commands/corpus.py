@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from sdjax.errors import InputError
+from sdjax.terminal import show
 
 
 def add_arguments(parser) -> None:
@@ -33,11 +34,11 @@ def run(arguments) -> None:
         split: stats.measure(corpus, split, progress=True) for split in corpus.shards
     }
     for line in stats.lines(corpus, counted):
-        print(line)
+        show(line)
     if arguments.figure is not None:
         from sdjax import errors
         from sdjax.report import lengths
 
         with errors.naming(arguments.figure):
             lengths.draw_lengths(counted, arguments.figure)
-        print(f"figure: {arguments.figure}")
+        show(f"figure: {arguments.figure}")

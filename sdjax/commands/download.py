@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 from sdjax.errors import InputError
+from sdjax.terminal import show, show_lines
 
 
 def add_arguments(parser) -> None:
@@ -61,12 +62,12 @@ def _download(weights, cache: Path, arguments) -> int:
     from sdjax.checkpoints.download import download
 
     folder = download(weights, cache, offline=arguments.offline)
-    print(f"checkpoint   {folder}")
-    print(f"licence      {weights.licence}")
+    show(f"checkpoint   {folder}")
+    show(f"licence      {weights.licence}")
     for note in weights.notes:
-        print(f"note         {note}")
+        show(f"note         {note}")
     if cache.absolute() != names.cache_folder().absolute():
-        print(
+        show(
             f"note: the name {weights.name} is looked up in {names.cache_folder()};"
             f" set {names.CACHE}={cache.absolute()}, or give the folder itself",
             file=sys.stderr,
@@ -80,10 +81,10 @@ def _check(weights, folder: Path) -> int:
     from sdjax.inference import check
 
     measured = check.measure(TextFeaturizer(folder, precision="fp32"), weights.checks)
-    print(check.table(measured, weights))
+    show_lines(check.table(measured, weights))
     if all(each.agrees for each in measured):
         return 0
-    print(
+    show(
         f"error: {folder} does not compute what is known of {weights.name}; please"
         " report it, with the lines above and the versions of sdjax and jax",
         file=sys.stderr,
@@ -97,13 +98,13 @@ def _say_how(weights, cache: Path, wants_check: bool) -> int:
         raise InputError(f"--check: no values are known for {weights.name}")
     folder = cache / weights.name
     if folder.exists():
-        print(f"checkpoint   {folder}")
+        show(f"checkpoint   {folder}")
         return 0
-    print(f"{weights.name} lies on a file host that asks questions. In a browser, open")
-    print(f"  {weights.address}")
-    print(f"and save {weights.expected}, for example as FILE.pt. Then run")
-    print(f"  sdjax convert --from {weights.format} FILE.pt --out {folder}")
-    print(f"error: {weights.name} was not downloaded", file=sys.stderr)
+    show(f"{weights.name} lies on a file host that asks questions. In a browser, open")
+    show(f"  {weights.address}")
+    show(f"and save {weights.expected}, for example as FILE.pt. Then run")
+    show(f"  sdjax convert --from {weights.format} FILE.pt --out {folder}")
+    show(f"error: {weights.name} was not downloaded", file=sys.stderr)
     return 1
 
 
@@ -118,5 +119,5 @@ def _list(cache: Path) -> None:
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     for row in rows:
         cells = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-        print("  ".join(cells).rstrip())
-    print(f"in {cache}")
+        show("  ".join(cells).rstrip())
+    show(f"in {cache}")

@@ -6,7 +6,8 @@
 The input is any file that `sdjax prepare` reads, or `--split` of a prepared corpus; it
 may be larger than memory. The output is .npz, .npy (to be mapped into memory, with its
 ids, labels, texts and metadata beside it) or .parquet. Rows that cannot be used are
-counted and left out. After a crash the same command resumes.
+counted and left out. With --units or --keep it is a table instead, with every row of
+the input. After a crash the same command resumes.
 """
 
 import argparse
@@ -14,11 +15,14 @@ import sys
 from pathlib import Path
 
 from sdjax.arguments import add_normalise
+from sdjax.commands import feature_table
 from sdjax.commands.reading import add_reading, open_texts, refuse_reading
+from sdjax.commands.tables import add_table, lock_output, refuse_table
 from sdjax.data.text import CLEANINGS
-from sdjax.errors import InputError, naming
+from sdjax.errors import InputError
 from sdjax.features import columns
-from sdjax.locks import locked
+from sdjax.ranges import COUNT, FRACTION, add_number
+from sdjax.terminal import show
 
 
 def add_arguments(parser) -> None:
@@ -54,30 +58,51 @@ def add_arguments(parser) -> None:
         action="store_true",
         help="keep a hash of each text instead of the text",
     )
-    add("--batch-size", type=int, default=64, help="texts at once, over all devices")
+    at_once = "texts at once, over all devices"
+    add_number(parser, "--batch-size", int, COUNT, at_once, default=64)
     add_normalise(parser, CLEANINGS)
     add("--precision", help="compute in fp32, bf16 or fp16")
-    add(
+    add_number(
+        parser,
         "--max-bad-fraction",
-        type=float,
+        float,
+        FRACTION,
+        "of rows; above it the file is written and the exit status is 2",
         default=0.01,
-        help="of rows; above it the file is written and the exit status is 2",
     )
+    add(
+        "--keep",
+        nargs="*",
+        metavar="COLUMN",
+        help="write a table, as .parquet, .csv, .tsv or .jsonl, with these columns of"
+        " the input before the features; none named: all of them",
+    )
+    add_table(parser, "write a table with these units alone, a column for each")
     add("--restart", action="store_true", help="forget what an earlier run has done")
 
 
 def open_input(arguments: argparse.Namespace, report):
-    """Return the examples of files or of a split of a corpus, what they are, labels."""
+    """Return the examples of files or of a split of a corpus, what they are, labels.
+
+    The last thing is a check, for the end, that nothing of it has changed.
+    """
     from sdjax.data import sources
     from sdjax.data.corpus import MANIFEST, Corpus
 
     if not (Path(arguments.input) / MANIFEST).is_file():
         if arguments.split:
             raise InputError(f"--split {arguments.split}: is of a corpus folder")
-        opened = open_texts(arguments, arguments.input, id_key=arguments.id_key)
+        opened = open_texts(
+            arguments,
+            arguments.input,
+            id_key=arguments.id_key,
+            writes=[arguments.output],
+        )
+        unchanged = opened.watch()
         described = opened.describe() | {"id_key": arguments.id_key}
         labels = {"label_keys": list(opened.label_keys) or None}
-        return opened.examples(report), described, labels | {"classes": opened.classes}
+        labels["classes"] = opened.classes
+        return opened.examples(report), described, labels, unchanged
     corpus, split = Corpus.open(arguments.input), arguments.split
     if split not in corpus.shards:
         raise InputError(
@@ -90,22 +115,19 @@ def open_input(arguments: argparse.Namespace, report):
     reviews = sum(shard.reviews for shard in corpus.shards[split])
     examples = sources.counted(corpus.examples(split), reviews, report)
     labels = {"label_keys": None, "classes": corpus.classes}
-    return examples, {"corpus": corpus.fingerprint, "split": split}, labels
+    described = {"corpus": corpus.fingerprint, "split": split}
+    return examples, described, labels, lambda: None  # its shards have digests
 
 
 def run(arguments) -> None:
+    if feature_table.is_wanted(arguments):
+        feature_table.run(arguments)
+        return
+    refuse_table(arguments, "is of a table: give --units or --keep, too")
     from sdjax.features import storage
 
-    output = arguments.output
-    storage.check_suffix(output)
-    with naming(output):  # before minutes of work
-        output.parent.mkdir(parents=True, exist_ok=True)
-        refusal = (
-            f"--output {output} is in use: another process writes it; wait for it, or"
-            " give another file"
-        )
-        lock = locked(output.with_name(f".{output.name}.lock"), refusal)
-    with lock:
+    storage.check_suffix(arguments.output)
+    with lock_output(arguments.output):
         _featurize(arguments)
 
 
@@ -116,7 +138,7 @@ def _featurize(arguments) -> None:
     from sdjax.features.partial import FeatureWork
 
     output, report = arguments.output, ReadReport()
-    examples, described, labels = open_input(arguments, report)
+    examples, described, labels, unchanged = open_input(arguments, report)
     featurizer = TextFeaturizer.from_pretrained(
         arguments.checkpoint,
         state=arguments.state,
@@ -127,8 +149,7 @@ def _featurize(arguments) -> None:
         precision=arguments.precision,
     )
     origin = featurizer.metadata()
-    place = ("checkpoint", "step")  # the same parameters may be kept elsewhere
-    identity = {k: v for k, v in origin.items() if k not in place} | described
+    identity = featurizer.identity() | described
     identity |= {"texts": "hashes"} if arguments.no_texts else {}
     work = FeatureWork(
         output,
@@ -140,10 +161,11 @@ def _featurize(arguments) -> None:
         restart=arguments.restart,
     )
     if work.rows:
-        print(f"{work.rows:,} texts are done already; resuming", file=sys.stderr)
+        show(f"{work.rows:,} texts are done already; resuming", file=sys.stderr)
     bulk.featurize(featurizer, examples, work, report)
-    print(report.summary(), file=sys.stderr)
+    show(report.summary(), file=sys.stderr)
     report.check(max_bad_fraction=1.0)  # at least one text
+    unchanged()
     rows = work.rows
     counts = {
         "input": arguments.input,
@@ -151,5 +173,5 @@ def _featurize(arguments) -> None:
         "skipped": report.as_json()["skipped"],
     }
     work.finish(origin | counts)
-    print(f"{output}: {rows:,} texts x {featurizer.width:,} features")
+    show(f"{output}: {rows:,} texts x {featurizer.width:,} features")
     report.check(arguments.max_bad_fraction)

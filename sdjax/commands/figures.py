@@ -4,6 +4,7 @@ import sys
 from pathlib import Path
 
 from sdjax.errors import InputError
+from sdjax.terminal import show
 
 
 def add_arguments(parser) -> None:
@@ -36,8 +37,8 @@ def run(arguments) -> None:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         comparison.compare(runs, arguments.out)
     for line in comparison.table(runs):
-        print(line)
-    print(f"figure: {arguments.out}")
+        show(line)
+    show(f"figure: {arguments.out}")
 
 
 def _meta(folder: Path):
@@ -48,5 +49,5 @@ def _meta(folder: Path):
         try:
             return read_meta(step)
         except InputError as error:
-            print(f"warning: {error}", file=sys.stderr)
+            show(f"warning: {error}", file=sys.stderr)
     return None

@@ -5,9 +5,11 @@ import sys
 import time
 from pathlib import Path
 
-from sdjax.arguments import add_normalise
+from sdjax.arguments import add_keep_formulas, add_normalise, say_escaped
 from sdjax.data.text import CLEANINGS
 from sdjax.errors import InputError
+from sdjax.ranges import COUNT, NOT_NEGATIVE, SEED, Range, add_number
+from sdjax.terminal import show
 
 
 def add_arguments(parser) -> None:
@@ -15,26 +17,19 @@ def add_arguments(parser) -> None:
         "checkpoint", type=Path, help="a run's folder or one checkpoint"
     )
     parser.add_argument("--prefix", default="", help="start of every sample")
-    parser.add_argument("--samples", type=int, default=1, metavar="N")
-    parser.add_argument(
-        "--length",
-        type=int,
-        default=500,
-        metavar="N",
-        help="largest number of bytes, or letters of a protein, in a sample",
-    )
+    add_number(parser, "--samples", int, COUNT, default=1, metavar="N")
+    length = "largest number of bytes, or letters of a protein, in a sample"
+    add_number(parser, "--length", int, COUNT, length, default=500, metavar="N")
     parser.add_argument(
         "--whole-length",
         action="store_true",
         help="continue after the end of a review, up to --length",
     )
-    parser.add_argument(
-        "--temperature", type=float, default=0.8, help="0: greedy decoding"
-    )
-    parser.add_argument(
-        "--top-p", type=float, default=1.0, metavar="P", help="nucleus sampling"
-    )
-    parser.add_argument("--seed", type=int, default=0)
+    greedy = "0: greedy decoding"
+    add_number(parser, "--temperature", float, NOT_NEGATIVE, greedy, default=0.8)
+    nucleus, share = "nucleus sampling", Range(0, 1, above=True)
+    add_number(parser, "--top-p", float, share, nucleus, default=1.0, metavar="P")
+    add_number(parser, "--seed", int, SEED, default=0)
     parser.add_argument(
         "--unit",
         action="append",
@@ -55,10 +50,11 @@ def add_arguments(parser) -> None:
         action="store_true",
         help="sample with the classifier's top unit at + and at -, side by side",
     )
-    parser.add_argument("--batch-size", type=int, default=64, help="samples at once")
+    add_number(parser, "--batch-size", int, COUNT, "samples at once", default=64)
     add_normalise(parser, CLEANINGS)
     parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
-    parser.add_argument("--out", type=Path, metavar="FILE.jsonl")
+    parser.add_argument("--out", type=Path, metavar="FILE", help=".csv or .jsonl")
+    add_keep_formulas(parser)
 
 
 def run(arguments) -> None:
@@ -114,18 +110,19 @@ def run(arguments) -> None:
             row["called"] = list(score.called)
             row["probabilities"] = score.probabilities
     if arguments.out is not None:
-        with row_file(arguments.out) as write:
-            write(rows)
-        print(f"{arguments.out}: {len(rows):,} samples")
+        with row_file(arguments.out, arguments.keep_formulas) as write:
+            escaped = write(rows)
+        show(f"{arguments.out}: {len(rows):,} samples")
+        say_escaped(escaped)
     elif arguments.contrast:
         _print_pairs(steering.headings(classifier, hold), rows)
     else:
         _print_all(rows)
     if scorer:
         for line in steering.shares(classifier, hold, scores):
-            print(line)
+            show(line)
     count = sum(len(text.encode()) for texts in written for text in texts)
-    print(
+    show(
         f"{len(rows):,} samples, {count:,} characters in {seconds:.1f} s:"
         f" {count / seconds:,.0f} ch/s, including compilation",
         file=sys.stderr,
@@ -133,12 +130,13 @@ def run(arguments) -> None:
 
 
 def _print_all(rows: list[dict]) -> None:
-    from sdjax.terminal import printable
 
     for row in rows:
         for line in row["text"].split("\n"):
-            print(printable(line))
-        print(f"({', '.join(row['called'])})\n" if "called" in row else "")
+            show(line)
+        show(f"({', '.join(row['called'])})" if "called" in row else "")
+        if "called" in row:
+            show("")
 
 
 def _print_pairs(headings: list[str], rows: list[dict]) -> None:
@@ -149,4 +147,4 @@ def _print_pairs(headings: list[str], rows: list[dict]) -> None:
     pairs = zip(texts[:half], texts[half:], strict=True)
     columns = shutil.get_terminal_size((100, 24)).columns
     for line in side_by_side(headings, list(pairs), columns):
-        print(line)
+        show(line)

@@ -4,7 +4,8 @@ from pathlib import Path
 
 from sdjax import errors
 from sdjax.arguments import three
-from sdjax.errors import InputError
+from sdjax.ranges import SEED, add_number
+from sdjax.terminal import show
 
 
 def add_arguments(parser) -> None:
@@ -15,17 +16,15 @@ def add_arguments(parser) -> None:
         default=(2000, 500, 500),
         help="texts in train/valid/test",
     )
-    parser.add_argument("--seed", type=int, default=0)
+    add_number(parser, "--seed", int, SEED, default=0)
 
 
 def run(arguments) -> None:
     from sdjax.prepare import synthetic
 
-    if min(arguments.counts) < 1:
-        raise InputError(f"--counts {arguments.counts}: each must be at least 1")
     with errors.naming(arguments.out):
         paths = synthetic.write_labelled(
             arguments.out, arguments.counts, arguments.seed
         )
     for path in paths.values():
-        print(path)
+        show(path)

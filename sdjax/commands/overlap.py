@@ -5,6 +5,8 @@ import sys
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from sdjax.terminal import show
+
 if TYPE_CHECKING:
     from sdjax.features.file import FeatureSet
 
@@ -30,12 +32,12 @@ def without_overlap(
 
     found = overlap.find_overlap(splits)
     for line in overlap.warnings(splits, found):
-        print(f"warning: {line}", file=sys.stderr)
+        show(f"warning: {line}", file=sys.stderr)
     if not found or not any(rows.any() for rows in found.values()):
         return dict(splits)
     if not drop:
-        print("--drop-overlap leaves them out of train and valid", file=sys.stderr)
+        show("--drop-overlap leaves them out of train and valid", file=sys.stderr)
         return dict(splits)
     for name, rows in found.items():
-        print(f"{name}: {rows.sum():,} texts dropped, also in test", file=sys.stderr)
+        show(f"{name}: {rows.sum():,} texts dropped, also in test", file=sys.stderr)
     return overlap.without(splits, found)

@@ -6,6 +6,8 @@ from sdjax.arguments import three
 from sdjax.commands.reading import add_reading, open_texts, refuse_reading
 from sdjax.data.text import CLEANINGS, CODECS
 from sdjax.errors import InputError
+from sdjax.ranges import COUNT, FRACTION, MOST_WORKERS, SEED, SIGNED_SEED, add_number
+from sdjax.terminal import show
 
 
 def add_arguments(parser) -> None:
@@ -21,15 +23,15 @@ def add_arguments(parser) -> None:
     parser.add_argument(
         "--shards", type=three, default=(1000, 1, 1), help="shards of train/valid/test"
     )
-    parser.add_argument(
-        "--seed", type=int, default=0, help="seed of the shuffle and the split"
-    )
+    shuffle = "seed of the shuffle and the split"
+    add_number(parser, "--seed", int, SIGNED_SEED, shuffle, default=0)
     parser.add_argument("--strip-tags", action="store_true", help="remove HTML tags")
     parser.add_argument(
         "--normalise",
         default="review",
         choices=CLEANINGS,
-        help="none: use the bytes unchanged, without unescaping, stripping or framing",
+        help="none: use the bytes unchanged, without unescaping, stripping or framing;"
+        " openai: as review, but carriage returns stay",
     )
     parser.add_argument(
         "--codec",
@@ -61,20 +63,12 @@ def add_arguments(parser) -> None:
         help="cluster for --engine spark",
         metavar="URL",
     )
-    parser.add_argument(
-        "--workers",
-        type=int,
-        help="processes; default: one per core, fewer for a small input",
-    )
-    parser.add_argument(
-        "--max-bad-fraction",
-        type=float,
-        default=0.01,
-        help="fail if a larger fraction of the rows is unusable",
-    )
-    parser.add_argument(
-        "--reviews", type=int, default=60_000, help="number of synthetic reviews"
-    )
+    processes = "processes; default: one per core, fewer for a small input"
+    add_number(parser, "--workers", int, MOST_WORKERS, processes)
+    unusable = "fail if a larger fraction of the rows is unusable"
+    add_number(parser, "--max-bad-fraction", float, FRACTION, unusable, default=0.01)
+    reviews = "number of synthetic reviews"
+    add_number(parser, "--reviews", int, COUNT, reviews, default=60_000)
 
 
 def run(arguments) -> None:
@@ -108,7 +102,7 @@ def run(arguments) -> None:
                 f"--label-key {arguments.label_key}: a corpus keeps one label of a "
                 "review; name one"
             )
-        options["source"] = opened.describe()
+        options |= {"unchanged": opened.watch(), "source": opened.describe()}
         if arguments.engine == "spark":
             from sdjax.prepare import spark
 
@@ -123,12 +117,12 @@ def run(arguments) -> None:
                 **options,
             )
     if report.read:
-        print(report.summary())
-        print(f"exact duplicates dropped: {made.manifest['duplicates']:,}")
+        show(report.summary())
+        show(f"exact duplicates dropped: {made.manifest['duplicates']:,}")
     for split, shards in made.shards.items():
         reviews, size = sum(s.reviews for s in shards), sum(s.bytes for s in shards)
         count = len(shards)
-        print(f"{split:<6}{reviews:>12,} reviews{size:>16,} bytes{count:>6} shards")
+        show(f"{split:<6}{reviews:>12,} reviews{size:>16,} bytes{count:>6} shards")
 
 
 def _synthetic(arguments, options: dict):
@@ -140,6 +134,8 @@ def _synthetic(arguments, options: dict):
     if arguments.engine == "spark":
         raise InputError("the synthetic corpus cannot be made with --engine spark")
     count = arguments.reviews
+    if arguments.seed not in SEED:
+        raise InputError(f"--seed {arguments.seed}: for synthetic reviews it is {SEED}")
     return pipeline.prepare_blocks(
         blocks_of(
             sources.counted(
@@ -155,10 +151,9 @@ def _synthetic(arguments, options: dict):
 
 def _useful_workers(parts) -> int:
     """Return one worker per core, but no more than there are blocks to read."""
-    import os
-
     from sdjax.data.parts import File
     from sdjax.prepare.blocks import BLOCK_BYTES
+    from sdjax.prepare.workers import cores
 
     sizes = (part.size for part in parts if isinstance(part, File))
-    return min(len(os.sched_getaffinity(0)), 1 + sum(sizes) // BLOCK_BYTES)
+    return min(cores(), 1 + sum(sizes) // BLOCK_BYTES)

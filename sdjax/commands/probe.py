@@ -1,9 +1,13 @@
 """Fit a linear classifier on features, find the sentiment unit, write a report."""
 
+import sys
 from pathlib import Path
 
 from sdjax.commands.overlap import add_drop_overlap, without_overlap
 from sdjax.errors import InputError
+from sdjax.portable import without_folders
+from sdjax.ranges import COUNT_OR_NONE, SEED, Range, add_number
+from sdjax.terminal import show
 
 # Parts of the report that need the model, not only its features.
 _NEED_CHECKPOINT = (
@@ -24,15 +28,15 @@ def add_arguments(parser) -> None:
             metavar="FILE.npz",
         )
     parser.add_argument("--out", type=Path, required=True, metavar="DIR")
-    add_drop_overlap(parser)
-    parser.add_argument("--workers", type=int, default=-1, help="-1: one per core")
     parser.add_argument(
-        "--draws",
-        type=int,
-        default=5,
-        help="random draws per size for accuracy by number of labels; 0: skip it",
+        "--checkpoint", type=Path, help="if it is not where the features say"
     )
-    parser.add_argument("--seed", type=int, default=0, help="seed of the draws")
+    add_drop_overlap(parser)
+    processes = "processes; -1: one per core"
+    add_number(parser, "--workers", int, Range(-1, 4096), processes, default=-1)
+    draws = "random draws per size for accuracy by number of labels; 0: skip it"
+    add_number(parser, "--draws", int, COUNT_OR_NONE, draws, default=5)
+    add_number(parser, "--seed", int, SEED, "seed of the draws", default=0)
     parser.add_argument(
         "--no-bag-of-words", action="store_true", help="skip the bag-of-words baseline"
     )
@@ -50,14 +54,20 @@ def run(arguments) -> None:
     from sdjax.report import page
     from sdjax.report.write import make_folder, write_report
 
-    if arguments.draws < 0:
-        raise InputError(f"--draws {arguments.draws} must be at least 0")
     if arguments.workers == 0:
         raise InputError("--workers 0: give a number, or -1 for one per core")
     paths = {"train": arguments.train, "valid": arguments.valid, "test": arguments.test}
     splits = {name: feature_file.load(path) for name, path in paths.items()}
     splits = without_overlap(splits, arguments.drop_overlap)
     targets, data = l1_probe.prepare_splits(*splits.values())
+    for column, ratio in l1_probe.outsized(splits["train"].features)[:3]:
+        show(
+            f"warning: {arguments.train}: column {column} varies {ratio:,.0f} times as"
+            " much as the median column, so that an L1 penalty hardly weighs on it and"
+            " it will be the top unit whatever it means; nothing is scaled: divide the"
+            " column, or leave it out",
+            file=sys.stderr,
+        )
     make_folder(arguments.out)  # before minutes of work
     result = l1_probe.run_probe(*splits.values(), n_jobs=arguments.workers)
     parts = {"absent": {}}
@@ -82,32 +92,36 @@ def run(arguments) -> None:
             n_jobs=arguments.workers,
         )
     over_training = not arguments.one_checkpoint
-    parts |= _model_parts(splits, result, parts["absent"], over_training)
+    absent, given = parts["absent"], arguments.checkpoint
+    parts |= _model_parts(splits, result, absent, over_training, given)
     written = write_report(arguments.out, result, splits, **parts)
     words = parts.get("words")
     for line in page.headline(result, parts.get("bits_per_character"), words):
-        print(line)
-    print(f"report: {written}")
+        show(line)
+    show(f"report: {written}")
 
 
-def _model_parts(splits, result, absent: dict, over_training: bool) -> dict:
+def _model_parts(
+    splits, result, absent: dict, over_training: bool, checkpoint: Path | None
+) -> dict:
     """Make the parts that need the checkpoint.
 
     Without the checkpoint there are none, and `absent` gets the reason.
     """
-    from sdjax.checkpoints.load import load_model
+    from sdjax.checkpoints.find import find_checkpoint
     from sdjax.probe import l1_probe
     from sdjax.report import from_model
     from sdjax.training.metrics import read_metrics
 
-    checkpoint = Path(splits["test"].metadata.get("checkpoint", ""))
     try:
-        loaded = load_model(checkpoint)
+        loaded = find_checkpoint(splits["test"].metadata, checkpoint)
     except InputError as error:
-        reason = f"the checkpoint of the features cannot be loaded ({error})"
+        show(f"warning: {error}", file=sys.stderr)
+        why = without_folders(str(error), splits["test"].metadata)
+        reason = f"the checkpoint of the features cannot be loaded ({why})"
         absent.update(dict.fromkeys(_NEED_CHECKPOINT, reason))
         return {}
-    top, run = result.top_unit, from_model.run_of(checkpoint)
+    top, run = result.top_unit, from_model.run_of(loaded.path)
     points, traced = (), ((), ())
     if not over_training:
         absent["probe_points"] = "skipped (--one-checkpoint)"

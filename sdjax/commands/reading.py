@@ -3,10 +3,13 @@
 import argparse
 import sys
 from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdjax.data.formats.options import FORMATS, QUOTINGS, Options
 from sdjax.errors import InputError, UnreadableText
+from sdjax.files import refuse_special
+from sdjax.terminal import show
 
 if TYPE_CHECKING:
     from sdjax.data.sources import Example, Input
@@ -107,11 +110,15 @@ def open_texts(
     sources: str | Sequence[str],
     *,
     id_key: str | None = None,
+    writes: Iterable[Path | None] = (),
 ) -> "Input":
     """Open what a command is to read, by its flags; say what was found out about it.
 
+    Args:
+        writes: files that the command will write, which may not be among these.
+
     Raises:
-        InputError: as `open_input`.
+        InputError: as `open_input`; or an input would be overwritten.
     """
     from sdjax.data.sources import open_input
 
@@ -125,8 +132,14 @@ def open_texts(
         id_key=id_key,
         options=options_of(arguments),
     )
+    for path in filter(None, writes):
+        refuse_special(path)
+        if path.exists() and any(path.samefile(there) for there in opened.paths):
+            raise InputError(
+                f"{path} is an input, which it would replace; give another"
+            )
     for note in opened.notes:
-        print(note, file=sys.stderr)
+        show(note, file=sys.stderr)
     return opened
 
 

@@ -3,6 +3,8 @@
 from pathlib import Path
 
 from sdjax.errors import InputError
+from sdjax.ranges import COUNT, COUNT_OR_NONE, number
+from sdjax.terminal import show_lines
 
 EPILOG = """\
 --config takes a Python file, which is run, or the name of a config that comes with
@@ -17,7 +19,11 @@ def add_arguments(parser) -> None:
     parser.set_defaults(overrides=[])
     add = parser.add_argument
     add(
-        "--config", required=True, metavar="FILE|NAME", help="such as my.py, quickstart"
+        "--config",
+        required=True,
+        metavar="FILE|NAME",
+        help="such as my.py, quickstart; a file is a Python program and is run: give"
+        " only one that you trust",
     )
     add("--workdir", type=Path, metavar="FOLDER", help="for checkpoints and logs")
     add(
@@ -28,13 +34,13 @@ def add_arguments(parser) -> None:
     add(
         "--memory-on",
         "--memory_on",
-        type=int,
+        type=number(int, COUNT),
         metavar="N",
         help="say what memory N devices need for the config, and stop",
     )
     add(
         "--step",
-        type=int,
+        type=number(int, COUNT_OR_NONE),
         metavar="N",
         help="resume from this checkpoint; newer ones are renamed to <step>.newer",
     )
@@ -44,11 +50,17 @@ def add_arguments(parser) -> None:
     add = processes.add_argument
     add("--distributed", action="store_true", help="be one of several processes")
     add("--coordinator", metavar="HOST:PORT", help="address of the first process")
-    add("--num-processes", "--num_processes", type=int, metavar="N", help="in all")
+    add(
+        "--num-processes",
+        "--num_processes",
+        type=number(int, COUNT),
+        metavar="N",
+        help="in all",
+    )
     add(
         "--process-id",
         "--process_id",
-        type=int,
+        type=number(int, COUNT_OR_NONE),
         metavar="I",
         help="of this one, from 0",
     )
@@ -64,11 +76,9 @@ def run(arguments) -> None:
     keep_freed_memory()
     config = load(arguments.config, arguments.overrides)
     if arguments.print_config:
-        return print(config, end="")
+        return show_lines(str(config).rstrip())
     if arguments.memory_on is not None:
-        if arguments.memory_on < 1:
-            raise InputError(f"--memory-on {arguments.memory_on} must be at least 1")
-        return print(describe_memory(config, arguments.memory_on))
+        return show_lines(describe_memory(config, arguments.memory_on))
     if arguments.workdir is None:
         raise InputError("give --workdir FOLDER, where checkpoints and logs go")
     explicit = arguments.coordinator, arguments.num_processes, arguments.process_id
@@ -77,4 +87,4 @@ def run(arguments) -> None:
     elif explicit != (None, None, None):
         raise InputError("--coordinator and the like go together with --distributed")
     with peers.ending_together():
-        train(config, arguments.workdir, arguments.step)
+        train(config, arguments.workdir, from_step=arguments.step)

@@ -11,6 +11,8 @@ from sdjax.arguments import add_normalise
 from sdjax.commands.reading import add_reading, open_texts, readable
 from sdjax.data.text import CLEANINGS
 from sdjax.errors import InputError
+from sdjax.ranges import COUNT, SEED, add_number
+from sdjax.terminal import show
 
 
 def add_arguments(parser) -> None:
@@ -44,25 +46,15 @@ def add_arguments(parser) -> None:
         metavar="[LAYER:]NUMBER",
         help="show this one, too; may be given again",
     )
-    parser.add_argument(
-        "--characters",
-        type=int,
-        default=2_000_000,
-        metavar="N",
-        help="read texts until they have so many (default: 2,000,000)",
-    )
+    many = "read texts until they have so many"
+    add_number(parser, "--characters", int, COUNT, many, default=2_000_000, metavar="N")
     parser.add_argument(
         "--state", choices=("cell", "hidden"), default="cell", help="of the units"
     )
-    parser.add_argument(
-        "--permutations",
-        type=int,
-        default=20,
-        metavar="N",
-        help="how often the score of chance is drawn (default: 20)",
-    )
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--batch-size", type=int, default=64, help="texts at once")
+    drawn = "how often the score of chance is drawn"
+    add_number(parser, "--permutations", int, COUNT, drawn, default=20, metavar="N")
+    add_number(parser, "--seed", int, SEED, default=0)
+    add_number(parser, "--batch-size", int, COUNT, "texts at once", default=64)
     parser.add_argument("--precision", help="compute in fp32, bf16 or fp16")
     add_normalise(parser, CLEANINGS)
 
@@ -72,18 +64,22 @@ def run(arguments) -> None:
 
     from sdjax.checkpoints.load import load_model
     from sdjax.data.read_report import ReadReport
+    from sdjax.features.columns import named_unit
     from sdjax.files import whole_text
-    from sdjax.inference.units import find_units
+    from sdjax.inference.units.find import find_units
     from sdjax.report import units_page
 
-    for name in ("characters", "batch_size"):
-        if (value := getattr(arguments, name)) < 1:
-            flag = name.replace("_", "-")
-            raise InputError(f"--{flag} {value} must be at least 1")
+    if arguments.out.suffix.lower() not in (".html", ".htm"):
+        raise InputError(f"--out {arguments.out}: name a file that ends in .html")
     patterns = _patterns(arguments.property)
     loaded = load_model(arguments.checkpoint, arguments.precision)
-    units = [_unit(text, loaded.model) for text in arguments.unit]
-    opened = open_texts(arguments, arguments.input)
+    model = loaded.model
+    named = (
+        named_unit(text, model.num_layers, model.hidden_size, "--unit")
+        for text in arguments.unit
+    )
+    units = [layer * model.hidden_size + number for layer, number in named]
+    opened = open_texts(arguments, arguments.input, writes=[arguments.out])
     normalisation = loaded.meta.normalisation.cleaned_by(arguments.normalise)
     report, examples, count = ReadReport(), [], 0
     for example in readable(opened.examples(report), normalisation, report):
@@ -112,16 +108,16 @@ def run(arguments) -> None:
     with whole_text(arguments.out) as file:
         file.write(units_page.page(found))
     for line in units_page.table(found):
-        print(line)
+        show(line)
     for name, why in found.left_out:
-        print(f"{name}: left out, {why}")
-    print(
+        show(f"{name}: left out, {why}")
+    show(
         f"{arguments.out}: {len(found.properties)} properties, {found.units:,} units,"
         f" chosen on {found.characters[0]:,} characters of {found.texts[0]:,} texts,"
         f" scored on {found.characters[1]:,} of {found.texts[1]:,}"
     )
     if report.skipped or report.left_out:
-        print(report.summary(), file=sys.stderr)
+        show(report.summary(), file=sys.stderr)
 
 
 def _patterns(properties: list[str]) -> dict[str, str]:
@@ -134,21 +130,3 @@ def _patterns(properties: list[str]) -> dict[str, str]:
             raise InputError(f"--property {name} is given twice")
         found[name] = expression
     return found
-
-
-def _unit(text: str, model) -> int:
-    """Return the index of a unit in the state, of `178` or `1:178`."""
-    *layers, number = text.split(":")
-    last = model.num_layers - 1
-    try:
-        layer, unit = (int(layers[0]) if layers else last), int(number)
-    except ValueError:
-        raise InputError(
-            f"--unit {text}: write it as 178, or 1:178 of a stack"
-        ) from None
-    if len(layers) > 1 or not (0 <= layer <= last and 0 <= unit < model.hidden_size):
-        raise InputError(
-            f"--unit {text}: the model has layers 0..{last} of units"
-            f" 0..{model.hidden_size - 1}"
-        )
-    return layer * model.hidden_size + unit

@@ -2,13 +2,14 @@
 
 PATH is a run's folder or one checkpoint, a corpus, a features file, a classifier, a
 report, a published or a fine-tuned model, or what an interrupted prepare
-(.CORPUS.preparing) or featurize (OUTPUT.partial) left. The exit status is 2 where a
-part is not what was written.
+(.CORPUS.preparing) or featurize (OUTPUT.partial), or a table (OUTPUT.parts), left. The
+exit status is 2 where a part is not what was written.
 """
 
 from pathlib import Path
 
 from sdjax.errors import InputError
+from sdjax.terminal import show
 
 
 def add_arguments(parser) -> None:
@@ -26,15 +27,15 @@ def report(path: Path, verdict) -> None:
         InputError: a part is not what was written.
     """
     for problem in verdict.problems[1:]:
-        print(problem)
+        show(problem)
     for part in verdict.without:
-        print(f"{part}: no digests, an older version of sdjax wrote it")
+        show(f"{part}: no digests, an older version of sdjax wrote it")
     if verdict.problems:
         more = len(verdict.problems) - 1
         note = f" ({more} more above)" if more else ""
         raise InputError(f"not whole: {verdict.problems[0]}{note}")
     if verdict.checked:
-        print(f"{path}: whole, {verdict.checked} parts are what was written")
+        show(f"{path}: whole, {verdict.checked} parts are what was written")
 
 
 def verdict_of(path: Path):
@@ -45,10 +46,12 @@ def verdict_of(path: Path):
     """
     from sdjax.checkpoints import names
     from sdjax.data import corpus
-    from sdjax.features import partial, storage
+    from sdjax.features import partial, storage, table_work
     from sdjax.integrity import Verdict
     from sdjax.model import classifier
     from sdjax.prepare import work_folder
+    from sdjax.report.verify import verify as verify_report
+    from sdjax.report.write import is_report
 
     path = names.resolve(path)
     if not path.exists():
@@ -57,6 +60,8 @@ def verdict_of(path: Path):
         return storage.verify(path)
     if path.suffix == ".partial":
         return partial.verify(path)
+    if path.suffix == table_work.SUFFIX:
+        return table_work.verify(path)
     if path.suffix == ".preparing":
         return work_folder.verify(path)
     if (path / corpus.MANIFEST).exists():
@@ -64,6 +69,9 @@ def verdict_of(path: Path):
     if (path / classifier.DATA).exists():
         return classifier.verify(path)
     verdict, known = Verdict(), False
+    if is_report(path):
+        verdict.add(verify_report(path))
+        known = True
     if (path / "classifier").is_dir():
         verdict.add(classifier.verify(path / "classifier"))
         known = True

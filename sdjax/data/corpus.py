@@ -20,7 +20,7 @@ from tqdm import tqdm
 from sdjax.data.sources import Example
 from sdjax.data.text import Normalisation
 from sdjax.errors import Damaged, InputError
-from sdjax.integrity import SEAL, Verdict, opened
+from sdjax.integrity import SEAL, Verdict, opened, read_object
 
 FORMAT_VERSION = 2
 _READABLE = (1, 2)  # 1 names no classes
@@ -72,10 +72,10 @@ class Corpus:
                 split: tuple(
                     Shard(
                         _inside(folder, entry["file"]),
-                        int(entry["bytes"]),
-                        int(entry["reviews"]),
-                        entry["sha256"],
-                        entry["index_sha256"],
+                        _count(entry["bytes"]),
+                        _count(entry["reviews"]),
+                        str(entry["sha256"]),
+                        str(entry["index_sha256"]),
                     )
                     for entry in manifest["splits"][split]
                 )
@@ -90,6 +90,11 @@ class Corpus:
                 "prepare the corpus again"
             ) from error
         for split in SPLITS:
+            if not sum(shard.bytes for shard in shards[split]):
+                raise Damaged(
+                    f"{folder / MANIFEST}: damaged, {split} has no text; prepare the"
+                    " corpus again"
+                )
             for shard in shards[split] if check_sizes else ():
                 _check_size(shard)
         identity = [[split, [s.sha256 for s in shards[split]]] for split in SPLITS]
@@ -166,6 +171,12 @@ def verify(folder: Path, progress: bool = False) -> Verdict:
     return verdict
 
 
+def _count(value: object) -> int:
+    if not isinstance(value, int) or isinstance(value, bool) or value < 0:
+        raise ValueError(f"{value!r} is not a count")
+    return value
+
+
 def _inside(folder: Path, name: str) -> Path:
     """Return the path of a corpus's file.
 
@@ -192,8 +203,21 @@ def _read_index(shard: Shard) -> tuple[np.ndarray, np.ndarray | None]:
         raise _damaged(paths[0], f"cannot be read ({error.strerror})") from error
     if hashlib.sha256(b"".join(contents)).hexdigest() != shard.index_sha256:
         raise _damaged(paths[0], "its SHA-256 is not that of the manifest")
-    arrays = [np.load(io.BytesIO(content)) for content in contents]
-    return arrays[0], arrays[1] if len(arrays) == 2 else None
+    try:
+        arrays = [np.load(io.BytesIO(content)) for content in contents]
+    except (ValueError, EOFError) as error:
+        raise _damaged(paths[0], "it is not an array of numbers") from error
+    offsets, labels = arrays[0], arrays[1] if len(arrays) == 2 else None
+    counts = shard.reviews + 1, shard.reviews
+    if (
+        (offsets.dtype, offsets.shape) != (np.int64, counts[:1])
+        or (offsets[0], offsets[-1]) != (0, shard.bytes)
+        or (np.diff(offsets) < 0).any()
+    ):
+        raise _damaged(paths[0], "it does not divide the shard into its reviews")
+    if labels is not None and (labels.dtype, labels.shape) != (np.float32, counts[1:]):
+        raise _damaged(paths[1], "it does not have a label of each review")
+    return offsets, labels
 
 
 def _check_size(shard: Shard) -> None:
@@ -223,7 +247,7 @@ def read_manifest(folder: Path) -> dict:
     if not path.is_file():
         raise InputError(f"{folder}: not a corpus, it has no {MANIFEST}; {fix}")
     try:
-        manifest = json.loads(path.read_bytes())
+        manifest = read_object(path)
     except (ValueError, OSError) as error:
         raise Damaged(f"{path}: damaged ({error}); prepare it again") from error
     if not isinstance(manifest, dict) or manifest.get("format") != "sdjax corpus":

@@ -5,7 +5,7 @@ How each format is read stands in `sdjax.data.formats`; what is skipped is count
 """
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from tqdm import tqdm
@@ -26,7 +26,7 @@ from sdjax.data.keys import (
     value_at,
 )
 from sdjax.data.listing import expand
-from sdjax.data.parts import Dataset, File, describe_part
+from sdjax.data.parts import Dataset, File, describe_part, stamps
 from sdjax.data.read_report import ReadReport
 from sdjax.errors import InputError
 
@@ -118,11 +118,34 @@ class Input(NamedTuple):
                     named = None if self.id_key is None else str(given)
                     yield row, Example(text, label, row, named)
 
+    @property
+    def paths(self) -> tuple[str, ...]:
+        """All files that are read."""
+        return tuple(stamps(self.parts))
+
+    def watch(self) -> Callable[[], None]:
+        """Return a check, to be made at the end, that no file has changed meanwhile.
+
+        It raises an `InputError` that names the file.
+        """
+        before = stamps(self.parts)
+
+        def check() -> None:
+            for path, stamp in stamps(self.parts).items():
+                if before.get(path) != stamp:
+                    raise InputError(
+                        f"{path}: was changed while it was read, and nothing is written"
+                        " of it; give the command again when nobody writes there"
+                    )
+
+        return check
+
     def describe(self) -> dict:
         """Describe it for a manifest, as a JSON object.
 
-        A file is known by its name, its size and a digest of its two ends, so that a
-        corpus prepared from an earlier version of the file is not taken for this one.
+        A file is known by its name, its size and a digest of all its bytes, for which
+        it is read once, so that what was made of an earlier version of the file is not
+        taken for what this one gives.
         """
         described = [describe_part(part) for part in self.parts]
         whole = described[0] if len(described) == 1 else {"files": described}

@@ -2,7 +2,7 @@
 
 import html
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict, dataclass, fields, replace
 
 from sdjax.data import protein
@@ -10,13 +10,18 @@ from sdjax.errors import InputError, UnreadableText
 
 VOCABULARY_SIZES = {"bytes": 256, "protein": protein.VOCABULARY_SIZE}
 CODECS = tuple(VOCABULARY_SIZES)
-CLEANINGS = ("review", "none")
+CLEANINGS = ("review", "openai", "none")
+_FRAMED = ("review", "openai")
 
 _PREFIX = "\n "
 _SUFFIX = " "
-_NEWLINE = re.compile(r"\r\n|\r|\n")
-# A tag starts with a letter or a slash, so that "I <3 it" and "4 < 5" survive.
-_TAGS = re.compile(r"(?:</?[a-zA-Z][^<>]*>\s*)+")
+# A tag starts with a letter or a slash, so that "I <3 it" and "4 < 5" survive. What is
+# matched is never given back (++): a run of millions of tags costs no memory.
+_TAGS = re.compile(r"(?:</?[a-zA-Z][^<>]*+>\s*+)++")
+# Where a long text can be cut without cutting a tag or a run of them, or an entity.
+_OUTSIDE_TAGS = re.compile(r"[^>\s](?=<)")
+_OUTSIDE_ENTITIES = re.compile(r".(?=&)", re.DOTALL)
+_PIECE = 2**20  # characters; a substitution keeps a list of all that it found
 
 
 @dataclass(frozen=True)
@@ -29,7 +34,8 @@ class Normalisation:
     Args:
         strip_tags: replace HTML tags such as `<br />` by one space.
         cleaning: "review" unescapes HTML, puts everything on one line and frames it;
-            "none" takes the bytes as they are, without a frame.
+            "openai" does the same as OpenAI's encoder does it, which leaves carriage
+            returns as they are; "none" takes the bytes as they are, without a frame.
         codec: "bytes" (UTF-8), or "protein": one symbol for each amino acid, after a
             start. White space around a sequence does not count.
     """
@@ -45,12 +51,12 @@ class Normalisation:
             raise InputError(
                 f"no text is cleaned by {self.cleaning!r}: use {list(CLEANINGS)}"
             )
-        if self.codec != "bytes" and self.cleaning != "review":
+        if self.codec != "bytes" and self.cleaning != CLEANINGS[0]:
             raise InputError(
                 f"cleaning {self.cleaning!r} is for bytes, not for {self.codec}"
             )
-        if self.strip_tags and (self.codec, self.cleaning) != ("bytes", "review"):
-            given = self.codec if self.codec != "bytes" else "bytes as they are"
+        if self.strip_tags and (self.codec, self.cleaning) != ("bytes", CLEANINGS[0]):
+            given = self.codec if self.codec != "bytes" else f"cleaning {self.cleaning}"
             raise InputError(f"tags are stripped from reviews, not from {given}")
 
     @property
@@ -67,14 +73,17 @@ class Normalisation:
     def normalise(self, text: str) -> str:
         """Unescape HTML, put everything on one line, strip the ends.
 
-        Reference: Radford et al. 2017, section 3.
+        Reference: Radford et al. 2017, section 3; `preprocess` in utils.py of their
+        code (github.com/openai/generating-reviews-discovering-sentiment).
         """
         if "&" in text:
-            text = html.unescape(text)
+            text = _in_pieces(text, html.unescape, _OUTSIDE_ENTITIES)
         if self.strip_tags:
-            text = _TAGS.sub(" ", text)
-        if "\n" in text or "\r" in text:  # a search is cheaper than a substitution
-            text = _NEWLINE.sub(" ", text)
+            text = _in_pieces(text, lambda t: _TAGS.sub(" ", t), _OUTSIDE_TAGS)
+        if self.cleaning == "openai":
+            text = text.replace("\n", " ")
+        elif "\n" in text or "\r" in text:  # a search is cheaper than a substitution
+            text = text.replace("\r\n", " ").replace("\r", " ").replace("\n", " ")
         return text.strip()
 
     def encode(self, text: str) -> bytes:
@@ -96,7 +105,7 @@ class Normalisation:
         """
         if self.codec == "protein":
             return protein.encode(text.strip())
-        if self.cleaning == "review":
+        if self.cleaning in _FRAMED:
             text = f"{_PREFIX}{self.normalise(text)}{_SUFFIX}"
         elif not text:
             raise UnreadableText("empty text", "an empty text has nothing to read")
@@ -130,7 +139,7 @@ class Normalisation:
         if self.codec == "protein":
             return data + bytes([protein.STOP]) if len(data) > 1 else None
         # A frame alone; what has none is not empty.
-        return None if len(data) == 3 and self.cleaning == "review" else data
+        return None if len(data) == 3 and self.cleaning in _FRAMED else data
 
     def encode_prefix(self, text: str) -> bytes:
         """Turn the beginning of a text that goes on into symbols.
@@ -138,7 +147,7 @@ class Normalisation:
         White space at the end of a review's is kept as one blank.
         """
         data = self.encode(text)
-        framed = self.codec == "bytes" and self.cleaning == "review"
+        framed = self.codec == "bytes" and self.cleaning in _FRAMED
         return data[:-1] if framed and not text[-1:].isspace() else data
 
     @property
@@ -146,7 +155,7 @@ class Normalisation:
         """The symbol that ends a text when a model writes; None where none does."""
         if self.codec == "protein":
             return protein.STOP
-        return ord("\n") if self.cleaning == "review" else None
+        return ord("\n") if self.cleaning in _FRAMED else None
 
     def shown(self, data: bytes) -> str:
         """Return the text that a model reads, frame included.
@@ -192,3 +201,19 @@ class Normalisation:
                     f"text normalisation '{name}' is {value!r}; use {wanted}"
                 )
         return cls(**options)
+
+
+def _in_pieces(text: str, change: Callable[[str], str], cut: re.Pattern) -> str:
+    """Change a text piece by piece, as if it were changed at once.
+
+    Args:
+        change: what is to be done.
+        cut: matches the character after which a text can be cut.
+    """
+    if len(text) <= _PIECE:
+        return change(text)
+    pieces, begin = [], 0
+    while len(text) - begin > _PIECE and (found := cut.search(text, begin + _PIECE)):
+        pieces.append(change(text[begin : found.end()]))
+        begin = found.end()
+    return "".join([*pieces, change(text[begin:])])

@@ -1,6 +1,5 @@
 """Examples of any number -> a features file, block by block, in bounded memory."""
 
-import itertools
 from collections.abc import Iterable, Iterator
 
 from tqdm import tqdm
@@ -10,13 +9,15 @@ from sdjax.data.sources import Example
 from sdjax.data.text import Normalisation
 from sdjax.errors import UnreadableText
 from sdjax.features.featurizer import TextFeaturizer
+from sdjax.features.overlap import Behind, ahead
 from sdjax.features.partial import FeatureWork
+from sdjax.features.progress import Share
 from sdjax.features.strings import hashes
 
 # What a block may hold: enough texts to sort by length, few enough to lose in a crash.
 BLOCK_TEXTS = 2**16
 BLOCK_BYTES = 2**24
-BLOCK_FEATURE_BYTES = 2**28
+BLOCK_FEATURE_BYTES = 2**27  # of two blocks at once: one computed, one written
 
 
 def featurize(
@@ -36,8 +37,7 @@ def featurize(
         progress: show a progress bar on standard error.
     """
     readable = _readable(examples, featurizer.normalisation, report)
-    for _ in itertools.islice(readable, work.rows):
-        pass
+    work.skip_done(readable)
     bar = tqdm(
         desc="featurize",
         initial=report.position,
@@ -49,15 +49,15 @@ def featurize(
     with bar:
         reached = report.position
         most = max(1, min(BLOCK_TEXTS, BLOCK_FEATURE_BYTES // (4 * featurizer.width)))
-        for block, encoded in _blocks(readable, most):
-            # Reading is quick: the bar follows the texts of the block as they are done.
-            advance = _Share(bar, report.position - reached, sum(map(len, encoded)))
-            reached = report.position
-            features = featurizer.transform_bytes(encoded, advance)
-            if work.keeps_texts:
-                work.append(block, features)
-            else:
-                work.append(block, features, hashes(encoded))
+        blocks = _blocks(readable, most, report)
+        with Behind() as behind, ahead(blocks) as ready:
+            for block, encoded, position in ready:
+                # Reading is quick: the bar follows the texts as they are done.
+                advance = Share(bar, position - reached, sum(map(len, encoded)))
+                reached = position
+                features = featurizer.transform_bytes(encoded, advance)
+                hashed = None if work.keeps_texts else hashes(encoded)
+                behind(work.append, block, features, hashed)
         bar.update(report.position - bar.n)
 
 
@@ -75,29 +75,19 @@ def _readable(
 
 
 def _blocks(
-    readable: Iterator[tuple[Example, bytes]], most: int
-) -> Iterator[tuple[list[Example], list[bytes]]]:
-    """Gather examples and their symbols, never more than a block may hold."""
+    readable: Iterator[tuple[Example, bytes]], most: int, report: ReadReport
+) -> Iterator[tuple[list[Example], list[bytes], int]]:
+    """Gather examples and their symbols, never more than a block may hold.
+
+    The last value is how far reading has come then.
+    """
     block, encoded, size = [], [], 0
     for example, data in readable:
         block.append(example)
         encoded.append(data)
         size += len(data)
         if len(block) == most or size >= BLOCK_BYTES:
-            yield block, encoded
+            yield block, encoded, report.position
             block, encoded, size = [], [], 0
     if block:
-        yield block, encoded
-
-
-class _Share:
-    """Move a bar by `length` in all, as `total` bytes of text are read."""
-
-    def __init__(self, bar: tqdm, length: int, total: int):
-        self._bar, self._start = bar, bar.n
-        self._length, self._total, self._read = length, total, 0
-
-    def __call__(self, count: int) -> None:
-        self._read += count
-        there = self._start + self._length * self._read // self._total
-        self._bar.update(there - self._bar.n)
+        yield block, encoded, report.position

@@ -177,8 +177,12 @@ class Encoder:
             features[rows, place * width : (place + 1) * width] = part
         advance(int(bytes_read.sum()))
 
-    def trace(self, text: bytes) -> np.ndarray:
-        """Return the state after every byte, float32[bytes, units]."""
+    def trace(self, text: bytes, of: str | None = None) -> np.ndarray:
+        """Return the state after every byte, float32[bytes, units].
+
+        Args:
+            of: "cell" or "hidden"; None for the state that features are of.
+        """
         data = np.frombuffer(text, np.uint8)
         params = jax.tree.map(lambda x: x.addressable_data(0), self._params)
         carry = self._model.zero_state(1)
@@ -189,7 +193,7 @@ class Encoder:
             tokens = np.zeros((_TRACE_CHUNK, 1), np.uint8)
             tokens[: len(piece), 0] = piece
             states, carry = _trace(
-                self._model, self._of, self._layers, params, tokens, carry
+                self._model, of or self._of, self._layers, params, tokens, carry
             )
             pieces.append(np.asarray(states[: len(piece), 0]))
         return np.concatenate(pieces)

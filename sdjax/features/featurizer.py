@@ -11,6 +11,7 @@ from tqdm import tqdm
 from sdjax.checkpoints.load import Loaded, fingerprint, load_model
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
+from sdjax.features.arrow_texts import of_arrow
 from sdjax.features.columns import LAYERS, STATES, feature_names, pooling_kinds
 from sdjax.features.encoder import Encoder
 from sdjax.model.language_model import LanguageModel
@@ -36,7 +37,7 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
             0 first.
         batch_size: texts read at once, over all devices; rounded up to 64, or a
             multiple of it, on each, so that it changes no feature.
-        normalise: "review" or "none" (bytes as they are, no frame) instead of what the
+        normalise: "review", "openai" or "none" (bytes as they are) instead of what the
             model was trained with.
         precision: compute in "fp32", "bf16" or "fp16" instead of what the model was
             trained in.
@@ -118,6 +119,11 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
             **stacked,
         }
 
+    def identity(self) -> dict:
+        """Return what features depend on, but not where the model is kept."""
+        place = ("checkpoint", "checkpoint_name", "step")
+        return {k: v for k, v in self.metadata().items() if k not in place}
+
     def fit(self, texts: Iterable[str], y=None) -> "TextFeaturizer":
         """Check the texts and the parameters, and load the checkpoint.
 
@@ -168,13 +174,19 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
         ) as bar:
             return encoder.encode(encoded, bar.update)
 
-    def trace(self, text: str, units: Iterable[int] | None = None) -> np.ndarray:
+    def trace(
+        self,
+        text: str,
+        units: Iterable[int] | None = None,
+        state: str | None = None,
+    ) -> np.ndarray:
         """Return the state after every byte of the framed text.
 
         Args:
             text: one string.
             units: keep only these, in this order; None keeps all. Of a stack they are
                 numbered as the features are: within the last layer, or through all.
+            state: "cell" or "hidden"; None for this transformer's.
 
         Returns:
             float32[bytes, `units` or len(units)], with bytes as in
@@ -186,7 +198,8 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
         if not isinstance(text, str):
             raise InputError(f"trace takes one string, not {_shown(text)}")
         columns = slice(None) if units is None else self._units(units)
-        return self._ready()._encoder.trace(self.normalisation.encode(text))[:, columns]
+        encoded = self.normalisation.encode(text)
+        return self._ready()._encoder.trace(encoded, state)[:, columns]
 
     def get_feature_names_out(self, input_features=None) -> np.ndarray:
         """Return a name for every feature, such as "cell_last_2388".
@@ -252,6 +265,7 @@ class TextFeaturizer(TransformerMixin, BaseEstimator):
         )
         self._origin = {
             "checkpoint": str(loaded.path),
+            **({"checkpoint_name": loaded.name} if loaded.name else {}),
             "step": loaded.meta.step,
             "params_sha256": fingerprint(loaded.params),
             "units": self._encoder.units,
@@ -292,19 +306,24 @@ def options_of(metadata: Mapping) -> dict:
 def check_texts(texts: Iterable[str]) -> list[str]:
     """Return texts as a list of strings.
 
+    Args:
+        texts: a list, a tuple, any other iterable, a NumPy array, a pandas Series; or
+            a column of Arrow's, which polars, DuckDB and others give, too.
+
     Raises:
         InputError: one string, a table, or something in it that is no string; names the
             position.
     """
     one = isinstance(texts, str | bytes | Mapping | Set)
-    if one or not isinstance(texts, Iterable):
+    arrow = any(hasattr(texts, f"__arrow_c_{kind}__") for kind in ("array", "stream"))
+    if one or not (arrow or isinstance(texts, Iterable)):
         raise InputError(f"texts must be a list of strings, not {_shown(texts)}")
     shape = getattr(texts, "shape", (0,))
     if len(shape) != 1:
         raise InputError(
             f"texts have shape {tuple(shape)}; give one column: a list of strings"
         )
-    texts = list(texts)
+    texts = list(texts) if not arrow else of_arrow(texts)
     wrong = [place for place, text in enumerate(texts) if not isinstance(text, str)]
     if wrong:
         raise InputError(

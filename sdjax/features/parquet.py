@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from sdjax.errors import InputError
 from sdjax.features.strings import HASH_BYTES, Strings, packed
 from sdjax.integrity import chunks_digest
 
@@ -21,21 +22,6 @@ _GROUP_BYTES = 2**26  # of features, and of texts
 _BATCH = 4096  # rows read at once
 
 
-def pyarrow():
-    """Return the library.
-
-    Raises:
-        InputError: it is not installed.
-    """
-    try:
-        import pyarrow.parquet
-    except ImportError as error:
-        raise InputError(
-            "Parquet needs pyarrow: pip install 'sdjax[parquet]'"
-        ) from error
-    return pyarrow
-
-
 def write(folder: Path, path: Path, names: list[str], metadata: bytes) -> None:
     """Write the columns that lie in a folder as `<column>.npy`, in bounded memory.
 
@@ -43,15 +29,15 @@ def write(folder: Path, path: Path, names: list[str], metadata: bytes) -> None:
         names: the columns.
         metadata: JSON.
     """
-    arrow, writer = pyarrow(), None
+    writer = None
     keys = json.loads(metadata).get("label_keys")
     try:
         for group in _row_groups(folder, names):
-            table = _table(arrow, group, keys)
+            table = _table(group, keys)
             table = table.replace_schema_metadata({"sdjax": metadata})
             if writer is None:
                 # Dictionaries and statistics of features would only cost time and room.
-                writer = arrow.parquet.ParquetWriter(
+                writer = pq.ParquetWriter(
                     path, table.schema, use_dictionary=False, write_statistics=["id"]
                 )
             writer.write_table(table)
@@ -79,12 +65,11 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], bytes | None]:
     Raises:
         ValueError: it cannot be read as Parquet.
     """
-    arrow = pyarrow()
     try:
-        with arrow.parquet.ParquetFile(path) as file:
+        with pq.ParquetFile(path) as file:
             metadata = (file.schema_arrow.metadata or {}).get(b"sdjax")
             return ({} if metadata is None else _columns(file)), metadata
-    except (arrow.ArrowException, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise ValueError(str(error).splitlines()[0]) from error
 
 
@@ -111,24 +96,24 @@ def _row_groups(folder: Path, names: list[str]) -> Iterator[dict]:
         start = end
 
 
-def _table(arrow, group: dict, label_keys: list[str] | None):
+def _table(group: dict, label_keys: list[str] | None):
     features, labels = group["features"], group.get("labels")
     columns = {"id": group["ids"]}
     if "given" in group:
-        columns["given_id"] = arrow.array(_valid(group["given"]), arrow.string())
-    columns["text"] = arrow.array(_valid(group["text"]), arrow.string())
+        columns["given_id"] = pa.array(_valid(group["given"]), pa.string())
+    columns["text"] = pa.array(_valid(group["text"]), pa.string())
     if "text_hashes" in group:
-        kind, rows = arrow.binary(HASH_BYTES), group["text_hashes"]
-        columns["text_hash"] = arrow.array([row.tobytes() for row in rows], kind)
+        kind, rows = pa.binary(HASH_BYTES), group["text_hashes"]
+        columns["text_hash"] = pa.array([row.tobytes() for row in rows], kind)
     if labels is not None and labels.ndim == 1:
         columns["label"] = labels
     elif labels is not None:
         for i, key in enumerate(label_keys or range(labels.shape[1])):
             columns[f"label_{key}"] = np.ascontiguousarray(labels[:, i])
-    columns["features"] = arrow.FixedSizeListArray.from_arrays(
-        arrow.array(features.ravel()), features.shape[1]
+    columns["features"] = pa.FixedSizeListArray.from_arrays(
+        pa.array(features.ravel()), features.shape[1]
     )
-    return arrow.table(columns)
+    return pa.table(columns)
 
 
 def _valid(texts: list[str]) -> list[str]:

@@ -10,20 +10,20 @@ import io
 import json
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 from xxhash import xxh3_128
 
 from sdjax.data.sources import Example
-from sdjax.errors import Damaged, InputError, differences, naming
-from sdjax.features import storage
-from sdjax.features.strings import HASH_BYTES, packed
-from sdjax.files import write_whole
-from sdjax.integrity import Verdict, opened, sealed
+from sdjax.errors import Damaged, InputError, naming
+from sdjax.features import storage, unfinished
+from sdjax.features.strings import HASH_BYTES, hashes, packed
+from sdjax.integrity import Verdict, opened, read_object
 
-_AGAIN = "begin again with --restart"
+_CHUNK_TEXTS = 4096  # compared at a time
 _HEADER_BYTES = 128  # what NumPy makes of any of our shapes
 
 
@@ -89,13 +89,13 @@ class FeatureWork:
         self,
         examples: Sequence[Example],
         features: np.ndarray,
-        hashes: np.ndarray | None = None,
+        text_hashes: np.ndarray | None = None,
     ) -> None:
         """Add a block; when this returns a crash cannot lose it.
 
         Args:
             features: float32[len(examples), width].
-            hashes: uint8[len(examples), 16] of the texts, where they are not kept.
+            text_hashes: uint8[len(examples), 16] of the texts, where they are not kept.
 
         Raises:
             InputError: a feature is not finite.
@@ -107,27 +107,12 @@ class FeatureWork:
                 f"features of row {row} of the input are not finite; "
                 "did training of this checkpoint diverge?"
             )
-        count = self._columns["labels"][1]
-        none = (np.nan,) * count
-        labels = np.array(
-            [none if e.label is None else e.label for e in examples], np.float32
-        )
-        block = {
-            "features": features,
-            "ids": np.array([e.row for e in examples], np.int64),
-            "labels": labels,
-        }
-        strings = {"text": [e.text if self.keeps_texts else "" for e in examples]}
+        before = {n: self._length(n) for n in self._columns if n.endswith("_bytes")}
+        given = self._given(examples, self.rows, before)
+        block = {"features": features, **given}
         if not self.keeps_texts:
-            block["text_hashes"] = hashes
-        if "given_bytes" in self._columns:
-            strings["given"] = [e.id for e in examples]
-        for kind, values in strings.items():
-            data, offsets = packed(values)
-            before = self._length(f"{kind}_bytes")
-            block[f"{kind}_bytes"] = data
-            # Without the first one, 0, but in the first block.
-            block[f"{kind}_offsets"] = offsets[1 if self.rows else 0 :] + before
+            block["text_hashes"] = text_hashes
+        labels = block["labels"]
         with naming(self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
             sizes = {name: self._write(name, values) for name, values in block.items()}
@@ -137,7 +122,66 @@ class FeatureWork:
                 "sizes": sizes,
                 "digests": {n: d.hexdigest() for n, d in self._digests.items()},
             }
-            self._save(done)
+            unfinished.save(self._folder, self._identity, done)
+            self._done = done
+
+    def _given(
+        self, examples: Sequence[Example], rows: int, before: dict[str, int]
+    ) -> dict[str, np.ndarray]:
+        """Return the columns of some examples that do not come from the model.
+
+        Args:
+            rows: how many come before them.
+            before: bytes of the strings before them, by column.
+        """
+        none = (np.nan,) * self._columns["labels"][1]
+        labels = [none if e.label is None else e.label for e in examples]
+        block = {
+            "ids": np.array([e.row for e in examples], np.int64),
+            "labels": np.array(labels, np.float32),
+        }
+        strings = {"text": [e.text if self.keeps_texts else "" for e in examples]}
+        if "given_bytes" in self._columns:
+            strings["given"] = [e.id for e in examples]
+        for kind, values in strings.items():
+            data, offsets = packed(values)
+            block[f"{kind}_bytes"] = data
+            # Without the first one, 0, but in the first block.
+            offsets = offsets[1 if rows else 0 :] + before[f"{kind}_bytes"]
+            block[f"{kind}_offsets"] = offsets
+        return block
+
+    def skip_done(self, examples: Iterator[tuple[Example, bytes]]) -> None:
+        """Take the texts that are done from the input, and compare them with it.
+
+        Args:
+            examples: all of them, with the symbols that the model reads.
+
+        Raises:
+            InputError: they are not what stood there when they were read.
+        """
+        found = {n: xxh3_128() for n in self._columns if n != "features"}
+        rows, before = 0, {n: 0 for n in self._columns if n.endswith("_bytes")}
+        while chunk := list(islice(examples, min(_CHUNK_TEXTS, self.rows - rows))):
+            columns = self._given([example for example, _ in chunk], rows, before)
+            if not self.keeps_texts:
+                columns["text_hashes"] = hashes([data for _, data in chunk])
+            for name, values in columns.items():
+                found[name].update(np.ascontiguousarray(values))
+                if name in before:
+                    before[name] += len(values)
+            rows += len(chunk)
+        differ = [
+            name
+            for name, digest in found.items()
+            if digest.digest() != self._digests[name].digest()
+        ]
+        if rows < self.rows or differ:
+            raise InputError(
+                f"{self._folder} has the features of {self.rows:,} texts that are not"
+                " in the input any more as they were: the input has changed since;"
+                f" {unfinished.AGAIN}"
+            )
 
     def finish(self, metadata: dict) -> None:
         """Make the features file of all blocks, and remove the folder."""
@@ -176,19 +220,13 @@ class FeatureWork:
             os.fsync(file.fileno())
             return file.tell()
 
-    def _save(self, done: dict) -> None:
-        content = sealed({"identity": self._identity, **done})
-        data = json.dumps(content, indent=1).encode()
-        write_whole(self._folder / "progress.json", data, durable=True)
-        self._done = done
-
     def _resume(self) -> None:
         """Take over the blocks that are there, if they are ours."""
-        progress = self._folder / "progress.json"
-        if not progress.exists():  # stopped before the first block counted
+        path = self._folder / unfinished.NAME
+        if not path.exists():  # stopped before the first block counted
             return
         try:
-            done = opened(json.loads(progress.read_bytes()), progress, _AGAIN)
+            done = opened(read_object(path), path, unfinished.AGAIN)
             theirs = done.pop("identity")
             damaged = [
                 name
@@ -199,15 +237,10 @@ class FeatureWork:
         except (ValueError, KeyError, TypeError, OSError) as error:
             damaged, theirs = [str(error)], self._identity
         if damaged:
-            raise Damaged(f"{self._folder}: damaged ({', '.join(damaged)}); {_AGAIN}")
-        keys = sorted({*theirs, *self._identity})
-        found = differences(theirs, {key: self._identity.get(key) for key in keys})
-        if found:
-            raise InputError(
-                f"{self._folder} holds part of other features: "
-                f"{'; '.join(found)}; use its options and input, or begin again"
-                " with --restart"
+            raise Damaged(
+                f"{self._folder}: damaged ({', '.join(damaged)}); {unfinished.AGAIN}"
             )
+        unfinished.refuse_others(self._folder, "other features", theirs, self._identity)
         self._check(done)
         self._done = done
 
@@ -234,16 +267,16 @@ def verify(folder: Path) -> Verdict:
     Raises:
         InputError: the folder is not of this kind.
     """
-    progress = folder / "progress.json"
-    if not progress.exists():
-        raise InputError(f"{folder}: no unfinished features ({progress} is missing)")
+    path = folder / unfinished.NAME
+    if not path.exists():
+        raise InputError(f"{folder}: no unfinished features ({path} is missing)")
     try:
-        done = opened(json.loads(progress.read_bytes()), progress, _AGAIN)
+        done = opened(read_object(path), path, unfinished.AGAIN)
         sizes = dict(done["sizes"])
     except Damaged as error:
         return Verdict(problems=[str(error)])
     except (ValueError, KeyError, TypeError, OSError) as error:
-        return Verdict(problems=[f"{progress}: damaged ({error}); {_AGAIN}"])
+        return Verdict(problems=[f"{path}: damaged ({error}); {unfinished.AGAIN}"])
     if "digests" not in done:
         return Verdict(without=[f"unfinished features {folder}"])
     verdict = Verdict(checked=1)
@@ -269,14 +302,16 @@ def _digest(path: Path, size: int) -> xxh3_128:
                 left -= len(chunk)
     except OSError as error:
         reason = error.strerror or error
-        raise Damaged(f"{path}: cannot be read ({reason}); {_AGAIN}") from error
+        raise Damaged(
+            f"{path}: cannot be read ({reason}); {unfinished.AGAIN}"
+        ) from error
     if left > 0:
-        raise Damaged(f"{path}: damaged, it is cut short; {_AGAIN}")
+        raise Damaged(f"{path}: damaged, it is cut short; {unfinished.AGAIN}")
     return digest
 
 
 def _differs(path: Path) -> Damaged:
-    return Damaged(f"{path}: damaged, it is not what was written; {_AGAIN}")
+    return Damaged(f"{path}: damaged, it is not what was written; {unfinished.AGAIN}")
 
 
 def _header(dtype: np.dtype, shape: tuple[int, ...]) -> bytes:

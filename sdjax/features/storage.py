@@ -8,16 +8,26 @@ In Parquet texts and ids are strings, and the metadata is the file's.
 """
 
 import json
+import os
 import zipfile
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 
 import numpy as np
 
+from sdjax.bounds import check_zip
 from sdjax.errors import Damaged, InputError
 from sdjax.features import parquet
 from sdjax.files import move_files, replacing, write_whole
-from sdjax.integrity import Verdict, array_digest, opened, sealed
+from sdjax.integrity import (
+    Verdict,
+    array_digest,
+    array_reason,
+    opened,
+    parse_object,
+    sealed,
+)
+from sdjax.portable import read_metadata, stored_metadata
 
 FORMAT = "sdjax-features-2"
 _READABLE = ("sdjax-features-1", FORMAT)  # the first names no classes
@@ -29,15 +39,13 @@ _AGAIN = "write it again with featurize.py"
 
 
 def check_suffix(path: Path) -> None:
-    """Refuse a name that stands for none of the forms, or one that cannot be written.
+    """Refuse a name that stands for none of the forms.
 
     Raises:
-        InputError: names the endings that there are, or what to install.
+        InputError: names the endings that there are.
     """
     if path.suffix not in SUFFIXES:
         raise InputError(f"{path} must end in {', '.join(SUFFIXES)}")
-    if path.suffix == ".parquet":
-        parquet.pyarrow()
 
 
 def as_bytes(metadata: dict) -> bytes:
@@ -56,7 +64,7 @@ def install(folder: Path, columns: Collection[str], path: Path, metadata: dict) 
     """
     names = [name for name in (*NEEDED, *OPTIONAL) if name in columns]
     digests = {name: _column_digest(folder, name, path) for name in names}
-    metadata = metadata | {"digests": digests}
+    metadata = stored_metadata(metadata, path.parent) | {"digests": digests}
     if path.suffix == ".npy":
         _install_npy(folder, path, names, metadata)
         return
@@ -95,6 +103,8 @@ def read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
         Damaged: it is cut short, or a column is not what was written.
     """
     columns, metadata = _read(path)
+    place = Path(os.path.realpath(path)) if path.is_symlink() else path
+    metadata = read_metadata(metadata, place.parent)
     digests = metadata.pop("digests", None)
     for name in sorted({*columns, *digests}) if digests else ():
         if name not in columns or array_digest(columns[name]) != digests.get(name):
@@ -132,13 +142,18 @@ def _differs(path: Path, name: str) -> Damaged:
 
 
 def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
+    if path.suffix not in SUFFIXES:
+        raise InputError(
+            f"{path}: a features file ends in {', '.join(SUFFIXES)}; make one of texts"
+            " with sdjax featurize"
+        )
     readers = {".npy": _read_npy, ".parquet": parquet.read}
     try:
         columns, metadata = readers.get(path.suffix, _read_npz)(path)
     except InputError:
         raise
     except Exception as error:  # of a damaged file zipfile and NumPy raise any type
-        reason = " ".join(str(error).split())[:200]
+        reason = array_reason(error)
         raise Damaged(
             f"{path}: not a features file, or cut short ({reason}); {_AGAIN}"
         ) from error
@@ -149,13 +164,54 @@ def _read(path: Path) -> tuple[dict[str, np.ndarray], dict]:
             f"{path}: not a features file: no {', '.join(missing)}; "
             "write it with featurize.py"
         )
+    _check_columns(path, columns)
     return columns, _checked_metadata(path, metadata)
+
+
+_KINDS = {
+    "features": ("f", (2,)),
+    "labels": ("f", (1, 2)),
+    "ids": ("iu", (1,)),
+    "text_bytes": ("u", (1,)),
+    "text_offsets": ("i", (1,)),
+    "given_bytes": ("u", (1,)),
+    "given_offsets": ("i", (1,)),
+    "text_hashes": ("u", (2,)),
+}
+_WORDS = {"f": "numbers with a point", "i": "whole numbers", "u": "bytes"}
+
+
+def _check_columns(path: Path, columns: Mapping[str, np.ndarray]) -> None:
+    """Refuse columns of another kind, and places in the texts that are not there."""
+    for name, array in columns.items():
+        kinds, dimensions = _KINDS.get(name, (None, ()))
+        if kinds is None:
+            raise InputError(f"{path}: there is no column {name!r}; {_AGAIN}")
+        if array.dtype.kind not in kinds or array.ndim not in dimensions:
+            raise InputError(
+                f"{path}: the column {name} has dtype {array.dtype} and shape"
+                f" {array.shape}, expected {_WORDS[kinds[0]]}; {_AGAIN}"
+            )
+    for kind in ("text", "given"):
+        offsets = columns.get(f"{kind}_offsets")
+        if offsets is None:
+            continue
+        size = len(columns.get(f"{kind}_bytes", ()))
+        ends = offsets[:1].tolist() in ([], [0]) and offsets[-1:].tolist() in (
+            [],
+            [size],
+        )
+        if not ends or (np.diff(offsets) < 0).any():
+            raise Damaged(
+                f"{path}: damaged, the column {kind}_offsets names places that are not"
+                f" there; {_AGAIN}"
+            )
 
 
 def _checked_metadata(path: Path, data: bytes) -> dict:
     """The metadata without its format mark, which has to be ours."""
     try:
-        metadata = opened(json.loads(data), path, _AGAIN)
+        metadata = opened(parse_object(data), path, _AGAIN)
         metadata.pop("columns", None)
         found = metadata.pop("format", None)
     except (ValueError, AttributeError, TypeError) as error:
@@ -170,6 +226,7 @@ def _checked_metadata(path: Path, data: bytes) -> dict:
 
 
 def _read_npz(path: Path) -> tuple[dict, bytes | None]:
+    check_zip(path)
     # Opened here: `np.load` leaves a damaged file open.
     with open(path, "rb") as file, np.load(file, allow_pickle=False) as archive:
         columns = {name: archive[name] for name in archive.files}
@@ -198,7 +255,7 @@ def _read_npy(path: Path) -> tuple[dict, bytes | None]:
     data = described.read_bytes()
     columns = {
         name: mapped(_beside(path, name))
-        for name in opened(json.loads(data), described, _AGAIN)["columns"]
+        for name in opened(parse_object(data), described, _AGAIN)["columns"]
         if _beside(path, name).is_file()
     }
     return columns, data

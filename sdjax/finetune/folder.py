@@ -1,5 +1,6 @@
 """Around fine-tuning: labelled files in, a checkpoint with its classifier out."""
 
+import shutil
 from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import asdict, replace
@@ -9,78 +10,31 @@ import numpy as np
 import optax
 from sklearn import metrics
 
-from sdjax.checkpoints.load import Loaded, checkpoint_steps, model_config
+from sdjax.checkpoints.load import (
+    Loaded,
+    checkpoint_steps,
+    fingerprint,
+    load_model,
+    model_config,
+)
 from sdjax.checkpoints.manager import Checkpoints
-from sdjax.data.read_report import ReadReport
-from sdjax.data.sources import Input
 from sdjax.errors import InputError, naming
 from sdjax.features.featurizer import TextFeaturizer
-from sdjax.features.file import FeatureSet
-from sdjax.finetune.loop import Labelled, Settings, Tuned
+from sdjax.finetune.position import Saved, Tuned
+from sdjax.finetune.settings import Settings
+from sdjax.finetune.splits import Labelled, digest_of
+from sdjax.finetune.unfinished import NAME, Unfinished
 from sdjax.locks import locked
 from sdjax.model.classifier import Classifier
 from sdjax.model.devices import zero_carry
 from sdjax.model.precision import loss_scale
+from sdjax.portable import stored_metadata
 from sdjax.probe.logistic import LinearFit
-from sdjax.probe.sweep import Split
-from sdjax.probe.targets import Targets, read_targets
+from sdjax.probe.sweep import Split, scores_of
+from sdjax.probe.targets import Targets
 from sdjax.probe.unit import class_differences, describe_unit
-from sdjax.training.step import create_train_state
-
-
-def read_splits(
-    inputs: Mapping[str, Input], normalisation: dict
-) -> tuple[dict[str, FeatureSet], dict[str, ReadReport]]:
-    """Read labelled texts; they have no features yet.
-
-    Args:
-        inputs: by split.
-        normalisation: of the model, as JSON.
-
-    Returns:
-        Texts and labels by split, the row numbers in the place of features; what was
-        read and what skipped, by split.
-
-    Raises:
-        InputError: a split has no labelled text; as `Input.examples`.
-    """
-    reports = {name: ReadReport() for name in inputs}
-    sets = {}
-    for name, opened in inputs.items():
-        report = reports[name]
-        examples = list(opened.examples(report))
-        if not examples:
-            raise InputError(f"{name}: no labelled text; {report.summary()}")
-        rows = np.array([e.row for e in examples], np.int64)
-        sets[name] = FeatureSet(
-            # The labels are checked before minutes of reading: no features yet.
-            features=rows[:, None].astype(np.float32),
-            labels=np.array([e.label for e in examples], np.float32),
-            ids=rows,
-            texts=[e.text for e in examples],
-            metadata={
-                "label_keys": list(opened.label_keys),
-                "classes": opened.classes,
-                "normalisation": normalisation,
-            },
-        )
-    return sets, reports
-
-
-def as_labelled(
-    sets: Mapping[str, FeatureSet],
-) -> tuple[Targets, dict[str, Labelled]]:
-    """Learn the task from the labels of the first split, and number all of them by it.
-
-    Raises:
-        InputError: as `read_targets`.
-    """
-    targets = read_targets(sets)
-    splits = {
-        name: Labelled(given.texts, targets.positions_of(given))
-        for name, given in sets.items()
-    }
-    return targets, splits
+from sdjax.terminal import printable
+from sdjax.training.step import TrainState, create_train_state
 
 
 def line(record: Mapping, targets: Targets) -> str:
@@ -102,26 +56,41 @@ class Folder:
     """The folder of a fine-tuned model: `checkpoints/<updates>/` and `classifier/`.
 
     The classifier names its own checkpoint, and the one before it stays until the next
-    is written, so what is in the folder fits together at any moment.
+    is written, so what is in the folder fits together at any moment. `unfinished/` is
+    there until `finish`.
 
     Args:
-        path: of the folder, without an earlier model.
+        path: of the folder, without an earlier model that is complete.
         loaded: the model that is fine-tuned.
         targets, settings: noted in the checkpoint and the classifier.
+        splits: the texts and labels, by split.
 
     Raises:
         InputError: the folder holds a model already.
     """
 
     def __init__(
-        self, path: Path, loaded: Loaded, targets: Targets, settings: Settings
+        self,
+        path: Path,
+        loaded: Loaded,
+        targets: Targets,
+        settings: Settings,
+        splits: Mapping[str, Labelled],
     ):
-        if checkpoint_steps(path):
+        if checkpoint_steps(path) and not (path / NAME).is_dir():
             raise InputError(f"--out {path} holds a model already: use another folder")
         with naming(path):
-            (path / "checkpoints").mkdir(parents=True, exist_ok=True)
+            (path / NAME).mkdir(parents=True, exist_ok=True)
         self.path, self._loaded, self._targets = path, loaded, targets
         self._settings = settings
+        request = {
+            **asdict(settings),
+            "precision": loaded.model.precision,
+            "normalisation": loaded.meta.normalisation.as_json(),
+            "classes": list(targets.classes),
+            **{f"{name}_xxh3": digest_of(split) for name, split in splits.items()},
+        }
+        self._unfinished = Unfinished(path, loaded, request)
 
     def __enter__(self):
         with ExitStack() as stack:
@@ -133,14 +102,47 @@ class Folder:
             self._checkpoints = stack.enter_context(
                 Checkpoints(self.path / "checkpoints", keep_last=2)
             )
+            stack.enter_context(self._unfinished)
             self._stack = stack.pop_all()
         return self
 
     def __exit__(self, *problem):
         self._stack.__exit__(*problem)
 
+    def save(self, state: TrainState, saved: Saved) -> None:
+        """Save all that the next update depends on; see `Unfinished`."""
+        self._unfinished.save(state, saved)
+
+    def resume(self, state: TrainState) -> tuple[TrainState, Saved] | None:
+        """Return what was saved last, None where nothing was; see `Unfinished`."""
+        return self._unfinished.resume(state)
+
+    def params_of(self, updates: int) -> dict:
+        """Return the parameters that `keep` saved.
+
+        Raises:
+            Damaged: they are not what was saved.
+        """
+        return load_model(self._step(updates), self._loaded.model.precision).params
+
+    def _step(self, updates: int) -> Path:
+        return self.path / "checkpoints" / str(updates)
+
+    def _holds(self, best: Tuned) -> bool:
+        """Tell whether a model is there already, from before an interruption."""
+        try:
+            there = self.params_of(best.updates)
+        except InputError:
+            return False
+        return fingerprint(there) == fingerprint(best.params)
+
     def keep(self, best: Tuned) -> None:
         """Save a model that was better on valid than all before."""
+        if not self._holds(best):
+            self._save_model(best)
+        self._write(best.classifier, best, {})
+
+    def _save_model(self, best: Tuned) -> None:
         model = self._loaded.model
         scale = loss_scale(model.precision)
         # Without Adam's moments: only features are made of this, no training resumes.
@@ -153,32 +155,48 @@ class Folder:
             # No corpus has this one, so that training does not resume from it.
             corpus="fine-tuned",
             finetuned={
-                "from": str(self._loaded.path),
+                "from": self._origin(self.path / "checkpoints"),
                 "settings": asdict(self._settings),
                 "epoch": best.epoch,
             },
         )
+        if self._step(best.updates).exists():  # of another machine, or damaged
+            shutil.rmtree(self._step(best.updates))
+            self._checkpoints.reload()
         self._checkpoints.save(state, zero_carry(model, 1, 1), meta)
         self._checkpoints.wait()
-        self._write(best.classifier, best, {})
 
     def _write(self, classifier: Classifier, best: Tuned, found: dict) -> None:
         featurizer = TextFeaturizer.from_loaded(self._final(best))
         figures = {"valid": {self._targets.criterion: best.score, "loss": best.loss}}
         metadata = {
             **featurizer.metadata(),
-            "finetuned_from": str(self._loaded.path),
-            "figures": figures,
+            "finetuned_from": self._origin(self.path / "classifier"),
             **found,
+            "figures": figures | found.get("figures", {}),
         }
         replace(classifier, metadata=metadata).save(self.path / "classifier")
+
+    def _origin(self, folder: Path) -> dict:
+        """Say which model was fine-tuned, as seen from a folder of the result."""
+        known = {
+            "checkpoint_name": self._loaded.name or None,
+            "checkpoint": str(self._loaded.path),
+            "params_sha256": fingerprint(self._loaded.params),
+        }
+        return stored_metadata(known, folder)
 
     def _final(self, best: Tuned) -> Loaded:
         return self._loaded._replace(
             params=best.params,
             meta=replace(self._loaded.meta, step=best.updates),
-            path=self.path / "checkpoints" / str(best.updates),
+            path=self._step(best.updates),
+            name="",
         )
+
+    def done(self) -> None:
+        """Remove what a resumed run would need; after the context is left."""
+        self._unfinished.remove()
 
     def finish(self, best: Tuned, splits: Mapping[str, Labelled]) -> str:
         """Measure test, describe the strongest unit, write both; return the figures."""
@@ -189,7 +207,7 @@ class Folder:
             columns = self._targets.columns(positions)
             data[name] = Split(featurizer.transform(texts), positions, columns)
         predicted = best.classifier.predict(data["test"].features)
-        scores = self._targets.scores(data["test"].positions, predicted)
+        scores = scores_of(self._targets, best.classifier, data["test"])
         majority = self._targets.majority(data["test"].positions)
         found = {
             "top_unit": self._strongest(best.classifier, data),
@@ -247,5 +265,7 @@ def report(
         f1 = metrics.f1_score(*pair, zero_division=0.0)
         jaccard = metrics.jaccard_score(*pair, zero_division=0.0)
         matthews = metrics.matthews_corrcoef(*pair)
-        lines.append(f"{name:<{width}}{f1:>8.4f}{jaccard:>9.4f}{matthews:>10.4f}")
+        lines.append(
+            f"{printable(name):<{width}}{f1:>8.4f}{jaccard:>9.4f}{matthews:>10.4f}"
+        )
     return "\n".join(lines)

@@ -5,11 +5,10 @@ et al. 2022, "LP-FT"), so the first epoch starts from what a probe knows, and th
 epoch is never worse on valid than that.
 """
 
-import math
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
-from typing import NamedTuple
+from itertools import islice
+from typing import Protocol
 
 import jax
 import numpy as np
@@ -20,81 +19,35 @@ from sdjax.errors import InputError
 from sdjax.features.featurizer import TextFeaturizer
 from sdjax.finetune.batches import TextBatch, batches_per_epoch, text_batches
 from sdjax.finetune.head import first_head, log_loss, with_thresholds
+from sdjax.finetune.position import Position, Saved, Tuned
+from sdjax.finetune.settings import Settings
+from sdjax.finetune.splits import Labelled
 from sdjax.finetune.step import Standard, head_optimizer, head_step
 from sdjax.model.cell import RecurrentState
 from sdjax.model.classifier import Classifier
 from sdjax.model.devices import AXIS, devices_for, replicate, split_rows, zero_carry
 from sdjax.model.precision import loss_scale
-from sdjax.probe.sweep import Split
+from sdjax.probe.sweep import Split, scores_of
 from sdjax.probe.targets import Targets
-from sdjax.training.metrics import bits_per_character
 from sdjax.training.step import TrainState, create_train_state
 
 _CHUNK = 256  # bytes read at once of what comes before the last `max_bytes`
 
 
-@dataclass(frozen=True)
-class Settings:
-    """How to fine-tune.
+class Store(Protocol):
+    """Where a fine-tuning is kept (`folder.Folder`)."""
 
-    Args:
-        epochs: over the training texts at most.
-        patience: epochs without a better score on valid before it stops.
-        batch_size: texts per update, over all devices.
-        max_bytes: of the end of each text that the gradient goes back through; what
-            comes before is read without a gradient.
-        learning_rate: peak rate of the head.
-        body_ratio: the language model's rate is this part of it.
-        warmup: part of all updates in which the rate grows.
-        lm_weight: of the language model's loss (nats per byte) beside the head's.
-        seed: of the order of texts.
+    def keep(self, best: Tuned) -> None:
+        """Save a model that was better on valid than all before."""
 
-    Raises:
-        InputError: a value that nothing can be trained with.
-    """
+    def params_of(self, updates: int) -> dict:
+        """Return the parameters that `keep` saved."""
 
-    epochs: int = 3
-    patience: int = 2
-    batch_size: int = 32
-    max_bytes: int = 512
-    learning_rate: float = 1e-3
-    body_ratio: float = 0.3
-    warmup: float = 0.1
-    lm_weight: float = 0.1
-    seed: int = 0
+    def save(self, state: TrainState, saved: Saved) -> None:
+        """Save all that the next update depends on."""
 
-    def __post_init__(self):
-        for name in ("epochs", "patience", "batch_size", "learning_rate"):
-            if not (value := getattr(self, name)) > 0:
-                raise InputError(f"{name} is {value}: it must be above 0")
-        for name in ("body_ratio", "lm_weight", "seed"):
-            if not (value := getattr(self, name)) >= 0:
-                raise InputError(f"{name} is {value}: it must be 0 or above")
-        if self.max_bytes < 2:
-            raise InputError(f"max_bytes is {self.max_bytes}: it must be 2 or above")
-        if not 0 <= self.warmup < 1:
-            raise InputError(f"warmup is {self.warmup}: it must be from 0 to below 1")
-
-
-class Labelled(NamedTuple):
-    """Texts with labels as positions (`Targets.positions`), int64[N] or [N, K]."""
-
-    texts: list[str]
-    positions: np.ndarray
-
-
-class Tuned(NamedTuple):
-    """A model, its classifier, and what they reach on valid.
-
-    updates: optimizer updates behind it; 0 is the head alone on the model as it was.
-    """
-
-    params: dict
-    classifier: Classifier
-    epoch: int
-    updates: int
-    score: float  # by the targets' criterion
-    loss: float  # of the head, nats per text
+    def resume(self, state: TrainState) -> tuple[TrainState, Saved] | None:
+        """Return what was saved last, None where nothing was."""
 
 
 def finetune(
@@ -104,43 +57,57 @@ def finetune(
     valid: Labelled,
     settings: Settings,
     *,
-    keep: Callable[[Tuned], None],
+    store: Store,
     log: Callable[[dict], None],
     stopping: Callable[[], bool],
+    save_every: int = 200,
     progress: bool = True,
 ) -> Tuned:
-    """Train head and model; return the best epoch on valid.
+    """Train head and model, or go on with it; return the best epoch on valid.
 
     Args:
         loaded: the language model.
         targets: the task.
         train, valid: labelled texts; valid chooses the epoch and the thresholds.
         settings: how.
-        keep: called with each new best; what it saves survives whatever comes next.
+        store: keeps each new best, and where to go on after an interruption.
         log: called with one record an epoch.
         stopping: whether to stop after the update under way.
+        save_every: updates; all is also saved after an epoch and before a stop.
         progress: show progress bars on standard error.
 
     Raises:
-        InputError: the features are not finite.
+        InputError: the features are not finite, or `store` holds something else.
     """
     run = _Run(loaded, targets, settings, progress)
-    best = run.start(train, valid)
-    keep(best)
-    log(_record(best, {}))
+    best = run.resume(store, train)
+    if best is None:
+        best = run.start(train, valid)
+        store.keep(best)
+        store.save(run.state, run.saved(best))
+        log(_record(best, {}))
     encoded = run.normalisation.encode_all(train.texts)
     one_hot = targets.columns(train.positions).astype(np.float32)
-    for epoch in range(1, settings.epochs + 1):
-        sums = run.train_epoch(encoded, one_hot, epoch, stopping)
+    while (epoch := run.position.epoch) <= settings.epochs:
+        if epoch - 1 - best.epoch >= settings.patience:
+            break
+        for _ in run.updates_of_epoch(encoded, one_hot):
+            if stopping():
+                break
+            if run.position.taken % save_every == 0:
+                run.wait()
+                store.save(run.state, run.saved(best))
+        run.wait()
         if stopping():
+            store.save(run.state, run.saved(best))
             break
         tuned_now = run.measure(valid, epoch)
-        log(_record(tuned_now, sums))
+        log(_record(tuned_now, run.position.sums()))
         if (tuned_now.score, -tuned_now.loss) > (best.score, -best.loss):
             best = tuned_now
-            keep(best)
-        if epoch - best.epoch >= settings.patience:
-            break
+            store.keep(best)
+        run.position = run.position.next_epoch()
+        store.save(run.state, run.saved(best))
     return best
 
 
@@ -163,7 +130,8 @@ class _Run:
         self.normalisation = loaded.meta.normalisation
         self.devices = devices_for(settings.batch_size)
         link = "softmax" if targets.task == "multiclass" else "sigmoid"
-        self.link = link
+        self.link, self._pending = link, []
+        self.position = Position()
         options = {"axis_name": AXIS, "devices": self.devices}
         self._step = jax.pmap(
             partial(head_step, link=link, lm_weight=settings.lm_weight),
@@ -185,22 +153,41 @@ class _Run:
         one_hot = self.targets.columns(train.positions)
         features = self.features(self.loaded.params, train.texts)
         mean, scale = features.mean(axis=0), features.std(axis=0)
-        self.standard = Standard(mean, np.where(scale > 0, scale, 1).astype("f4"))
+        standard = Standard(mean, np.where(scale > 0, scale, 1).astype("f4"))
         found = self.features(self.loaded.params, valid.texts)
-        scaled = [(x - mean) / self.standard.scale for x in (features, found)]
+        scaled = [(x - mean) / standard.scale for x in (features, found)]
         valid_one_hot = self.targets.columns(valid.positions)
         head = first_head(scaled[0], one_hot, scaled[1], valid_one_hot, self.link)
-        steps = self.settings.epochs * batches_per_epoch(
+        self._use(self._state(train, head), standard)
+        return self.measure(valid, 0, found)
+
+    def resume(self, store: Store, train: Labelled) -> Tuned | None:
+        """Go on from what a store holds; None where it holds nothing."""
+        columns = self.targets.columns(train.positions).shape[1]
+        shape = columns, self.loaded.model.hidden_size
+        head = {"coef": np.zeros(shape, "f4"), "intercept": np.zeros(columns, "f4")}
+        resumed = store.resume(self._state(train, head))
+        if resumed is None:
+            return None
+        state, saved = resumed
+        self._use(state, saved.standard)
+        self.position = saved.position
+        params = store.params_of(saved.best["updates"])
+        return saved.tuned(params, self.targets, self.link)
+
+    def _state(self, train: Labelled, head: dict) -> TrainState:
+        settings = self.settings
+        steps = settings.epochs * batches_per_epoch(
             self.normalisation.encode_all(train.texts),
-            self.settings.batch_size,
-            self.settings.max_bytes,
+            settings.batch_size,
+            settings.max_bytes,
         )
-        state = create_train_state(
+        return create_train_state(
             self.loaded.model,
             head_optimizer(
-                self.settings.learning_rate,
-                self.settings.body_ratio,
-                int(self.settings.warmup * steps),
+                settings.learning_rate,
+                settings.body_ratio,
+                int(settings.warmup * steps),
                 steps,
             ),
             loss_scale(
@@ -208,50 +195,49 @@ class _Run:
             ),
             {"body": self.loaded.params, "head": head},
         )
-        self.updates, self.skipped = 0, 0
-        self.state: TrainState = replicate(state, self.devices)
-        self.standard = replicate(self.standard, self.devices)
-        return self.measure(valid, 0, found)
 
-    def train_epoch(self, encoded, one_hot, epoch: int, stopping) -> dict:
-        """Take one update per batch; return the epoch's sums."""
-        settings, pending, losses, nats, predicted = self.settings, [], [], 0.0, 0
+    def _use(self, state: TrainState, standard: Standard) -> None:
+        self.state: TrainState = replicate(state, self.devices)
+        self.standard = replicate(standard, self.devices)
+
+    def saved(self, best: Tuned) -> Saved:
+        """Return what is to be saved beside the train state."""
+        return Saved.of(self.position, jax.device_get(self.standard), best)
+
+    def updates_of_epoch(self, encoded, one_hot) -> Iterator[None]:
+        """Take the updates of the epoch that are left; yield after each."""
+        settings, position = self.settings, self.position
         batches = text_batches(
-            encoded, settings.batch_size, settings.max_bytes, settings.seed, epoch
+            encoded,
+            settings.batch_size,
+            settings.max_bytes,
+            settings.seed,
+            position.epoch,
         )
+        done = list(islice(batches, position.batches))
         with tqdm(
             total=sum(map(len, encoded)),
-            desc=f"epoch {epoch} of {settings.epochs}",
+            initial=sum(_size(batch, encoded) for batch in done),
+            desc=f"epoch {position.epoch} of {settings.epochs}",
             unit="ch",
             unit_scale=True,
             disable=not self.progress,
         ) as bar:
             for batch in batches:
-                pending.append((batch, self.update(batch, one_hot[batch.rows])))
-                if stopping():
-                    break
-                if len(pending) > 2:
-                    self._collect(pending, encoded, bar, losses)
-            while pending:
-                self._collect(pending, encoded, bar, losses)
-        for metrics in losses:
-            nats, predicted = nats + metrics.nats, predicted + int(metrics.predicted)
-        finite = [m.loss for m in losses if math.isfinite(m.loss)]
-        return {
-            "train_loss": float(np.mean(finite)) if finite else math.nan,
-            "train_bpc": bits_per_character(float(nats), predicted),
-            "skipped": self.skipped,
-        }
+                metrics = self.update(batch, one_hot[batch.rows])
+                self._pending.append((metrics, _size(batch, encoded), bar))
+                self.wait(2)
+                yield
+            self.wait()
 
-    def _collect(self, pending: list, encoded, bar, losses: list) -> None:
-        """Wait for the oldest update; show its loss."""
-        batch, metrics = pending.pop(0)
-        metrics = jax.device_get(metrics)
-        losses.append(metrics)
-        self.skipped += int(metrics.skipped)
-        bar.set_postfix(loss=f"{metrics.loss:.3f}", refresh=False)
-        counted = batch.rows[batch.weights > 0]
-        bar.update(sum(len(encoded[row]) for row in counted))
+    def wait(self, keep: int = 0) -> None:
+        """Wait until at most `keep` updates are under way; count the others."""
+        while len(self._pending) > keep:
+            metrics, size, bar = self._pending.pop(0)
+            metrics = jax.device_get(metrics)
+            self.position.add(metrics)
+            bar.set_postfix(loss=f"{metrics.loss:.3f}", refresh=False)
+            bar.update(size)
 
     def update(self, batch: TextBatch, one_hot: np.ndarray):
         """Read what comes before, then take one update on the last bytes."""
@@ -273,7 +259,7 @@ class _Run:
             one_hot.reshape(count, -1, one_hot.shape[1]),
             split_rows(batch.weights, count),
         )
-        self.updates += 1
+        self.position.taken += 1
         return metrics
 
     def features(self, params: dict, texts: list[str]) -> np.ndarray:
@@ -306,12 +292,17 @@ class _Run:
             link=self.link,
         )
         split = Split(features, valid.positions, columns)
-        scores = self.targets.scores(valid.positions, plain.predict(features))
+        saved = with_thresholds(plain, split)
         return Tuned(
             params["body"],
-            with_thresholds(plain, split),
+            saved,
             epoch,
-            self.updates - self.skipped,
-            scores[self.targets.criterion],
-            log_loss(plain, split),
+            self.position.taken - self.position.skipped,
+            scores_of(self.targets, saved, split)[self.targets.criterion],
+            log_loss(saved, split),
         )
+
+
+def _size(batch: TextBatch, encoded) -> int:
+    """Return how many bytes the texts of a batch have."""
+    return sum(len(encoded[row]) for row in batch.rows[batch.weights > 0])

@@ -1,8 +1,6 @@
 """What a classifier says, compared with labels where a file has them."""
 
-from collections.abc import Sequence
-
-from sdjax.inference.scoring import Score
+from collections.abc import Mapping, Sequence
 
 # What classes of the labels 0 and 1 are called.
 _BY_SIGN = {("negative", "positive"), ("below", "above")}
@@ -18,26 +16,37 @@ class Measured:
 
     def __init__(self, known: Sequence[str], classes: Sequence[str] | None):
         self._known, self._names = tuple(known), classes
-        self._right, self._labelled, self._others = 0, 0, set()
+        self._right, self.labelled, self._others = 0, 0, set()
 
-    def add(
-        self, scores: Sequence[Score], labels: Sequence[float | None]
-    ) -> list[str | None]:
-        """Count some texts; return the names of their labels."""
-        names = [None if label is None else self._name(label) for label in labels]
-        for score, name in zip(scores, names, strict=True):
-            if name is not None:
-                self._labelled += 1
-                self._right += score.called == (name,)
-                self._others |= {name} - {*self._known}
-        return names
+    def add(self, called: Sequence[str | None], labels: Sequence[float | None]) -> None:
+        """Count some texts: what each is called, and its label where it has one."""
+        for name, label in zip(called, labels, strict=True):
+            if name is not None and label is not None:
+                wanted = self._name(label)
+                self.labelled += 1
+                self._right += name == wanted
+                self._others |= {wanted} - {*self._known}
+
+    def as_json(self) -> dict:
+        """Return the counts as a JSON object."""
+        return {
+            "right": self._right,
+            "labelled": self.labelled,
+            "others": sorted(self._others),
+        }
+
+    def take_up(self, counts: Mapping) -> None:
+        """Go on from what `as_json` gave, or from an empty object."""
+        self._right = counts.get("right", 0)
+        self.labelled = counts.get("labelled", 0)
+        self._others = set(counts.get("others", ()))
 
     def line(self) -> str:
         """Say in a line what was counted; "" without labels."""
-        if not self._labelled:
+        if not self.labelled:
             return ""
-        share = self._right / self._labelled
-        line = f"accuracy {share:.2%} of {self._labelled:,} labelled texts"
+        share = self._right / self.labelled
+        line = f"accuracy {share:.2%} of {self.labelled:,} labelled texts"
         if self._others:
             others = ", ".join(sorted(self._others)[:8])
             line += (

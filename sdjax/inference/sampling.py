@@ -4,7 +4,6 @@ The whole loop is one compiled call on one device. Effective weights (weight nor
 casts) are computed once before it, and only the symbols are transferred back.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -20,11 +19,20 @@ from sdjax.errors import InputError
 from sdjax.inference import grammar
 from sdjax.model.cell import loop_states, make_stack_step
 from sdjax.model.language_model import LanguageModel
+from sdjax.ranges import COUNT, NOT_NEGATIVE, SEED, Range
 
 _PREFIX_CHUNK = 64  # prefixes are padded to multiples of this, to compile few shapes
 
 
 Unit = int | tuple[int, int]  # a unit of the last layer, or (layer, unit)
+
+
+RANGES = {
+    "length": COUNT,
+    "temperature": NOT_NEGATIVE,
+    "top_p": Range(0, 1, above=True),
+    "seed": SEED,
+}
 
 
 @dataclass(frozen=True)
@@ -52,14 +60,9 @@ class Sampling:
     whole_length: bool = False
 
     def __post_init__(self):
-        if self.length < 1:
-            raise InputError(f"length {self.length}: must be at least 1")
-        if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise InputError(f"temperature {self.temperature}: must be 0 or above")
-        if not 0 < self.top_p <= 1:
-            raise InputError(f"top-p {self.top_p}: must be above 0 and at most 1")
-        if not 0 <= self.seed < 2**32:
-            raise InputError(f"seed {self.seed}: must be from 0 to {2**32 - 1}")
+        for name, allowed in RANGES.items():
+            if (value := getattr(self, name)) not in allowed:
+                raise InputError(f"{name} is {value}: it must be {allowed}")
 
 
 def generate(
@@ -106,10 +109,10 @@ def generate(
         raise InputError(
             f"{samples} samples, batch size {batch_size}: both must be at least 1"
         )
-    units, values = _held_values(hold, model)
+    units, values = held_values(hold, model)
     rows = [(c, n) for c in range(len(hold)) for n in range(samples)]
     batch_size = min(batch_size, len(rows))
-    tokens, prefix_length = _prefix_bytes(prefix, normalisation)
+    tokens, prefix_length = prefix_bytes(prefix, normalisation)
     params = jax.device_put(params, jax.local_devices()[0])
     texts: list[list[str]] = [[] for _ in hold]
     with tqdm(
@@ -123,25 +126,21 @@ def generate(
             batch = rows[start : start + batch_size]
             # Pad the last batch, so that only one shape is compiled.
             padded = batch + [batch[-1]] * (batch_size - len(batch))
-            drawn, lengths = jax.device_get(
-                _sample(
-                    params,
-                    tokens,
-                    prefix_length,
-                    np.array([n for _, n in padded], np.uint32),
-                    units,
-                    values[:, [c for c, _ in padded]],
-                    np.uint32(sampling.seed),
-                    np.float32(sampling.temperature),
-                    np.float32(sampling.top_p),
-                    model=model,
-                    normalisation=normalisation,
-                    length=sampling.length,
-                    greedy=sampling.temperature == 0,
-                    nucleus=sampling.top_p < 1,
-                    whole_length=sampling.whole_length,
-                )
+            *_, lengths, drawn = sample(
+                params,
+                tokens,
+                prefix_length,
+                np.array([n for _, n in padded], np.uint32),
+                units,
+                values[:, [c for c, _ in padded]],
+                sampling.length,
+                sampling.length,
+                room=sampling.length,
+                model=model,
+                normalisation=normalisation,
+                **options(sampling),
             )
+            lengths, drawn = jax.device_get((lengths, drawn))
             for row, (condition, _) in enumerate(batch):
                 text = normalisation.shown(drawn[: lengths[row], row].tobytes())
                 if lengths[row] < sampling.length:  # the text ended: remove its frame
@@ -151,7 +150,19 @@ def generate(
     return texts
 
 
-def _held_values(
+def options(sampling: Sampling) -> dict:
+    """Return what `sample` takes of the options, but for the length."""
+    return {
+        "seed": np.uint32(sampling.seed),
+        "temperature": np.float32(sampling.temperature),
+        "top_p": np.float32(sampling.top_p),
+        "greedy": sampling.temperature == 0,
+        "nucleus": sampling.top_p < 1,
+        "whole_length": sampling.whole_length,
+    }
+
+
+def held_values(
     hold: Sequence[Mapping[Unit, float]], model: LanguageModel
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return the held units and their values under each condition.
@@ -161,14 +172,14 @@ def _held_values(
         unit is not held).
     """
     units = {unit for condition in hold for unit in condition}
-    indices = sorted({_state_index(unit, model) for unit in units})
+    indices = sorted({state_index(unit, model) for unit in units})
     values = np.full((len(indices), len(hold)), np.nan, np.float32)
     for column, condition in enumerate(hold):
         for unit, value in condition.items():
             if not abs(value) < float(np.finfo(np.float32).max):
                 name = unit_text(unit)
                 raise InputError(f"unit {name}={value}: give a finite number")
-            row = indices.index(_state_index(unit, model))
+            row = indices.index(state_index(unit, model))
             # With two layers, 5 and 1:5 are the same unit.
             if not np.isnan(values[row, column]):
                 raise InputError(f"unit {unit_text(unit)} is held twice")
@@ -176,7 +187,7 @@ def _held_values(
     return np.array(indices, np.int32), values
 
 
-def _state_index(unit: Unit, model: LanguageModel) -> int:
+def state_index(unit: Unit, model: LanguageModel) -> int:
     """Return the index of a unit in the whole state, layer 0 first."""
     last, width = model.num_layers - 1, model.hidden_size
     layer, number = unit if isinstance(unit, tuple) else (last, unit)
@@ -194,7 +205,7 @@ def unit_text(unit: Unit) -> str:
     return ":".join(map(str, unit)) if isinstance(unit, tuple) else str(unit)
 
 
-def _prefix_bytes(prefix: str, normalisation: Normalisation) -> tuple[np.ndarray, int]:
+def prefix_bytes(prefix: str, normalisation: Normalisation) -> tuple[np.ndarray, int]:
     """Return the framed prefix, uint8[padded], and its length without padding."""
     data = normalisation.encode_prefix(prefix)
     padded = np.zeros(-(-len(data) // _PREFIX_CHUNK) * _PREFIX_CHUNK, np.uint8)
@@ -205,41 +216,52 @@ def _prefix_bytes(prefix: str, normalisation: Normalisation) -> tuple[np.ndarray
 @partial(
     jax.jit,
     static_argnames=(
-        *("model", "normalisation", "length", "greedy", "nucleus", "whole_length"),
+        *("model", "normalisation", "room", "greedy", "nucleus", "whole_length"),
     ),
 )
-def _sample(
+def sample(
     params,
     prefix,
     prefix_length,
     rows,
     units,
     values,
+    length,
+    until,
+    carry=None,
+    weights=None,
+    *,
     seed,
     temperature,
     top_p,
-    *,
+    room,
     model,
     normalisation,
-    length,
     greedy,
     nucleus,
     whole_length,
 ):
-    """Generate symbols, uint8[length, B], and the length of each sample, int32[B].
+    """Generate symbols up to time `until`; return the loop's carry.
+
+    Its last two parts are the length of each sample so far, int32[B] (`length` while it
+    has no end), and the symbols, uint8[room, B].
 
     Args:
         prefix: uint8[P], the same for every row, with padding after `prefix_length`.
         rows: uint32[B], sample numbers.
         units: int32[K], indices into the whole state.
         values: float32[K, B], NaN where a unit is not held.
+        length: of the longest sample, at most `room`.
+        carry: of an earlier call, to go on from; None to read the prefix first.
+        weights: of the layers, by `step_weights`; None to take them from `params`.
         seed, temperature, top_p: scalars.
     """
     state = model.zero_state(len(rows))
     dtype = state.hidden.dtype
     layout = model.loop_layout
     bound = model.bind({"params": params})
-    step = make_stack_step(bound.weights(), dtype, layout, len(rows))
+    weights = bound.weights() if weights is None else weights
+    step = make_stack_step(weights, dtype, layout, len(rows))
     keys = jax.vmap(partial(jax.random.fold_in, jax.random.key(seed)))(rows)
     # Spread the values over all units here, because setting a few units inside the
     # loop would need a scatter at every step.
@@ -283,18 +305,18 @@ def _sample(
 
     def unfinished(carry):
         time, _, _, ends, _ = carry
-        return (time < length) & jnp.any(ends > time)
+        return (time < until) & jnp.any(ends > time)
 
-    start = loop_states(state, model.num_layers, layout)
-    carry = (
-        jnp.int32(0),
-        lax.fori_loop(0, prefix_length, read_prefix, start),
-        jnp.full(rows.shape, grammar.START),
-        jnp.full(rows.shape, length),
-        jnp.zeros((length, len(rows)), jnp.uint8),
-    )
-    *_, ends, drawn = lax.while_loop(unfinished, body, carry)
-    return drawn, ends
+    if carry is None:
+        start = loop_states(state, model.num_layers, layout)
+        carry = (
+            jnp.int32(0),
+            lax.fori_loop(0, prefix_length, read_prefix, start),
+            jnp.full(rows.shape, grammar.START),
+            jnp.full(rows.shape, length, jnp.int32),
+            jnp.zeros((room, len(rows)), jnp.uint8),
+        )
+    return lax.while_loop(unfinished, body, carry)
 
 
 def _nucleus(logits: jax.Array, top_p: jax.Array) -> jax.Array:

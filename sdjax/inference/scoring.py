@@ -1,16 +1,18 @@
 """Scoring texts with a saved classifier: probabilities and the top unit's value."""
 
-from collections.abc import Sequence
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import pyarrow as pa
 
 from sdjax.checkpoints.load import Loaded
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
-from sdjax.features.featurizer import TextFeaturizer, options_of
+from sdjax.features.columns import feature_of, top_unit_name
+from sdjax.features.featurizer import TextFeaturizer, check_texts, options_of
 from sdjax.features.trace import TracedText
+from sdjax.integrity import array_digest
 from sdjax.model.classifier import Classifier
 from sdjax.report.coloured_text import Explained, Scale, page
 from sdjax.terminal import printable
@@ -49,18 +51,28 @@ class Scorer:
         classifier.check_source(self._featurizer.metadata(), loaded.path)
         self.classifier = classifier
         top = classifier.metadata.get("top_unit")
-        self.unit = top["index"] if top else None
+        self._column = top["index"] if top else None
+        self.unit = top_unit_name(classifier)
 
-    def score(self, texts: Sequence[str], progress: bool = False) -> list[Score]:
-        """Score each text; return the scores in the order of the texts."""
+    def score(self, texts: Iterable[str], progress: bool = False) -> list[Score]:
+        """Score each text; return the scores in the order of the texts.
+
+        Args:
+            texts: as `TextFeaturizer.transform` takes them.
+            progress: show a progress bar.
+        """
+        texts = check_texts(texts)
         self._featurizer.progress = progress
-        features = self._featurizer.transform(texts)
+        return self.judge(texts, self._featurizer.transform(texts))
+
+    def judge(self, texts: Sequence[str], features: np.ndarray) -> list[Score]:
+        """Score texts whose features, float32[N, F], are known."""
         probabilities = self.classifier.predict_proba(features)
         names = self.classifier.classes[-probabilities.shape[1] :]
         called = self._called(self.classifier.decide(probabilities))
         units = [None] * len(texts)
-        if self.unit is not None:
-            units = features[:, self.unit].tolist()
+        if self._column is not None:
+            units = features[:, self._column].tolist()
         by_class = (dict(zip(names, p, strict=True)) for p in probabilities.tolist())
         return list(map(Score, texts, by_class, called, units))
 
@@ -69,6 +81,37 @@ class Scorer:
         if self.classifier.task == "multilabel":
             return [tuple(names[row == 1].tolist()) for row in predicted]
         return [(name,) for name in names[predicted].tolist()]
+
+    def columns(self, features: np.ndarray) -> dict[str, np.ndarray | pa.Array]:
+        """Return what a table gets of features float32[N, F], N values by name.
+
+        They are the probability of each class (of two that of the second), what the
+        text is called (labels that apply with "|" between), and the top unit.
+        """
+        probabilities = self.classifier.predict_proba(features)
+        names = self.classifier.classes[-probabilities.shape[1] :]
+        called = self._called(self.classifier.decide(probabilities))
+        columns = {f"p_{n}": p for n, p in zip(names, probabilities.T, strict=True)}
+        columns["called"] = pa.array(map("|".join, called), pa.string())
+        if top := self.classifier.metadata.get("top_unit"):
+            name = self._featurizer.get_feature_names_out()[top["index"]]
+            columns[str(name)] = features[:, top["index"]]
+        return columns
+
+    @property
+    def identity(self) -> dict:
+        """What tells this classifier and its model from others, JSON-able."""
+        classifier = self.classifier
+        arrays = classifier.coef, classifier.intercept, classifier.thresholds
+        return {
+            **self._featurizer.identity(),
+            "classifier": [classifier.classes, *map(array_digest, arrays)],
+        }
+
+    @property
+    def featurizer(self) -> TextFeaturizer:
+        """What makes the features."""
+        return self._featurizer
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -100,9 +143,10 @@ class Scorer:
     def trace(self, text: str) -> TracedText:
         """Trace the top unit through a text, byte by byte."""
         normalisation = self.normalisation
+        unit, state = unit_and_state(self.classifier)
         return TracedText(
             normalisation.shown(normalisation.encode(text)),
-            self._featurizer.trace(text, [self.unit])[:, 0],
+            self._featurizer.trace(text, [unit], state)[:, 0],
         )
 
 
@@ -118,12 +162,34 @@ def top_unit(classifier: Classifier) -> dict:
             f"this {classifier.task} classifier names no top unit: use one that sdjax"
             " probe or finetune wrote, or give a unit's number"
         )
-    if (pooling := classifier.metadata.get("pooling", "last")) != "last":
+    missing = [key for key in ("sign", "threshold", "quantiles") if key not in top]
+    if missing:
+        raise InputError(
+            f"this classifier does not say the {', '.join(missing)} of its top unit:"
+            " use one that sdjax probe or finetune wrote"
+        )
+    pooling = _feature(classifier, top["index"])[2]
+    if pooling != "last":
         raise InputError(
             f"this classifier reads the {pooling} over each text, not the value of a"
             " unit at one byte: use a classifier with pooling last"
         )
     return top
+
+
+def unit_and_state(classifier: Classifier) -> tuple[int, str]:
+    """Return which unit the top unit is, and of which state; raises as `top_unit`.
+
+    The unit is numbered within the last layer, or through the state of all layers.
+    """
+    unit, state, _ = _feature(classifier, top_unit(classifier)["index"])
+    return unit, state
+
+
+def _feature(classifier: Classifier, column: int) -> tuple[int, str, str]:
+    metadata = classifier.metadata
+    state, pooling = metadata.get("state", "cell"), metadata.get("pooling", "last")
+    return feature_of(column, classifier.coef.shape[1], state, pooling)
 
 
 def sides(classifier: Classifier) -> tuple[str, str]:
@@ -132,39 +198,19 @@ def sides(classifier: Classifier) -> tuple[str, str]:
     return first, second
 
 
-def checkpoint_of(classifier: Classifier) -> Path:
-    """Return the path of the checkpoint that a classifier was fitted on.
-
-    Raises:
-        InputError: it names none.
-    """
-    path = classifier.metadata.get("checkpoint")
-    if not path:
-        raise InputError("the classifier names no checkpoint: give --checkpoint")
-    return Path(path)
-
-
-def as_row(score: Score, row: int, label: str | None = None) -> dict:
-    """Return a score as a row of an output file, with the label where it is known."""
-    unit = {} if score.unit is None else {"unit": score.unit}
-    texts = {"row": row, "text": score.text}
-    texts |= {} if label is None else {"label": label}
-    texts["called"] = "|".join(score.called)
-    return texts | {f"p_{name}": p for name, p in score.probabilities.items()} | unit
-
-
-def verdict(unit: int | None, score: Score) -> str:
+def verdict(unit: str | None, score: Score) -> str:
     """Return the prediction and the value of the unit in one line, without the text."""
-    parts = [f"p({name}) = {p:.3f}" for name, p in score.probabilities.items()]
+    probabilities = score.probabilities.items()
+    parts = [f"p({printable(name)}) = {p:.3f}" for name, p in probabilities]
     line = f"{_named(score)}: {', '.join(parts)}"
     return line if score.unit is None else f"{line}, unit {unit} at {score.unit:+.2f}"
 
 
 def table(classifier: Classifier, scores: Sequence[Score]) -> str:
     """Return scores as a table: probabilities, predicted class, unit value, text."""
-    names = classifier.classes[-len(classifier.thresholds) :]
+    names = [printable(n) for n in classifier.classes[-len(classifier.thresholds) :]]
     called = max(6, *map(len, classifier.classes))
-    unit = (classifier.metadata.get("top_unit") or {}).get("index")
+    unit = top_unit_name(classifier)
     heads = [*(f"p({name})" for name in names), "called".ljust(called)]
     heads += [] if unit is None else [f"unit {unit}"]
     lines = ["  ".join([*heads, "text"])]
@@ -180,4 +226,4 @@ def table(classifier: Classifier, scores: Sequence[Score]) -> str:
 
 
 def _named(score: Score) -> str:
-    return ", ".join(score.called) or "none"
+    return printable(", ".join(score.called)) or "none"

@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from sdjax.errors import InputError
 from sdjax.features.columns import layers_within
 from sdjax.inference.sampling import Unit, unit_text
-from sdjax.inference.scoring import Score, sides, top_unit
+from sdjax.inference.scoring import Score, sides, top_unit, unit_and_state
 from sdjax.model.classifier import Classifier
 
 _OUTER = {"+": "0.95", "-": "0.05"}  # outer quantile of a class, by direction
@@ -13,7 +13,7 @@ _OUTER = {"+": "0.95", "-": "0.05"}  # outer quantile of a class, by direction
 
 def held_unit(classifier: Classifier) -> Unit:
     """Return the top unit as a number in the last layer, or as (layer, number)."""
-    index, metadata = top_unit(classifier)["index"], classifier.metadata
+    (index, _), metadata = unit_and_state(classifier), classifier.metadata
     if (layers := layers_within(metadata)) == 1:
         return index
     return divmod(index, metadata["units"] // layers)
@@ -30,7 +30,7 @@ def held_value(classifier: Classifier, direction: str) -> tuple[Unit, float]:
         direction: "+" towards the second class (positive), "-" towards the first.
     """
     top = top_unit(classifier)
-    if classifier.metadata.get("state", "cell") != "cell":
+    if unit_and_state(classifier)[1] != "cell":
         raise InputError(
             "this classifier reads hidden states, but only cells can be held: use a"
             " classifier on cells, or give the number and the value of a unit"

@@ -3,18 +3,24 @@
 No classifier is needed, and no labelled text: somebody has to know the unit.
 """
 
-import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+import numpy as np
+import pyarrow as pa
+
+from sdjax.checkpoints.find import find_checkpoint
 from sdjax.checkpoints.load import Loaded, load_model
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
-from sdjax.features.featurizer import TextFeaturizer
+from sdjax.features.columns import named_unit
+from sdjax.features.featurizer import TextFeaturizer, check_texts
 from sdjax.features.trace import TracedText
 from sdjax.inference import scoring
 from sdjax.inference.scoring import Score, Scorer
 from sdjax.model.classifier import DATA, Classifier
+from sdjax.portable import checkpoint_shown
+from sdjax.ranges import POSITIVE, Range
 from sdjax.report.coloured_text import Explained, Scale, unit_page
 from sdjax.terminal import printable
 
@@ -47,20 +53,32 @@ class UnitScorer:
         reach: float = REACH,
         batch_size: int = 64,
     ):
-        if not 0 < reach < math.inf:
-            raise InputError(f"--reach {reach:g} must be above 0, and finite")
-        if not math.isfinite(threshold):
-            raise InputError(f"--threshold {threshold:g} must be a finite number")
-        self.unit, self._column = unit, _column(unit, loaded)
+        for name, value, allowed in (
+            ("--reach", reach, POSITIVE),
+            ("--threshold", threshold, Range()),
+        ):
+            if value not in allowed:
+                raise InputError(f"{name} is {value:g}: it must be {allowed}")
+        model = loaded.model
+        layer, number = named_unit(unit, model.num_layers, model.hidden_size, "--unit")
         self.scale = Scale(threshold, reach, +1)
         layers = "all" if ":" in unit else "last"
-        self._checkpoint = loaded.path
+        before = layer * model.hidden_size if layers == "all" else 0
+        self.unit, self._column = unit, before + number
+        about = {"checkpoint": str(loaded.path), "checkpoint_name": loaded.name}
+        self._checkpoint = checkpoint_shown(about)
         self._featurizer = TextFeaturizer.from_loaded(
             loaded, batch_size=batch_size, layers=layers
         )
 
-    def score(self, texts: Sequence[str], progress: bool = False) -> list[Score]:
-        """Score each text; return the scores, without probabilities, in their order."""
+    def score(self, texts: Iterable[str], progress: bool = False) -> list[Score]:
+        """Score each text; return the scores, without probabilities, in their order.
+
+        Args:
+            texts: as `TextFeaturizer.transform` takes them.
+            progress: show a progress bar.
+        """
+        texts = check_texts(texts)
         self._featurizer.progress = progress
         values = self._featurizer.transform(texts)[:, self._column].tolist()
         called = [(SIDES[value > self.scale.threshold],) for value in values]
@@ -68,6 +86,24 @@ class UnitScorer:
             Score(text, {}, side, value)
             for text, side, value in zip(texts, called, values, strict=True)
         ]
+
+    def columns(self, features: np.ndarray) -> dict[str, np.ndarray | pa.Array]:
+        """Return what a table gets of features float32[N, F]: the side, the unit."""
+        values = features[:, self._column]
+        sides = [SIDES[above] for above in (values > self.scale.threshold).tolist()]
+        name = self._featurizer.get_feature_names_out()[self._column]
+        return {"called": pa.array(sides, pa.string()), str(name): values}
+
+    @property
+    def identity(self) -> dict:
+        """What tells this unit and its model from others, JSON-able."""
+        own = {"unit": self._column, "threshold": self.scale.threshold}
+        return {**self._featurizer.identity(), **own}
+
+    @property
+    def featurizer(self) -> TextFeaturizer:
+        """What makes the features."""
+        return self._featurizer
 
     def table(self, scores: Sequence[Score]) -> str:
         """Return scores as a table: value, side of the threshold, text."""
@@ -106,30 +142,13 @@ class UnitScorer:
         )
 
 
-def _column(unit: str, loaded: Loaded) -> int:
-    """Return the column of a unit among the features of the last layer, or of all."""
-    layer, _, number = unit.rpartition(":")
-    layers, hidden = loaded.model.num_layers, loaded.model.hidden_size
-    try:
-        place = int(layer or 0), int(number)
-    except ValueError:
-        raise InputError(
-            f"--unit {unit}: give the number of a unit, such as 2388, or LAYER:NUMBER"
-        ) from None
-    if not (0 <= place[0] < layers and 0 <= place[1] < hidden):
-        what = f"units 0 to {hidden - 1}"
-        what += f" in each of the layers 0 to {layers - 1}" if layers > 1 else ""
-        raise InputError(f"--unit {unit}: {loaded.path} has {what}")
-    return place[0] * hidden + place[1]
-
-
 def is_classifier(path: Path) -> bool:
     """Tell a classifier's folder from a checkpoint, by the classifier's JSON."""
     return (path / DATA).is_file()
 
 
 def open_scorer(
-    path: Path,
+    path: str | Path,
     *,
     unit: str | None = None,
     threshold: float | None = None,
@@ -153,6 +172,7 @@ def open_scorer(
     Raises:
         InputError: it is neither, or an option is of the other one.
     """
+    path = Path(path)
     of_unit = {"--unit": unit, "--threshold": threshold, "--reach": reach}
     given = [name for name, value in of_unit.items() if value is not None]
     if is_classifier(path) or unit is None:
@@ -165,7 +185,7 @@ def open_scorer(
         classifier = _load_classifier(path)
         if explain:
             scoring.top_unit(classifier)
-        loaded = load_model(checkpoint or scoring.checkpoint_of(classifier), precision)
+        loaded = find_checkpoint(classifier.metadata, checkpoint, precision)
         return Scorer(classifier, loaded, batch_size=batch_size)
     if checkpoint is not None:
         raise InputError(

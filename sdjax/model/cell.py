@@ -97,26 +97,49 @@ class Residuals(NamedTuple):
     from_hidden: jax.Array | None  # h Wmh, F = H
 
 
-def make_step(weights: Weights, compute_dtype, layout: Layout, rows: int) -> Callable:
+class StepWeights(NamedTuple):
+    """A layer's weights as a step multiplies by them: cast, and oriented by a layout.
+
+    gates: of h (or m) and x together; bias: float32[4H]; wmh, wmx: None for the plain
+    LSTM.
+    """
+
+    gates: jax.Array
+    bias: jax.Array
+    wmh: jax.Array | None
+    wmx: jax.Array | None
+
+
+def step_weights(weights: Weights, compute_dtype, layout: Layout) -> StepWeights:
+    """Prepare a layer's weights for `make_step`; who reads a few bytes keeps them."""
+    # One product for both operands of the gates: adding a product of x that was
+    # computed before the loop costs more than it saves.
+    gates = jnp.concatenate([weights.wh, weights.wx]).astype(compute_dtype)
+    wmh = wmx = None
+    if isinstance(weights, MLSTMWeights):
+        wmh = layout.operand_weight(weights.wmh.astype(compute_dtype))
+        wmx = layout.operand_weight(weights.wmx.astype(compute_dtype))
+    return StepWeights(layout.operand_weight(gates), weights.b, wmh, wmx)
+
+
+def make_step(
+    weights: Weights | StepWeights, compute_dtype, layout: Layout, rows: int
+) -> Callable:
     """Return the cell as a function of one byte of each of `rows` rows.
 
-    Weights are cast and brought into the products' orientation here, outside the loop.
+    Weights are cast and brought into the products' orientation here, outside the loop,
+    unless `step_weights` has done it.
 
     Returns:
         step(hidden, cell, x, from_input=None) -> hidden, cell, `Residuals`; all in the
         layout of the loop, the cell in float32 and everything else in the compute
         dtype. `from_input` is x Wmx where that was computed before.
     """
-    # One product for both operands of the gates: adding a product of x that was
-    # computed before the loop costs more than it saves.
-    gate_weight = layout.operand_weight(
-        jnp.concatenate([weights.wh, weights.wx]).astype(compute_dtype)
-    )
-    bias = layout.bias(weights.b, rows)
-    multiplicative = isinstance(weights, MLSTMWeights)
-    if multiplicative:
-        wmh = layout.operand_weight(weights.wmh.astype(compute_dtype))
-        wmx = layout.operand_weight(weights.wmx.astype(compute_dtype))
+    if not isinstance(weights, StepWeights):
+        weights = step_weights(weights, compute_dtype, layout)
+    gate_weight, wmh, wmx = weights.gates, weights.wmh, weights.wmx
+    bias = layout.bias(weights.bias, rows)
+    multiplicative = wmh is not None
 
     def step(hidden, cell, x, from_input=None):
         m, factors = hidden, (None, None)

@@ -11,7 +11,17 @@ from scipy.special import expit, softmax
 
 from sdjax.errors import Damaged, InputError, naming
 from sdjax.files import write_whole
-from sdjax.integrity import Verdict, check_files, file_digests, opened, sealed
+from sdjax.integrity import (
+    Verdict,
+    array_reason,
+    check_files,
+    file_digests,
+    opened,
+    read_object,
+    sealed,
+)
+from sdjax.model.classifier_metadata import check_metadata
+from sdjax.portable import path_from, stored_metadata
 
 FORMAT = "sdjax-classifier-1"
 TASKS = ("binary", "multiclass", "multilabel")
@@ -125,7 +135,7 @@ class Classifier:
         The JSON is removed first and written last, so that what an interruption leaves
         does not load. It has the digests of the arrays.
         The path of the checkpoint is written relative to the folder, so that both can
-        be moved together.
+        be moved together; no absolute path is written.
 
         Raises:
             InputError: `folder` is a file.
@@ -134,15 +144,16 @@ class Classifier:
         folder = Path(folder)
         if folder.exists() and not folder.is_dir():
             raise InputError(f"{folder}: is a file; give a folder for the classifier")
-        metadata = dict(self.metadata)
-        if metadata.get("checkpoint"):
-            metadata["checkpoint"] = _relative(metadata["checkpoint"], folder)
+        # The relative path had this name before there was `portable`.
+        stored = stored_metadata(self.metadata, folder)
+        if path := stored.pop("checkpoint_path", None):
+            stored["checkpoint"] = path
         data = {
             "format": FORMAT,
             "task": self.task,
             "classes": self.classes,
             "link": self.link,
-            "metadata": metadata,
+            "metadata": stored,
         }
         with naming(folder):
             folder.mkdir(parents=True, exist_ok=True)
@@ -169,9 +180,8 @@ class Classifier:
         check_files(folder, data.get("digests", {}), _AGAIN)
         arrays = {name: _read_array(folder / f"{name}.npy") for name in ARRAYS}
         metadata = data["metadata"]
-        if metadata.get("checkpoint"):
-            path = os.path.join(folder, metadata["checkpoint"])
-            metadata["checkpoint"] = os.path.normpath(path)
+        if metadata.get("checkpoint") and isinstance(metadata["checkpoint"], str):
+            metadata["checkpoint"] = path_from(folder, metadata["checkpoint"])
         parts = {
             "task": data["task"],
             "classes": tuple(data["classes"]),
@@ -215,21 +225,17 @@ def _read_json(folder: Path) -> dict:
             "<report>/classifier"
         )
     try:
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = read_object(path)
     except (ValueError, OSError) as error:
         raise Damaged(f"{path}: damaged or cut short ({error}); {_AGAIN}") from error
-    if isinstance(data, dict):
-        data = opened(data, path, _AGAIN)
-    found = data.get("format") if isinstance(data, dict) else None
-    if found != FORMAT:
+    data = opened(data, path, _AGAIN)
+    if (found := data.get("format")) != FORMAT:
         raise InputError(
             f"{path}: format {found!r}, this version reads {FORMAT!r}; {_AGAIN}"
         )
     for key, kind in _TYPES.items():
         if not isinstance(data.get(key), kind):
             raise InputError(f"{path}: {key} is {data.get(key)!r}; {_AGAIN}")
-    if not isinstance(data["metadata"].get("checkpoint", ""), str | None):
-        raise InputError(f"{path}: checkpoint is not a path; {_AGAIN}")
     return data
 
 
@@ -239,8 +245,9 @@ def _read_array(path: Path) -> np.ndarray:
             array = np.load(file, allow_pickle=False)
     except FileNotFoundError as error:
         raise Damaged(f"{path}: is missing; {_AGAIN}") from error
-    except (ValueError, EOFError, OSError) as error:
-        raise Damaged(f"{path}: damaged or cut short ({error}); {_AGAIN}") from error
+    except (ValueError, EOFError, OSError, MemoryError) as error:
+        reason = array_reason(error)
+        raise Damaged(f"{path}: damaged or cut short ({reason}); {_AGAIN}") from error
     if not isinstance(array, np.ndarray) or array.dtype != np.float64:
         raise InputError(f"{path}: not an array of float64; {_AGAIN}")
     return array
@@ -279,6 +286,7 @@ def _check(classifier: Classifier) -> None:
     for name in ARRAYS:
         finite = np.isfinite(getattr(classifier, name)).all()
         require(finite, f"{name} has values that are not finite")
+    check_metadata(classifier.metadata, np.shape(classifier.coef)[1])
     inside = np.all((classifier.thresholds >= 0) & (classifier.thresholds <= 1))
     require(inside, f"thresholds {classifier.thresholds} are not probabilities")
 
@@ -288,11 +296,3 @@ def _distinct(classes: Sequence) -> bool:
     return all(isinstance(c, str) for c in classes) and len(set(classes)) == len(
         classes
     )
-
-
-def _relative(path: str, folder: Path) -> str:
-    """Return a path relative to the folder, or absolute if it is on another drive."""
-    try:
-        return os.path.relpath(os.path.realpath(path), os.path.realpath(folder))
-    except ValueError:
-        return os.path.abspath(path)

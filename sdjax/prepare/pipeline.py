@@ -8,8 +8,9 @@ manifest is written last and the folder is renamed into place, so a corpus that
 """
 
 import json
+import os
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 
@@ -17,12 +18,13 @@ import numpy as np
 from tqdm import tqdm
 
 from sdjax.data.corpus import FORMAT_VERSION, MANIFEST, SPLITS, Corpus, read_manifest
+from sdjax.data.parts import comparable
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import Example
 from sdjax.data.text import Normalisation
 from sdjax.errors import Damaged, InputError, differences
 from sdjax.files import write_whole
-from sdjax.integrity import opened, sealed
+from sdjax.integrity import opened, read_object, sealed
 from sdjax.prepare.blocks import BLOCK_BYTES, Block, Gathered, blocks_of
 from sdjax.prepare.plan import DEDUP_RULES, SPLIT_RULES, Plan
 from sdjax.prepare.segments import (
@@ -33,8 +35,9 @@ from sdjax.prepare.segments import (
     write_segment,
 )
 from sdjax.prepare.shards import Holdout, Run, plan_runs, read_run, write_run
-from sdjax.prepare.work_folder import publish, work_folder
+from sdjax.prepare.work_folder import publish, remove_leftover, work_folder
 from sdjax.prepare.workers import Workers
+from sdjax.terminal import show
 
 
 def prepare(
@@ -63,6 +66,7 @@ def prepare_blocks(
     plan: Plan = Plan(),  # noqa: B008 (immutable)
     workers: int = 1,
     max_bad_fraction: float = 0.01,
+    unchanged: Callable[[], None] = lambda: None,
     progress: bool = True,
 ) -> Corpus:
     """Write a corpus: normalise, drop exact duplicates, shuffle, split into shards.
@@ -81,6 +85,7 @@ def prepare_blocks(
         plan: the rules of the corpus.
         workers: number of processes.
         max_bad_fraction: largest fraction of unusable rows.
+        unchanged: raises where the input changed while it was read (`Input.watch`).
         progress: show a progress bar on standard error.
 
     Raises:
@@ -91,8 +96,9 @@ def prepare_blocks(
     plan.check()
     request = {"source": source, **plan.as_json()}
     if already_prepared(folder, request):
+        remove_leftover(folder)
         if progress:
-            print(f"{folder}: already prepared, nothing to do", file=sys.stderr)
+            show(f"{folder}: already prepared, nothing to do", file=sys.stderr)
         return Corpus.open(folder)
     # Unfinished work is resumed only if all of this is the same.
     resumable = request | {"block_bytes": BLOCK_BYTES, "digest": DIGEST}
@@ -100,9 +106,11 @@ def prepare_blocks(
         with Workers(workers) as pool:
             segments, rows = _write_segments(blocks, work, plan, pool, report, progress)
             report.check(max_bad_fraction)
+            check_enough(sum(rows), plan.shards)
             shards, duplicates = _write_shards(
                 segments, rows, work, plan, pool, progress
             )
+        unchanged()
         splits = in_splits(shards, plan)
         manifest = as_manifest(request, splits, duplicates, report)
         publish(work / "corpus", folder, manifest)
@@ -156,7 +164,7 @@ def _write_segments(
 def _left(finished: Path) -> dict | None:
     """Return what the first pass noted when it was done; None if it is not whole."""
     try:
-        return opened(json.loads(finished.read_bytes()), finished, "")
+        return opened(read_object(finished), finished, "")
     except (OSError, ValueError, TypeError, Damaged):
         return None
 
@@ -280,21 +288,38 @@ def as_manifest(
     }
 
 
+def check_enough(reviews: int, shards: tuple[int, int, int]) -> None:
+    """Refuse fewer reviews than shards, before any time is spent on shards.
+
+    Args:
+        reviews: duplicates included.
+
+    Raises:
+        InputError: says how many shards would do.
+    """
+    if reviews < sum(shards):
+        raise _too_few(reviews, sum(shards) - reviews, shards)
+
+
 def _check_filled(splits: dict[str, list[dict]], shards: tuple[int, int, int]) -> None:
     reviews = sum(entry["reviews"] for split in splits.values() for entry in split)
     empty = sum(not entry["reviews"] for split in splits.values() for entry in split)
     if empty:
-        # With 20 reviews per shard on average, the chance that a given shard is empty
-        # is 1 in 5e8.
-        fewer = max(1, reviews // 20 - shards[1] - shards[2])
-        raise InputError(
-            f"{reviews:,} different reviews leave {empty:,} of {sum(shards):,} shards "
-            f"empty; ask for fewer: --shards {fewer}/{shards[1]}/{shards[2]}"
-            if reviews // 20 > shards[1] + shards[2]
-            else f"{reviews:,} different reviews are too few for a corpus of "
-            f"{sum(shards):,} shards; give at least {20 * (1 + shards[1] + shards[2])} "
-            f"and --shards 1/{shards[1]}/{shards[2]}"
-        )
+        raise _too_few(reviews, empty, shards)
+
+
+def _too_few(reviews: int, empty: int, shards: tuple[int, int, int]) -> InputError:
+    # With 20 reviews per shard on average, the chance that a given shard is empty
+    # is 1 in 5e8.
+    fewer = max(1, reviews // 20 - shards[1] - shards[2])
+    return InputError(
+        f"{reviews:,} different reviews leave {empty:,} of {sum(shards):,} shards "
+        f"empty; ask for fewer: --shards {fewer}/{shards[1]}/{shards[2]}"
+        if reviews // 20 > shards[1] + shards[2]
+        else f"{reviews:,} different reviews are too few for a corpus of "
+        f"{sum(shards):,} shards; give at least {20 * (1 + shards[1] + shards[2])} "
+        f"and --shards 1/{shards[1]}/{shards[2]}"
+    )
 
 
 def already_prepared(folder: Path, request: dict) -> bool:
@@ -303,8 +328,12 @@ def already_prepared(folder: Path, request: dict) -> bool:
     Raises:
         InputError: it holds anything else.
     """
-    if not folder.exists():
+    if not os.path.lexists(folder):
         return False
+    if not folder.exists():
+        raise InputError(
+            f"{folder}: is a symbolic link to nothing; choose another output folder"
+        )
     if not folder.is_dir():
         raise InputError(f"{folder}: is a file; choose another output folder")
     if not any(folder.iterdir()):
@@ -317,6 +346,7 @@ def already_prepared(folder: Path, request: dict) -> bool:
     default = {"split": SPLIT_RULES[0], "dedup": DEDUP_RULES[0]}
     existing = default | read_manifest(folder).get("request", {})
     wanted = json.loads(json.dumps(request))
+    wanted["source"] = comparable(wanted["source"], existing.get("source"))
     differ = differences(existing, wanted)
     if differ:
         raise InputError(

@@ -14,6 +14,9 @@ SPLIT_RULES = ("shuffled", "contiguous")
 DEDUP_RULES = ("exact", "none")
 
 
+MOST_SHARDS = 10**6  # each block of the input has a table of them
+
+
 class Plan(NamedTuple):
     """The rules by which a corpus is made.
 
@@ -41,6 +44,10 @@ class Plan(NamedTuple):
         if len(self.shards) != len(SPLITS) or min(self.shards) < 1:
             raise InputError(
                 f"shards are {self.shards}; give at least one for each of {SPLITS}"
+            )
+        if sum(self.shards) > MOST_SHARDS:
+            raise InputError(
+                f"shards are {self.shards}; give at most {MOST_SHARDS:,} in all"
             )
         if not -(2**63) <= self.seed < 2**63:
             raise InputError(f"seed is {self.seed}; give a signed 64-bit number")

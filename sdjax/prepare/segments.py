@@ -22,7 +22,7 @@ from sdjax.data.read_report import ReadReport
 from sdjax.data.text import Normalisation
 from sdjax.errors import Damaged, UnreadableText
 from sdjax.files import write_whole
-from sdjax.integrity import file_digest, opened, sealed
+from sdjax.integrity import file_digest, opened, read_object, sealed
 from sdjax.prepare.blocks import Block, Gathered
 
 # `high` and `low` are the halves of the digest; `row` is the row within the segment.
@@ -158,7 +158,7 @@ def read_marker(path: Path) -> tuple[int, ReadReport] | None:
     One that is damaged is written again: the block that it was made of is still there.
     """
     try:
-        marker = opened(json.loads(_marker(path).read_bytes()), path, "")
+        marker = opened(read_object(_marker(path)), path, "")
         if file_digest(path) != marker["xxh3"]:
             return None
     except (OSError, ValueError, KeyError, TypeError, Damaged):

@@ -18,7 +18,7 @@ import numpy as np
 from sdjax.data.read_report import ReadReport
 from sdjax.errors import Damaged
 from sdjax.files import write_whole
-from sdjax.integrity import opened, sealed
+from sdjax.integrity import opened, read_object, sealed
 from sdjax.prepare.segments import (
     Layout,
     read_marker,
@@ -185,7 +185,7 @@ def read_entries(marker: Path, folder: Path) -> tuple[list[dict], int] | None:
         folder: of the shards.
     """
     try:
-        done = opened(json.loads(marker.read_bytes()), marker, "")
+        done = opened(read_object(marker), marker, "")
         for entry in done["entries"]:
             path = folder / entry["file"]
             with path.open("rb") as file:

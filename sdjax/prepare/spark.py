@@ -20,11 +20,17 @@ from sdjax.data.parts import Dataset, File
 from sdjax.data.read_report import ReadReport
 from sdjax.errors import InputError
 from sdjax.prepare.blocks import Block, blocks, line_format_blocks
-from sdjax.prepare.pipeline import already_prepared, as_manifest, in_splits
+from sdjax.prepare.pipeline import (
+    already_prepared,
+    as_manifest,
+    check_enough,
+    in_splits,
+)
 from sdjax.prepare.plan import Plan
 from sdjax.prepare.segments import RECORD, encode_block
 from sdjax.prepare.shards import Holdout, ShardWriter, arrange, cut
-from sdjax.prepare.work_folder import publish, work_folder
+from sdjax.prepare.work_folder import publish, remove_leftover, work_folder
+from sdjax.terminal import show
 
 _PIECE_BYTES = 64 * 2**20  # of an uncompressed file, which can be read from any offset
 
@@ -63,13 +69,15 @@ def prepare(
     plan: Plan,
     master: str = "local[*]",
     max_bad_fraction: float = 0.01,
+    unchanged: Callable[[], None] = lambda: None,
     progress: bool = True,
 ) -> Corpus:
     """Write the same corpus as `pipeline.prepare_blocks`, on Spark.
 
     Args:
         sources: files and datasets, in order.
-        folder, report, source, plan, max_bad_fraction: as for `prepare_blocks`.
+        folder, report, source, plan, max_bad_fraction, unchanged: as for
+            `prepare_blocks`.
         master: URL of the cluster, or `local[N]` for N threads of this machine.
         progress: show Spark's progress bar.
 
@@ -80,8 +88,9 @@ def prepare(
     plan.check()
     request = {"source": source, **plan.as_json()}
     if already_prepared(folder, request):
+        remove_leftover(folder)
         if progress:
-            print(f"{folder}: already prepared, nothing to do", file=sys.stderr)
+            show(f"{folder}: already prepared, nothing to do", file=sys.stderr)
         return Corpus.open(folder)
     pieces = list(_pieces(sources))
     # Spark retries failed tasks; an interrupted run starts again.
@@ -94,7 +103,9 @@ def prepare(
                 report.add(piece_report)
             report.check(max_bad_fraction)
             rows = [count.rows for count in counts]
+            check_enough(sum(rows), plan.shards)
             shards, duplicates = _write_all(read, rows, work / "corpus", plan)
+        unchanged()
         splits = in_splits(shards, plan)
         publish(
             work / "corpus", folder, as_manifest(request, splits, duplicates, report)

@@ -35,7 +35,7 @@ def work_folder(folder: Path, request: dict) -> Iterator[Path]:
         InputError: it cannot be written, another process writes it, the disk is full.
     """
     folder = folder.absolute()
-    work = folder.parent / f".{folder.name}.preparing"
+    work = _work_of(folder)
     with contextlib.ExitStack() as stack:
         try:
             work.mkdir(parents=True, exist_ok=True)
@@ -63,6 +63,24 @@ def work_folder(folder: Path, request: dict) -> Iterator[Path]:
         finally:
             if not keep:
                 shutil.rmtree(work, ignore_errors=True)
+
+
+def remove_leftover(folder: Path) -> None:
+    """Remove the work folder of a corpus that is complete, if nobody writes there.
+
+    A kill between the corpus getting its name and the end leaves it, and it takes as
+    much room as the corpus.
+    """
+    work = _work_of(folder.absolute())
+    if not work.is_dir():
+        return
+    with contextlib.suppress(InputError, OSError):  # in use, or of somebody else
+        with locked(work / _LOCK, "in use"):
+            shutil.rmtree(work, ignore_errors=True)
+
+
+def _work_of(folder: Path) -> Path:
+    return folder.parent / f".{folder.name}.preparing"
 
 
 def verify(work: Path) -> Verdict:

@@ -16,6 +16,16 @@ from sdjax.errors import InputError
 Task, Result = TypeVar("Task"), TypeVar("Result")
 
 
+def cores() -> int:
+    """Return how many cores this process may use, at least 1.
+
+    Linux says which are left to a process. Elsewhere all that the machine has count.
+    """
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
 class Workers:
     """A pool of worker processes; with a count of 1 the work runs in this process.
 

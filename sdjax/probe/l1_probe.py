@@ -16,6 +16,7 @@ from sdjax.probe.sweep import (
     SweepPoint,
     choose_C,
     classifier_of,
+    scores_of,
     sweep_C,
     tune_thresholds,
 )
@@ -23,6 +24,7 @@ from sdjax.probe.targets import Targets, read_targets
 from sdjax.probe.unit import TopUnit, class_differences, describe_unit
 
 # The ablation removes this many top units; each size costs one more complete fit.
+_OUTSIZED = 1e4  # times the median; cells of one model differ by less than 1e3
 _DROPPED = (1, 4, 16, 64)
 
 
@@ -107,6 +109,27 @@ def prepare_splits(
     features = dict(zip(SPLITS, (train, valid, test), strict=True))
     targets = read_targets(features)
     return targets, {name: _split(targets, split) for name, split in features.items()}
+
+
+def outsized(features: np.ndarray) -> list[tuple[int, float]]:
+    """Return the columns that vary so much more than the others that they alone count.
+
+    An L1 penalty charges by the size of weights. A column whose values are ten thousand
+    times larger needs next to none, and becomes the top unit whatever it means.
+
+    Args:
+        features: float32[N, F], as they will be fitted; nothing is scaled.
+
+    Returns:
+        (column, how many times it varies as much as the median column), the largest
+        first; of columns that do not vary at all there is no median.
+    """
+    spread = np.std(features, axis=0, dtype=np.float64)
+    if not (varying := spread[spread > 0]).size:
+        return []
+    ratio = spread / np.median(varying)
+    found = np.flatnonzero(ratio >= _OUTSIZED)
+    return [(int(c), float(ratio[c])) for c in found[np.argsort(-ratio[found])]]
 
 
 def run_probe(
@@ -257,10 +280,7 @@ def _split(targets: Targets, features: FeatureSet) -> Split:
 
 
 def _scores(targets: Targets, classifier: Classifier, data: Mapping) -> dict:
-    return {
-        name: targets.scores(split.positions, classifier.predict(split.features))
-        for name, split in data.items()
-    }
+    return {name: scores_of(targets, classifier, split) for name, split in data.items()}
 
 
 def _alone(targets: Targets, units: np.ndarray, data: Mapping) -> Units:

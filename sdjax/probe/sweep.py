@@ -88,19 +88,23 @@ def sweep_C(
     fitted = fit_sweep(train, ascending, n_jobs)
     points = []
     for C, fits in zip(ascending, fitted, strict=True):
-        classifier = classifier_of(targets, fits)
-        predicted = classifier.predict(valid.features)
+        # With the thresholds that it would be saved with.
+        classifier = tune_thresholds(classifier_of(targets, fits), valid)
         points.append(
             SweepPoint(
                 C=C,
-                valid_score=targets.scores(valid.positions, predicted)[
-                    targets.criterion
-                ],
+                valid_score=scores_of(targets, classifier, valid)[targets.criterion],
                 nonzero=int(np.count_nonzero(classifier.coef.any(axis=0))),
                 converged=all(fit.converged for fit in fits),
             )
         )
     return tuple(points), fitted
+
+
+def scores_of(targets: Targets, classifier: Classifier, split: Split) -> dict:
+    """Return what a classifier, as it is saved, reaches on a split."""
+    predicted = classifier.predict(split.features)
+    return targets.scores(split.positions, predicted)
 
 
 def choose_C(sweep: Sequence[SweepPoint]) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sdjax.features.columns import layers_within, unit_label
+from sdjax.features.columns import unit_name
 from sdjax.probe.logistic import LinearFit, fit_few
 from sdjax.probe.targets import Targets
 
@@ -87,12 +87,3 @@ def describe_unit(
             for label, side in enumerate(sides)
         },
     )
-
-
-def unit_name(index: int, width: int, metadata: Mapping) -> str:
-    """Name a feature: by its unit, `88`; if there are several poolings, `88 (mean)`."""
-    units, pooling = metadata.get("units", width), metadata.get("pooling")
-    label = unit_label(index % units, units, layers_within(metadata))
-    if not isinstance(pooling, list) or units * len(pooling) != width:
-        return label
-    return f"{label} ({pooling[index // units]})"

@@ -12,9 +12,12 @@ from typing import NamedTuple
 import numpy as np
 from markupsafe import Markup, escape
 
+from sdjax.features.columns import top_unit_name
 from sdjax.features.trace import TracedText, characters
 from sdjax.model.classifier import Classifier
+from sdjax.portable import checkpoint_shown
 from sdjax.report.html import render
+from sdjax.report.numbers import typeset
 from sdjax.terminal import on_background, printable
 
 # From the negative to the positive side, with white at the unit's threshold. The ends
@@ -25,7 +28,7 @@ MAX_CHARACTERS = 700  # characters of one text that the report shows
 MISSING = "\u25a1"  # replaces characters that cannot be shown
 _JOINERS = "\u200c\u200d"  # they shape neighbouring characters of emoji and scripts
 _POINTS = 600  # at most, on a curve
-_CURVE = 600, 64  # width and height of a curve, in SVG units
+CURVE_SIZE = 600, 64  # width and height of a curve, in SVG units
 
 
 class Scale(NamedTuple):
@@ -98,7 +101,7 @@ def spans(
         names = ["m"] if mark else []
         names += [f"{'p' if level > 0 else 'n'}{abs(level)}"] if level else []
         shade = f' class="{" ".join(names)}"' if names else ""
-        number = f"{value:+.2f}".replace("-", "\u2212")
+        number = typeset(value, "+.2f")
         parts.append(
             f'<span{shade} title="{number}">{escape(_shown(character))}</span>'
         )
@@ -149,9 +152,9 @@ def page(classifier: Classifier, explained: Sequence[Explained]) -> str:
     """
     top = classifier.metadata["top_unit"]
     return unit_page(
-        top["index"],
+        top_unit_name(classifier),
         Scale.of(top),
-        classifier.metadata.get("checkpoint", "unknown"),
+        checkpoint_shown(classifier.metadata) or "unknown",
         tuple(top.get("classes", classifier.classes)),
         explained,
     )
@@ -180,27 +183,27 @@ def unit_page(
         checkpoint=checkpoint,
         palette=palette(),
         sides=sides,
-        threshold=f"{scale.threshold:+.3g}".replace("-", "\u2212"),
-        curve_size=_CURVE,
+        threshold=typeset(scale.threshold, "+.3g"),
+        curve_size=CURVE_SIZE,
         texts=[
             {
                 "verdict": e.verdict,
                 "spans": spans(e.traced, scale),
-                "curve": _curve(characters(e.traced)[1], scale),
+                "curve": curve(characters(e.traced)[1], scale),
             }
             for e in explained
         ],
     )
 
 
-def _curve(values: np.ndarray, scale: Scale) -> str:
+def curve(values: np.ndarray, scale: Scale) -> str:
     """Return the SVG points of the unit's value over the text, positive upwards.
 
     The threshold is in the middle. A text of one character has no curve.
     """
     if len(values) < 2:
         return ""
-    width, height = _CURVE
+    width, height = CURVE_SIZE
     chosen = np.unique(np.linspace(0, len(values) - 1, _POINTS).astype(int))
     x = chosen / (len(values) - 1) * width
     distance = scale.sign * (values - scale.threshold)

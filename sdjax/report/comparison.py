@@ -20,6 +20,7 @@ from sdjax.report.style import (
     legend_above,
     write_figure,
 )
+from sdjax.terminal import printable
 
 _COLOURS = (ACCENT, POSITIVE, NEGATIVE, OCHRE, INK)
 _DASHES = ("-", (0, (5, 2)), (0, (1, 1.5)), (0, (5, 1.5, 1, 1.5)))
@@ -83,9 +84,11 @@ def read_run(folder: Path, records: Sequence[Mapping], meta: Meta | None = None)
     model, config = (meta.model, meta.config) if meta else ({}, {})
     chars = _column(known, "chars")
     seconds = np.diff(chars, prepend=0.0) / _column(known, "chars_per_second")
-    planned = config.get("train_steps") or known[-1]["step"]
+    planned = meta.total_steps if meta else None
+    # Checkpoints of older versions only say so where the config counts steps.
+    planned = planned or config.get("train_steps") or known[-1]["step"]
     return Run(
-        name=folder.resolve().name,
+        name=printable(folder.resolve().name),
         model=_model_name(model) if model else "",
         precision=model.get("precision", ""),
         progress=_column(known, "step") / planned,

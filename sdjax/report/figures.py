@@ -13,6 +13,7 @@ from matplotlib.ticker import (
     NullLocator,
 )
 
+from sdjax.report.numbers import typeset
 from sdjax.report.style import (
     ACCENT,
     GREY,
@@ -54,7 +55,7 @@ def unit_weights(
         axes.plot(top_unit, top, "o", color=colour, markersize=6)
         left_half = top_unit < len(effects) / 2
         axes.annotate(
-            f"unit {name or top_unit}: {top:+.3g}".replace("-", "\u2212"),
+            f"unit {name or top_unit}: {typeset(top, '+.3g')}",
             (top_unit, top),
             xytext=(9 if left_half else -9, 0),
             textcoords="offset points",

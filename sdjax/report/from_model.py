@@ -1,5 +1,6 @@
 """The parts of the report that need the model: probing over training, and traces."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -43,7 +44,8 @@ def probe_over_training(
     for checkpoint in tqdm(checkpoint_steps(run), "probe checkpoints", unit="step"):
         splits = [train, test]
         # The features of their own checkpoint need not be computed again.
-        if str(checkpoint) != train.metadata.get("checkpoint"):
+        own = train.metadata.get("checkpoint")
+        if own is None or os.path.realpath(checkpoint) != os.path.realpath(own):
             featurizer = featurizer_like(train, load_model(checkpoint))
             splits = [
                 replace(split, features=featurizer.transform(split.texts))

@@ -7,6 +7,7 @@ from markupsafe import Markup, escape
 
 from sdjax.features.file import FeatureSet
 from sdjax.features.trace import TracedText
+from sdjax.portable import checkpoint_shown
 from sdjax.probe import overlap
 from sdjax.probe.bag_of_words import BagOfWords
 from sdjax.probe.l1_probe import ProbeResult
@@ -133,7 +134,7 @@ def compose(
 
 def _subtitle(result: ProbeResult, splits: Mapping[str, FeatureSet]) -> str:
     units = result.classifier.coef.shape[1]
-    where = splits["test"].metadata.get("checkpoint")
+    where = checkpoint_shown(splits["test"].metadata)
     model = f"Checkpoint {where}, " if where else ""
     texts = ", ".join(f"{len(splits[name]):,} {name}" for name in SPLITS)
     return f"{model}{units:,} units. Labelled texts: {texts}."

@@ -4,13 +4,15 @@ import json
 from collections.abc import Mapping, Sequence
 
 from sdjax.features.file import FeatureSet
+from sdjax.portable import shown_metadata
 from sdjax.probe.bag_of_words import BagOfWords
 from sdjax.probe.l1_probe import ProbeResult
 from sdjax.probe.label_efficiency import Efficiency
 from sdjax.probe.sweep import SPLITS
+from sdjax.report.numbers import MINUS, typeset
 
 CRITERIA = {"accuracy": "accuracy", "f1_macro": "macro F1"}
-_SIGNS = {1: "+", -1: "\u2212"}
+_SIGNS = {1: "+", -1: MINUS}
 
 
 def _table(header: Sequence[str], rows: Sequence, caption: str = "") -> dict:
@@ -24,7 +26,7 @@ def quantiles(result: ProbeResult) -> dict:
     return _table(
         ("test texts", *(f"{float(q):.0%} below" for q in levels)),
         [
-            (name, *(f"{values[q]:.3g}".replace("-", _SIGNS[-1]) for q in levels))
+            (name, *(typeset(values[q], ".3g") for q in levels))
             for name, values in quantiles.items()
         ],
     )
@@ -129,7 +131,8 @@ def sweep(result: ProbeResult) -> dict:
 
 def sources(result: ProbeResult, splits: Mapping[str, FeatureSet]) -> dict:
     """Return the counts and metadata of the features, by split."""
-    keys = list(dict.fromkeys(key for s in splits.values() for key in s.metadata))
+    shown = {name: shown_metadata(split.metadata) for name, split in splits.items()}
+    keys = list(dict.fromkeys(key for metadata in shown.values() for key in metadata))
     counts = result.counts
     rows = [("texts", *(f"{len(split):,}" for split in splits.values()))]
     rows += [
@@ -137,7 +140,7 @@ def sources(result: ProbeResult, splits: Mapping[str, FeatureSet]) -> dict:
         for kind in result.targets.classes
     ]
     rows += [
-        (key, *(_cell(split.metadata.get(key)) for split in splits.values()))
+        (key, *(_cell(metadata.get(key)) for metadata in shown.values()))
         for key in keys
     ]
     return _table(("", *splits), rows)

@@ -1,4 +1,4 @@
-"""What was found out about units: made by `inference.units`, shown by `units_page`."""
+"""What was found out about units: `inference.units` makes it, `units_page` shows it."""
 
 from typing import NamedTuple
 
@@ -43,7 +43,7 @@ class Candidate(NamedTuple):
 class PropertyFinding(NamedTuple):
     """The best unit for a property.
 
-    name, what: of `inference.properties.Property`.
+    name, what: of `inference.units.properties.Property`.
     yes_no: whether it holds or does not; else it is an amount.
     mean: of the property over the held-out characters; the share where it holds.
     best, runner_up: chosen on other texts; no second one where there is one unit.

@@ -1,10 +1,13 @@
 """One page of what a model's units follow: first properties, then the units."""
 
+import math
+
 import numpy as np
 
 from sdjax.features.columns import unit_label
 from sdjax.report.coloured_text import Scale, palette, spans
 from sdjax.report.html import render
+from sdjax.report.numbers import typeset
 from sdjax.report.unit_findings import (
     Candidate,
     Change,
@@ -81,7 +84,7 @@ def _property(one: PropertyFinding, found: Findings) -> dict:
 def _mean(one: PropertyFinding) -> str:
     if one.yes_no:
         return f"{one.mean:.2%} of characters"
-    return f"{one.mean:.3g} on average"
+    return f"{one.mean:,.{0 if one.mean >= 100 else 1}f} on average"
 
 
 def _candidate(one: Candidate, found: Findings) -> dict:
@@ -89,8 +92,9 @@ def _candidate(one: Candidate, found: Findings) -> dict:
         "unit": one.unit,
         "label": label(one.unit, found),
         "rises": one.rises,
-        "score": _number(one.score, "{:.3f}"),
-        "error": f"{one.error:.1g}" if one.error else "",
+        "score": typeset(one.score, ".3f"),
+        # Rounded up: it is a bound.
+        "error": f"{math.ceil(one.error * 1e4) / 1e4:.4f}" if one.error else "",
     }
 
 
@@ -111,14 +115,14 @@ def _unit(one: UnitProfile, found: Findings, best_for: list[str]) -> dict:
         "unit": one.unit,
         "label": label(one.unit, found),
         "best_for": best_for,
-        "mean": _number(one.mean, "{:+.3g}"),
+        "mean": typeset(one.mean, "+.3g"),
         "deviation": f"{one.deviation:.3g}",
         "time": _time(one),
         "bars": [round(float(share), 4) for share in shares],
-        "ends": [_number(float(one.edges[i]), "{:+.3g}") for i in (0, -1)],
+        "ends": [typeset(float(one.edges[i]), "+.3g") for i in (0, -1)],
         "correlation": _curve(one.correlation),
         "lags": len(one.correlation) - 1,
-        "follows": [(name, _number(score, "{:+.2f}")) for name, score in one.follows],
+        "follows": [(name, typeset(score, "+.2f")) for name, score in one.follows],
         "rising": _changes(one.characters[0]),
         "falling": _changes(one.characters[1]),
         "rising_words": _changes(one.words[0]),
@@ -147,7 +151,7 @@ def _curve(correlation: np.ndarray) -> str:
 
 def _changes(changes: list[Change]) -> list[tuple[str, str, int]]:
     return [
-        (_visible(change.read), _number(change.mean, "{:+.3f}"), change.count)
+        (_visible(change.read), typeset(change.mean, "+.3f"), change.count)
         for change in changes
     ]
 
@@ -155,7 +159,7 @@ def _changes(changes: list[Change]) -> list[tuple[str, str, int]]:
 def _contexts(contexts: list[Context]) -> list[dict]:
     return [
         {
-            "value": _number(one.value, "{:+.2f}"),
+            "value": typeset(one.value, "+.2f"),
             "before": one.before,
             "character": _visible(one.character),
             "after": one.after,
@@ -167,7 +171,3 @@ def _contexts(contexts: list[Context]) -> list[dict]:
 def _visible(read: str) -> str:
     """Show a character that is white space by the sign for it."""
     return {" ": "\u2423", "\n": "\u21b5", "\t": "\u21e5"}.get(read, read)
-
-
-def _number(value: float, how: str) -> str:
-    return how.format(value).replace("-", "\u2212")

@@ -12,6 +12,8 @@ from sdjax.errors import InputError, naming
 from sdjax.features.file import FeatureSet
 from sdjax.features.trace import TracedText
 from sdjax.files import move_files
+from sdjax.integrity import file_digests, sealed
+from sdjax.portable import stored_metadata
 from sdjax.probe import overlap
 from sdjax.probe.bag_of_words import BagOfWords
 from sdjax.probe.l1_probe import ProbeResult
@@ -19,6 +21,7 @@ from sdjax.probe.label_efficiency import Efficiency
 from sdjax.report import figures, page
 from sdjax.report.coloured_figure import coloured_texts
 from sdjax.report.coloured_text import Scale
+from sdjax.report.numbers import typeset
 from sdjax.report.page import HOW_TO_READ
 
 FORMAT = "sdjax-report-3"
@@ -118,7 +121,10 @@ def write_report(
                 {"step": int(step), "test_accuracy": float(accuracy)}
                 for step, accuracy in probe_points
             ],
-            "sources": {name: split.metadata for name, split in splits.items()},
+            "sources": {
+                name: stored_metadata(split.metadata, folder)
+                for name, split in splits.items()
+            },
             "figures": {name: f"{name}.png" for name in drawn},
             "classifier": CLASSIFIER,
             "also_in_test": _also_in_test(splits),
@@ -126,12 +132,15 @@ def write_report(
         }
         # A path or a text may hold lone surrogates, which UTF-8 cannot encode.
         (staged / PAGE).write_text(text, encoding="utf-8", errors="replace")
-        (staged / DATA).write_text(json.dumps(data, indent=2) + "\n", encoding="utf-8")
-        for stale in (DATA, PAGE, *_STALE):
+        data["digests"] = file_digests(staged, sorted(p.name for p in staged.iterdir()))
+        text = json.dumps(sealed(data), indent=2) + "\n"
+        (staged / DATA).write_text(text, encoding="utf-8")
+        for stale in (DATA, *_STALE):
             (folder / stale).unlink(missing_ok=True)
         result.classifier.save(folder / CLASSIFIER)
         names = sorted(path.name for path in staged.iterdir())
-        in_order = (*(n for n in names if n not in (PAGE, DATA)), PAGE, DATA)
+        # Whatever a kill leaves, there is a page by which `make_folder` knows it.
+        in_order = (PAGE, *(n for n in names if n not in (PAGE, DATA)), DATA)
         move_files((staged / name, folder / name) for name in in_order)
     return folder / PAGE
 
@@ -142,15 +151,28 @@ def _also_in_test(splits: Mapping[str, FeatureSet]) -> dict[str, int] | None:
     return found and {name: int(rows.sum()) for name, rows in found.items()}
 
 
+def is_report(folder: Path) -> bool:
+    """Tell a report, or what a kill left of one, by its files."""
+    return any((folder / name).is_file() for name in (PAGE, DATA))
+
+
 def make_folder(folder: Path) -> None:
     """Create the folder of the report.
 
     Raises:
-        InputError: `folder` is a file.
+        InputError: `folder` is a file, or has files of a report's names without being
+            one.
         OSError: names `folder`; it could not be created.
     """
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder}: is a file; give a folder for the report")
+    if not is_report(folder):
+        for name in _STALE:
+            if (folder / name).exists():
+                raise InputError(
+                    f"{folder} is no report, and a report would replace its {name};"
+                    " give another folder"
+                )
     with naming(folder):
         folder.mkdir(parents=True, exist_ok=True)
 
@@ -224,7 +246,7 @@ def _headed(
         (
             f"most {side} {rank}  \u00b7  "
             f"{'no label' if text.label is None else f'labelled {text.label}'}  "
-            f"\u00b7  ends at {text.values[-1]:+.2f}".replace("-", "\u2212"),
+            f"\u00b7  ends at {typeset(text.values[-1], '+.2f')}",
             text,
         )
         for side, texts in zip((high, low), traced, strict=True)

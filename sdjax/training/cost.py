@@ -53,11 +53,12 @@ def step_memory(
     only), all for every layer, and the gradients of gates (4) and factors (2). On a CPU
     those are there for every layer at once, and twice the hidden state and its gradient
     at the output; on a GPU they are those of one layer, and before jax 0.12 an LSTM's
-    hidden state is only needed until the output layer is done. Besides, each layer's
-    inputs, and on a CPU logits and their gradient in float32. Checked against what XLA
-    plans in tests/training/test_cost.py and tests/benchmarks/test_gpu_program.py; in
-    half precision on a CPU XLA needs up to half as much again, because it widens the
-    operands of products.
+    hidden state is only needed until the output layer is done. From jax 0.12 on, a GPU
+    also keeps the gradients of the other layers' gates (4) and of one factor of m.
+    Besides, each layer's inputs, and on a CPU logits and their gradient in float32.
+    Checked against what XLA plans in tests/training/test_cost.py and
+    tests/benchmarks/test_gpu_program.py; in half precision on a CPU XLA needs up to
+    half as much again, because it widens the operands of products.
 
     With the parameters on the host a device holds a copy in the compute dtype. The
     gradient reuses the copy's memory if it leaves in the same dtype. The host holds the
@@ -93,8 +94,9 @@ def step_memory(
         read_again = hidden_size * (num_layers - 1) if factors else 0
         going_back = item * (4 + factors + 1)
         late = 0
-        if _minor_version() >= (0, 12):  # the output layer's gradient is made last
+        if _minor_version() >= (0, 12):  # products of weights' gradients are made last
             going_back += 0 if factors else item
+            going_back += item * (4 + factors // 2) * (num_layers - 1)
             late = item * vocabulary_size
         window = characters * (
             (num_layers * kept + going_back) * hidden_size

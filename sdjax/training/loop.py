@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import jax
+import jax.numpy as jnp
 from ml_collections import ConfigDict
 from tqdm import tqdm
 
@@ -153,7 +154,7 @@ def take_steps(
         The number of the signal that asked to stop, or 0.
 
     Raises:
-        InputError: updates overflow again and again.
+        InputError: updates overflow again and again, or parameters are not finite.
         OSError: a log or checkpoint could not be written.
     """
     config, total = run.config, run.training.total_steps
@@ -190,6 +191,8 @@ def take_steps(
             save = due and (last or not progress.stuck)
 
             valid_bpc = None
+            if logs or stopping:
+                check_finite(state.params, progress)
             if logs:
                 checkpoints.check()  # not only at the next save, hours from here
                 record = progress.take_record(run.training.learning_rate)
@@ -205,6 +208,25 @@ def take_steps(
             if stopping:
                 break
     return stopping
+
+
+def check_finite(params: dict, progress: Progress) -> None:
+    """Give up on a run whose parameters are not finite, before they are saved.
+
+    Raises:
+        InputError: says at which step; on all processes, which have the same ones.
+    """
+    if not bool(_all_finite(params)):
+        raise InputError(
+            f"the parameters are not finite after step {progress.step}: training"
+            " diverged and nothing of that is saved. Go on from the last checkpoint"
+            " with a lower config.base_learning_rate or more config.warmup_steps"
+        )
+
+
+@jax.jit
+def _all_finite(params: dict) -> jax.Array:
+    return jnp.stack([jnp.isfinite(x).all() for x in jax.tree.leaves(params)]).all()
 
 
 def wait_for(in_flight: deque, keep: int, progress: Progress) -> None:

@@ -15,6 +15,7 @@ from tensorboardX.proto.summary_pb2 import Summary
 
 from sdjax.errors import InputError, naming
 from sdjax.files import write_whole
+from sdjax.terminal import show
 
 
 def bits_per_character(nats: float, predicted: int) -> float:
@@ -202,7 +203,7 @@ def read_metrics(path: Path) -> list[dict]:
             records.append(record)
         except (ValueError, TypeError, KeyError):
             if number < len(lines):
-                print(
+                show(
                     f"warning: {path}: line {number} is damaged and left out",
                     file=sys.stderr,
                 )

@@ -20,6 +20,7 @@ from sdjax.checkpoints.meta import Meta
 from sdjax.errors import InputError
 from sdjax.model.cell import RecurrentState
 from sdjax.model.devices import AXIS
+from sdjax.terminal import show_lines
 from sdjax.training import peers
 from sdjax.training.process import StopSignal
 from sdjax.training.step import TrainState
@@ -33,7 +34,7 @@ def is_first() -> bool:
 def say(text: str) -> None:
     """Print on the first process."""
     if is_first():
-        print(text, flush=True)
+        show_lines(text, flush=True)
 
 
 def only_first(make: Callable[[], AbstractContextManager]) -> AbstractContextManager:

@@ -24,6 +24,7 @@ from jax._src import distributed  # the table has no public name; orbax does the
 
 from sdjax import errors
 from sdjax.errors import InputError
+from sdjax.terminal import show_lines
 
 _FAILURE = "sdjax/failure"
 _ALIVE, _HEARD = "sdjax/alive/", "sdjax/heard/"
@@ -188,7 +189,7 @@ class _Watch:
             if self._closed.is_set():
                 return
             who = "" if process == self._own else f"process {process} failed: "
-            print(f"\nerror: {who}{why}", file=sys.stderr, flush=True)
+            show_lines(f"\nerror: {who}{why}", file=sys.stderr, flush=True)
             sys.stdout.flush()
             if self._own == 0:
                 self._wait_until_heard(process)

@@ -1,5 +1,6 @@
 """A run put together from its config: the parts that stay the same while it trains."""
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from sdjax.data.windows import Windows
 from sdjax.errors import Damaged, InputError
 from sdjax.model.language_model import LanguageModel, init_params
 from sdjax.model.precision import loss_scale, set_matmul_precision
+from sdjax.portable import relative_path
+from sdjax.ranges import LARGEST_COUNT
 from sdjax.training import multihost
 from sdjax.training.config.checks import check, rows_of_each
 from sdjax.training.config.model import build_model, with_model
@@ -65,9 +68,18 @@ class Run:
             corpus=self.corpus.fingerprint,
             stream={key: self.config[key] for key in stream},
             progress=progress.as_json(),
-            config=self.config.to_dict(),
+            config=self._portable_config(),
             valid_bpc=valid_bpc,
+            total_steps=self.training.total_steps,
         )
+
+    def _portable_config(self) -> dict:
+        """Return the config without absolute paths, which mean nothing elsewhere."""
+        config = self.config.to_dict()
+        for key in ("corpus", "initial_checkpoint"):
+            if os.path.isabs(path := config[key]):
+                config[key] = relative_path(path, self.workdir) or Path(path).name
+        return config
 
 
 def build_run(
@@ -136,9 +148,14 @@ def build_training(config: ConfigDict, windows_per_epoch: int) -> Training:
     """Return model, schedule and optimizer of a config `with_model`.
 
     Raises:
-        InputError: the warm-up is longer than the training.
+        InputError: the warm-up is longer than the training, or that too long.
     """
     by_epochs = round(config.train_epochs * windows_per_epoch)
+    if by_epochs > LARGEST_COUNT and not config.train_steps:
+        raise InputError(
+            f"config.train_epochs is {config.train_epochs}: that would be"
+            f" {by_epochs:,} steps, more than the {LARGEST_COUNT:,} that are counted"
+        )
     total_steps = config.train_steps or max(1, by_epochs)
     decay_steps = config.decay_steps or total_steps
     if decay_steps <= config.warmup_steps:

@@ -41,9 +41,7 @@ def test_a_name_is_a_checkpoint_for_the_library(cache):
     )
 
 
-def test_a_name_is_a_checkpoint_for_every_command(
-    cache, command, tiny_run, tmp_path, capsys
-):
+def test_a_name_is_a_checkpoint_for_every_command(cache, command, tiny_run, tmp_path):
     texts = tmp_path / "texts.csv"
     with open(texts, "w", newline="") as file:
         rows = csv.writer(file)
@@ -59,6 +57,8 @@ def test_a_name_is_a_checkpoint_for_every_command(
         "finetune": ["openai", *splits, *labelled, "--out", tmp_path / "tuned"]
         + ["--epochs", 1, "--batch-size", 4],
         "convert": ["--to", "openai", "openai", "--out", tmp_path / "arrays"],
+        "units": ["openai", "--input", texts, "--text-key", "text"]
+        + ["--out", tmp_path / "units.html", "--permutations", 1],
         "verify": ["openai"],
         "classify": ["openai", "--unit", 3, *TEXTS],
     }

@@ -72,7 +72,13 @@ def test_card_and_configuration_say_what_the_checkpoint_knows(folder):
     }
     card = (folder / published.CARD).read_text()
     assert card.startswith("---\nlibrary_name: sdjax\n")
-    for words in ("8 units", "`amazon`", "1,234,567 characters", "1.2345", "a review"):
+    for words in (
+        "8 units",
+        "| amazon |",
+        "1,234,567 characters",
+        "1.2345",
+        "a review",
+    ):
         assert words in card
     assert "/home/someone" not in card + json.dumps(config)
 
@@ -141,7 +147,7 @@ def changed(folder, name, change):
         (
             published.CONFIG,
             lambda c: c["model"].update(hidden_size=16),
-            ("expected (16,",),
+            ("hidden_size is 16, but the array output.kernel has the shape (8, 256)",),
         ),
         (
             published.CONFIG,

@@ -79,7 +79,7 @@ def test_bad_lines_of_standard_input_are_counted_and_the_others_scored(
     assert "non-UTF-8 bytes (first: standard input:3)" in done.err
 
 
-def test_a_file_with_bad_rows_becomes_a_file_of_scores(made, command, tmp_path):
+def test_a_file_with_bad_rows_keeps_them_without_scores(made, command, tmp_path):
     source, output = tmp_path / "in.jsonl", tmp_path / "out.csv"
     rows = [GOOD, None, "", 7, BAD, "a \ud800 b", "x"]
     source.write_text("".join(json.dumps({"text": row}) + "\n" for row in rows))
@@ -89,9 +89,12 @@ def test_a_file_with_bad_rows_becomes_a_file_of_scores(made, command, tmp_path):
     assert "skipped 3" in done.err
     with open(output, newline="") as file:
         found = list(csv.DictReader(file))
-    assert [int(row["row"]) for row in found] == [0, 4, 5, 6]
-    assert [row["text"] for row in found] == [GOOD, BAD, "a ? b", "x"]
-    assert all(0 <= float(row["p_positive"]) <= 1 for row in found)
+    texts = [GOOD, "", "", "7", BAD, "a \ufffd b", "x"]
+    assert [row["text"] for row in found] == texts
+    scored = [row for row in found if row["p_positive"]]
+    assert [row["text"] for row in scored] == [GOOD, BAD, "a \ufffd b", "x"]
+    assert all(0 <= float(row["p_positive"]) <= 1 for row in scored)
+    assert all(row["called"] in ("negative", "positive") for row in scored)
     # Nothing half-written beside it.
     assert sorted(tmp_path.iterdir()) == [source, output]
 
@@ -160,7 +163,8 @@ def test_a_multilabel_classifier_names_all_labels_that_apply(made, command, tmp_
     done = command.sdjax("classify", tmp_path / "several", GOOD, "--output", output)
     assert done.status == 0, done.err
     row = json.loads(output.read_text())
-    assert row["called"] == "funny|useful" and "unit" not in row
+    assert row["called"] == "funny|useful"
+    assert list(row) == ["text", "p_funny", "p_useful", "p_long", "called"]
     assert_refused(
         command.sdjax("classify", tmp_path / "several", GOOD, "--explain"), "top unit"
     )
@@ -194,5 +198,5 @@ def test_generate_refuses_bad_options(made, tiny_run, command):
     assert_refused(refused("--unit", "1=2", "--unit", "1=3"), "held already")
     known = "--classifier", made.folder
     assert_refused(refused(*known, "--contrast", "--unit", "3=1"), "--contrast")
-    assert_refused(refused("--samples", 0), "at least 1")
+    assert_refused(refused("--samples", 0), "--samples", "from 1")
     assert_refused(refused("--out", "samples.txt"), "samples.txt", ".jsonl")

@@ -84,14 +84,15 @@ def test_the_page_and_a_file_of_scores(tiny_run, command, tmp_path):
     assert done.status == 0, done.err
     html = page.read_text()
     assert "Unit 3, character by character" in html
-    assert "above" in html and "below" in html and str(tiny_run.workdir) in html
+    assert "above" in html and "below" in html and "run/checkpoints/" in html
+    assert str(tiny_run.workdir) not in html
     with open(output, newline="") as file:
         found = list(csv.DictReader(file))
     values = TextFeaturizer(tiny_run.workdir).transform(TEXTS)[:, 3]
-    assert [float(row["unit"]) for row in found] == pytest.approx(values)
+    assert [float(row["cell_last_3"]) for row in found] == pytest.approx(values)
     called = np.array([row["called"] for row in found])
     np.testing.assert_array_equal(called, np.where(values > 0, "above", "below"))
-    assert [row["label"] for row in found] == ["below", "above", "below"]
+    assert [row["label"] for row in found] == ["0", "1", "0"]
     right = np.mean((values > 0) == [False, True, False])
     assert f"accuracy {right:.2%} of 3 labelled texts" in done.out
 
@@ -125,8 +126,8 @@ def test_a_classifier_is_told_by_its_json(tiny_run, command, tmp_path):
     [
         (["--threshold", 1], "--threshold goes with a checkpoint and its --unit"),
         (["--unit", 8], "--unit 8"),
-        (["--unit", 3, "--reach", 0], "--reach 0 must be above 0"),
-        (["--unit", 3, "--threshold", "nan"], "--threshold nan"),
+        (["--unit", 3, "--reach", 0], "argument --reach: '0': give a number, above 0"),
+        (["--unit", 3, "--threshold", "nan"], "argument --threshold: 'nan'"),
         (["--unit", 3, "--checkpoint", "x"], "the first argument is the checkpoint"),
     ],
 )

@@ -74,7 +74,7 @@ def test_labelled_where_nothing_can_be_written(
     command, below_a_file, tmp_path, monkeypatch
 ):
     refused = command.sdjax("labelled", "--counts", "6/4/0", "--out", tmp_path)
-    assert_refused(refused, "--counts (6, 4, 0)")
+    assert_refused(refused, "--counts", "'6/4/0'")
     arguments = ["labelled", "--counts", "6/4/2", "--out"]
     refused = command.sdjax(*arguments, below_a_file)
     assert_refused(refused, str(below_a_file), "another path", status=1)
@@ -145,7 +145,7 @@ def test_evaluate_warns_of_another_normalisation(command, tiny_run, tmp_path):
 @pytest.mark.parametrize(
     "options, words",
     [
-        (["--batch-size", 0], ["--batch-size 0"]),
+        (["--batch-size", 0], ["--batch-size", "'0'"]),
         (["--batch-size", 10**6], ["1000000 rows", "valid shard", "smaller batch"]),
         (["--precision", "fp8"], ["fp8", "fp16"]),
     ],

@@ -106,7 +106,7 @@ def test_prepare_counts_bad_rows_and_names_the_first(tmp_path, command):
         ("a.txt", b"one\ntwo\n", [], ["2 different reviews", "--shards 1/1/1"]),
         ("a.xml", b"<a/>", [], ["a.xml", "markup", "--format text"]),
         ("a.csv.gz", b"no gzip", [], ["a.csv.gz", "exist: no gzip"]),
-        ("a.txt", b"one\n", ["--shards", "0/1/1"], ["(0, 1, 1)"]),
+        ("a.txt", b"one\n", ["--shards", "0/1/1"], ["--shards", "'0/1/1'"]),
     ],
 )
 def test_prepare_bad_input(tmp_path, command, name, content, options, words):
@@ -120,7 +120,9 @@ def test_prepare_bad_input(tmp_path, command, name, content, options, words):
 
 def test_prepare_of_no_reviews(tmp_path, command):
     arguments = ["prepare", "synthetic", "--out", tmp_path / "c", "--reviews", 0]
-    assert_refused(command.sdjax(*arguments, "--shards", "1/1/1"), "no usable text")
+    assert_refused(
+        command.sdjax(*arguments, "--shards", "1/1/1"), "--reviews", "from 1"
+    )
 
 
 def test_prepare_where_nothing_can_be_written(command, tmp_path):

@@ -6,7 +6,7 @@ import pytest
 from fixtures_run import assert_refused
 
 from sdjax.checkpoints.load import load_model
-from sdjax.inference.units import find_units
+from sdjax.inference.units.find import find_units
 from sdjax.report import units_page
 
 
@@ -49,7 +49,7 @@ def test_the_command_gives_the_numbers_of_the_function(tiny_run, command, tmp_pa
         (["--property", "a=("], ["--property a=(", "regular expression"]),
         (["--unit", "8"], ["--unit 8", "0..7"]),
         (["--unit", "a:b"], ["--unit a:b", "1:178"]),
-        (["--characters", "0"], ["--characters 0"]),
+        (["--characters", "0"], ["--characters", "'0'"]),
     ],
 )
 def test_bad_requests_are_refused(arguments, words, tiny_run, command, tmp_path):

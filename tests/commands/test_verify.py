@@ -54,3 +54,24 @@ def test_what_sdjax_did_not_write_is_refused(tmp_path, command, name):
     if name != "nowhere":
         (tmp_path / name).mkdir()
     assert_refused(command.sdjax("verify", tmp_path / name), name)
+
+
+def test_a_report_is_checked_whole(tiny_run, tmp_path, command):
+    files = [
+        x for split, path in tiny_run.features.items() for x in (f"--{split}", path)
+    ]
+    options = ("--draws", 0, "--one-checkpoint", "--workers", 1)
+    out = tmp_path / "report"
+    assert command.sdjax("probe", *files, *options, "--out", out).status == 0
+    assert command.sdjax("verify", out).out.startswith(f"{out}: whole, ")
+    page = (out / "report.html").read_bytes()
+    (out / "report.html").write_bytes(page + b" ")
+    assert_refused(command.sdjax("verify", out), "report.html: damaged")
+    (out / "report.html").unlink()
+    assert_refused(command.sdjax("verify", out), "report.html: is missing")
+    (out / "report.html").write_bytes(page)
+    data = (out / "report.json").read_text()
+    (out / "report.json").write_text(data.replace('"format"', '"form"'))
+    assert_refused(command.sdjax("verify", out), "report.json")
+    (out / "report.json").unlink()
+    assert_refused(command.sdjax("verify", out), "report.json: is missing")

@@ -54,8 +54,8 @@ def test_words_travel_from_the_file_to_the_classifier(
     )
     assert done.status == 0, done.err
     rows = [json.loads(x) for x in (tmp_path / "scored.jsonl").read_text().splitlines()]
-    assert {row["label"] for row in rows} == {"bad", "good"}
-    right = sum(row["label"] == row["called"] for row in rows)
+    assert {row["mood"] for row in rows} == {"bad", "good"}
+    right = sum(row["mood"] == row["called"] for row in rows)
     assert f"accuracy {right / len(rows):.2%} of {len(rows)} labelled texts" in done.out
     accuracy = report["probe"]["scores"]["test"]["accuracy"]
     assert right / len(rows) == pytest.approx(accuracy)

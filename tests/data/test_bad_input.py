@@ -14,7 +14,7 @@ from sdjax.prepare import shards
 
 ROWS = 80  # good reviews in every file
 FORMATS = (".jsonl", ".json.gz", ".jsonl.zst", ".csv", ".csv.gz", ".txt", ".parquet")
-NO_PACKAGE = {".zst": "backports.zstd", ".parquet": "pyarrow"}
+NO_PACKAGE = {".zst": "backports.zstd"}
 
 
 @pytest.fixture(params=FORMATS)
@@ -215,7 +215,6 @@ def test_a_file_cut_short(tmp_path, prepare, suffix):
 
 
 def test_another_format_than_the_name_says(tmp_path, prepare):
-    pytest.importorskip("pyarrow")
     path = write(tmp_path, ".parquet", b"no such thing\n" * 10)
     assert_refused(prepare(path), str(path), "damaged")
     path = write(tmp_path, ".jsonl.gz", b"no such thing\n" * 10)

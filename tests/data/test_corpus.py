@@ -56,7 +56,8 @@ def test_a_folder_that_is_no_corpus(tmp_path):
         Corpus.open(tmp_path)
     for content, why in (
         ("{", "damaged"),
-        ("[]", "not the manifest"),
+        ("[]", "not a JSON object"),
+        ("{}", "not the manifest"),
         ('{"format": "sdjax corpus", "format_version": 99}', "version 99"),
         ('{"format": "sdjax corpus", "format_version": 1}', "damaged"),
     ):

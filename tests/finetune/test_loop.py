@@ -101,9 +101,9 @@ def test_what_cannot_be_trained_with_is_refused(tiny_run, command, tmp_path):
         given = arguments(tiny_run, tmp_path / "out", *more, **options)
         return command.sdjax(*given)
 
-    assert_refused(refused("--epochs", 0), "epochs is 0")
-    assert_refused(refused("--max-bytes", 1), "max_bytes is 1")
-    assert_refused(refused("--learning-rate", "nan"), "learning_rate is nan")
+    assert_refused(refused("--epochs", 0), "--epochs", "'0'")
+    assert_refused(refused("--max-bytes", 1), "--max-bytes", "'1'")
+    assert_refused(refused("--learning-rate", "nan"), "--learning-rate", "'nan'")
     assert_refused(refused(label="nothing"), "'nothing'", "columns that exist")
     one_class = tmp_path / "one.csv"
     one_class.write_text("sentence,label\n" + "good,1\n" * 5)

@@ -125,7 +125,7 @@ def test_a_held_unit_determines_the_output(model, params):
 
 def test_white_space_at_the_end_of_a_prefix_becomes_one_blank():
     def read(prefix):
-        data, count = module._prefix_bytes(prefix, Normalisation())
+        data, count = module.prefix_bytes(prefix, Normalisation())
         assert len(data) % 64 == 0 and not data[count:].any()
         return data[:count].tobytes()
 

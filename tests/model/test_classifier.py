@@ -186,7 +186,7 @@ def test_load_refuses_other_folders(tmp_path):
     [
         ("", "damaged or cut short"),
         ('{"format": "sdjax-cl', "damaged or cut short"),
-        ("[1]", "format None"),
+        ("[1]", "damaged or cut short"),
         ('{"format": "sdjax-classifier-9"}', "format 'sdjax-classifier-9', this"),
         ('{"format": "sdjax-classifier-1"}', "task is None"),
     ],

@@ -176,3 +176,15 @@ def test_kill_9_leaves_no_corpus_that_opens(tmp_path, module, stage):
     assert os.listdir(tmp_path) == ["c"]
     make(tmp_path / "undisturbed")
     assert files(folder) == files(tmp_path / "undisturbed")
+
+
+def test_what_a_kill_at_the_very_end_left_is_removed(tmp_path):
+    """The corpus has its name already, the work folder is still there."""
+    folder = tmp_path / "c"
+    make(folder)
+    wanted = files(folder)
+    left = tmp_path / ".c.preparing"
+    (left / "segments").mkdir(parents=True)
+    (left / "segments" / "000000").write_bytes(b"x" * 99)
+    make(folder)
+    assert os.listdir(tmp_path) == ["c"] and files(folder) == wanted

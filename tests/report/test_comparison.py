@@ -1,9 +1,11 @@
 """The comparison of runs: table and figure from their logs and checkpoints."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pytest
+import tiny
 from fixtures_run import assert_refused
 from matplotlib.image import imread
 
@@ -11,6 +13,8 @@ from sdjax.checkpoints.meta import Meta
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.report import comparison, style
+from sdjax.training.metrics import Progress
+from sdjax.training.run import build_run
 
 META = Meta(
     step=200,
@@ -32,6 +36,24 @@ def records(count: int, rate: float | None = 100.0) -> list[dict]:
         }
         for i in range(1, count + 1)
     ]
+
+
+@pytest.mark.parametrize("planned", ["steps", "epochs"])
+def test_a_run_that_was_stopped_is_drawn_to_where_it_came(tmp_path, planned):
+    steps = {"steps": 1000, "epochs": 0}[planned]
+    meta = dataclasses.replace(META, config={"train_steps": steps}, total_steps=1000)
+    run = comparison.read_run(tmp_path / "a", records(30), meta)
+    assert run.progress[-1] == pytest.approx(0.3)
+
+
+def test_the_planned_steps_of_a_run_by_epochs_are_in_its_checkpoint(tiny_run, tmp_path):
+    config = tiny.config(tiny_run.corpus, train_steps=0, train_epochs=0.3)
+    run = build_run(config, tmp_path / "run")
+    planned = run.training.total_steps
+    assert 0 < planned < len(run.windows)
+    meta = run.meta(Progress(step=1))
+    again = Meta.from_json(json.loads(json.dumps(meta.as_json())), "here")
+    assert again.total_steps == planned
 
 
 def test_a_run_is_read_from_its_log(tmp_path):

@@ -12,6 +12,7 @@ from matplotlib.image import imread
 from sdjax.errors import InputError
 from sdjax.features.file import FeatureSet
 from sdjax.features.trace import TracedText
+from sdjax.portable import stored_metadata
 from sdjax.probe import bag_of_words, l1_probe, label_efficiency
 from sdjax.report import coloured_text, figures, page, style
 from sdjax.report.coloured_text import Scale
@@ -205,7 +206,7 @@ def test_json(written, result, splits):
     assert data["probe"] == json.loads(json.dumps(result.as_json()))
     assert data["bits_per_character"] == 2.345
     assert data["probe_points"][1] == {"step": 8, "test_accuracy": 0.9}
-    assert data["sources"]["test"] == splits["test"].metadata
+    assert data["sources"]["test"] == stored_metadata(splits["test"].metadata, folder)
     assert all((folder / name).is_file() for name in data["figures"].values())
     assert data["absent"] == {}
     assert data["classifier"] == "classifier"

@@ -15,6 +15,7 @@ from sdjax.checkpoints.weights import Imported, checked, file_source, without_fl
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.files import staged
+from sdjax.integrity import array_reason
 from sdjax.model.language_model import LanguageModel
 
 COUNT = 15
@@ -62,7 +63,7 @@ def read(path: Path) -> Imported:
             "recurrent": recurrent,
             "output": output,
         },
-        Normalisation(),
+        Normalisation(cleaning="openai"),
         None,
         file_source("openai", files),
     )
@@ -77,12 +78,9 @@ def _read_array(path: Path) -> np.ndarray:
         ) from error
     except (ValueError, EOFError) as error:
         raise InputError(
-            f"{path}: cut short, damaged or not an array of numbers ({_line(error)})"
+            f"{path}: cut short, damaged or not an array of numbers"
+            f" ({array_reason(error)})"
         ) from error
-
-
-def _line(error: Exception) -> str:
-    return " ".join(str(error).split())
 
 
 def write(

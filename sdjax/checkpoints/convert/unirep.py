@@ -20,12 +20,14 @@ from pathlib import Path
 
 import numpy as np
 
+from sdjax.bounds import check_zip
 from sdjax.checkpoints.convert import unirep_folder, unpickle
 from sdjax.checkpoints.weights import Imported, checked, file_source, without_floor
 from sdjax.data import protein
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.files import staged
+from sdjax.integrity import array_reason
 from sdjax.model.language_model import LanguageModel, layer_name
 
 SYMBOLS = protein.VOCABULARY_SIZE
@@ -139,11 +141,12 @@ def _files(path: Path) -> tuple[Path, list[Path]]:
 
 def _read_npz(path: Path) -> dict[str, np.ndarray]:
     try:
+        check_zip(path)
         # Opened here: NumPy leaves the file of a damaged one open.
         with open(path, "rb") as opened, np.load(opened, allow_pickle=False) as file:
             return {name: file[name] for name in file.files}
     except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        reason = " ".join(str(error).split())
+        reason = array_reason(error)
         raise InputError(
             f"{path}: cut short, damaged or not an .npz of numbers ({reason})"
         ) from error

@@ -23,7 +23,7 @@ def file_records(
         report: counts what is read.
         columns: read only these where the format allows it.
     """
-    if layout.format in ("parquet", "arrow", "saved"):
+    if layout.columnar:
         return columnar.columnar_records(layout, report, columns)
     if layout.by_lines:
         blocks = line_blocks(layout.stored, layout.form, report)
@@ -47,7 +47,7 @@ def line_records(
 
 def class_names(layout: Layout, key: str) -> tuple[str, ...]:
     """Return the names of the classes that the numbers of a key stand for, or ()."""
-    if layout.format in ("parquet", "arrow", "saved"):
+    if layout.columnar:
         return columnar.class_names(layout, key)
     known = {
         ("stars", "label"): stars.CLASSES,

@@ -4,11 +4,15 @@ import contextlib
 import json
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from sdjax.data.formats.compression import Stored
 from sdjax.data.formats.layout import Layout, Record
 from sdjax.data.read_report import ReadReport
 from sdjax.errors import InputError
+
+if TYPE_CHECKING:  # it takes a moment to import, and most sources do not need it
+    import pyarrow as pa
 
 _ROWS = 1024  # decoded at a time
 
@@ -24,23 +28,59 @@ def columnar_records(
         columns: read only these; those that are not there are left to the caller.
 
     Raises:
-        InputError: a file is damaged, or pyarrow is not installed.
+        InputError: a file is damaged.
     """
-    path, before, row = layout.stored.path, report.position, 0
+    row = 0
+    for batch in columnar_batches(layout, report, columns):
+        yield from batch_records(batch, row, layout.stored, report)
+        row += len(batch)
+
+
+def columnar_batches(
+    layout: Layout, report: ReadReport, columns: list[str] | None
+) -> "Iterator[pa.RecordBatch]":
+    """Read the rows of Parquet or Arrow files as Arrow has them, some at a time.
+
+    Takes and raises what `columnar_records` does; the report's position moves on.
+    """
+    path, before = layout.stored.path, report.position
     files = saved_files(path) if layout.format == "saved" else [path]
     for file in files:
         size = file.stat().st_size
         for share, batch in _batches(file, layout.format, columns):
             report.position = before + int(size * share)
-            names, arrays = batch.schema.names, map(_as_bytes, batch.columns)
-            for values in zip(*(a.to_pylist() for a in arrays), strict=True):
-                report.read += 1
-                try:
-                    yield row, row + 1, decoded(zip(names, values, strict=True))
-                except UnicodeDecodeError:
-                    report.skip("non-UTF-8 bytes", f"{layout.stored}:{row + 1}")
-                row += 1
+            yield batch
         before += size
+
+
+def batch_records(
+    batch: "pa.RecordBatch", first: int, stored: Stored, report: ReadReport
+) -> Iterator[Record]:
+    """Decode the rows of a batch; those whose bytes are no UTF-8 are counted.
+
+    Args:
+        batch: some rows, or some columns of them.
+        first: the number of its first row.
+        stored: where they are from.
+        report: counts what is read.
+    """
+    names, arrays = batch.schema.names, map(_as_bytes, batch.columns)
+    for row, values in enumerate(zip(*(a.to_pylist() for a in arrays), strict=True)):
+        report.read += 1
+        try:
+            values = decoded(zip(names, values, strict=True))
+        except UnicodeDecodeError:
+            report.skip("non-UTF-8 bytes", f"{stored}:{first + row + 1}")
+        else:
+            yield first + row, first + row + 1, values
+
+
+def column_names(layout: Layout) -> list[str]:
+    """Return the names of the columns of Parquet or Arrow files."""
+    path = layout.stored.path
+    path = saved_files(path)[0] if layout.format == "saved" else path
+    with _open(path, layout.format) as (schema, _):
+        return schema.names
 
 
 def class_names(layout: Layout, column: str) -> tuple[str, ...]:
@@ -99,14 +139,8 @@ def _batches(path: Path, format: str, columns: list[str] | None):
 @contextlib.contextmanager
 def _open(path: Path, format: str):
     """Give the schema and a function that yields batches of some columns."""
-    try:
-        import pyarrow as pa
-    except ImportError as error:
-        kind = "parquet" if format == "parquet" else "Arrow files"
-        raise InputError(
-            f"{path}: reading {kind} takes one more package: "
-            "pip install 'sdjax[parquet]'"
-        ) from error
+    import pyarrow as pa
+
     try:
         if format == "parquet":
             import pyarrow.parquet as pq

@@ -170,11 +170,51 @@ def _kind(head: bytes) -> str | None:
 def _decompressor(stored: Stored, kind: str):
     if kind == "zstd":
         return _zstd(stored).ZstdFile
-    return {"gzip": _Gzip, "bz2": bz2.BZ2File, "xz": lzma.LZMAFile}[kind]
+    return {"gzip": _Gzip, "bz2": bz2.BZ2File, "xz": _Xz}[kind]
 
 
 def _Gzip(stream: BinaryIO) -> gzip.GzipFile:  # noqa: N802 (stands for a class)
     return gzip.GzipFile(fileobj=stream)
+
+
+class _Xz(io.RawIOBase):
+    """What is in an xz stream, with a bound on the memory that it may ask for.
+
+    `lzma.LZMAFile` gives whatever the file asks for, up to 4 GB.
+    """
+
+    def __init__(self, stream: BinaryIO):
+        self._stream, self._decoder, self._waiting = stream, None, b""
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer) -> int:
+        while True:
+            if self._decoder is None:
+                self._waiting = self._waiting or self._stream.read(_XZ_CHUNK)
+                if not self._waiting.strip(b"\0"):  # padding between streams
+                    if not self._waiting:
+                        return 0
+                    self._waiting = b""
+                    continue
+                self._waiting = self._waiting.lstrip(b"\0")
+                self._decoder = lzma.LZMADecompressor(memlimit=_XZ_MEMORY)
+            if self._decoder.needs_input and not self._waiting:
+                self._waiting = self._stream.read(_XZ_CHUNK)
+                if not self._waiting:
+                    raise EOFError("the file ends before the end of its xz stream")
+            data = self._decoder.decompress(self._waiting, len(buffer))
+            self._waiting = b""
+            if self._decoder.eof:
+                self._waiting, self._decoder = self._decoder.unused_data, None
+            if data:
+                buffer[: len(data)] = data
+                return len(data)
+
+
+_XZ_CHUNK = 2**16  # bytes
+_XZ_MEMORY = 2**29  # bytes; `xz -9` asks for 65 million
 
 
 def _zstd(stored: Stored):

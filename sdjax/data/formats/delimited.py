@@ -8,12 +8,14 @@ from collections.abc import Iterator
 from typing import NamedTuple
 
 from sdjax.data.formats import lines as line_files
+from sdjax.data.formats.compression import Stored
 from sdjax.data.formats.layout import Dialect, Layout, Record, bad_bytes
 from sdjax.data.formats.options import Options
 from sdjax.data.read_report import ReadReport
 from sdjax.errors import InputError
 
 DELIMITERS = (",", "\t", ";", "|")  # of equals the first is taken
+_MOST_LINES = 10**6  # of one row; a quote left open would swallow a whole file
 _SAMPLE_ROWS = 200
 _PROPER = re.compile(r'"(?:[^"]|"")*"')  # a field that quotes hold together
 _SENTENCE_WORDS = 5  # a name of a column has fewer
@@ -184,7 +186,7 @@ def _rows(lines: Iterator[str], dialect: Dialect) -> Iterator[list[str]]:
 
 def csv_records(layout: Layout, report: ReadReport) -> Iterator[Record]:
     """Read the rows of a table below its header."""
-    span = _Span()
+    span = _Span(layout.stored)
     csv.field_size_limit(line_files.MAX_LINE_BYTES)
     blocks = line_files.line_blocks(layout.stored, layout.form, report)
     reader = _rows(span.decode(line_files.lines_of(blocks)), layout.dialect)
@@ -234,7 +236,8 @@ def _header(layout: Layout, reader: Iterator, span: "_Span") -> list[str]:
 class _Span:
     """The lines that one CSV record takes up, and the first that does not decode."""
 
-    def __init__(self):
+    def __init__(self, stored: Stored):
+        self._stored = stored
         self.first, self.lines, self.bad = 0, 0, None
 
     def start(self) -> None:
@@ -247,6 +250,12 @@ class _Span:
             if self.lines == 0:
                 self.first = number
             self.lines += 1
+            if self.lines > _MOST_LINES:
+                raise InputError(
+                    f"{self._stored}:{self.first}: a quote that opens here is not"
+                    f" closed within {_MOST_LINES:,} lines; mend it, or give --quoting"
+                    " none if quotes mean nothing"
+                )
             try:
                 yield line.decode() + "\n"
             except UnicodeDecodeError:

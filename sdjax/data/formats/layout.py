@@ -49,6 +49,11 @@ class Layout(NamedTuple):
     dialect: Dialect = Dialect()
 
     @property
+    def columnar(self) -> bool:
+        """Whether it comes in Arrow's columns."""
+        return self.format in ("parquet", "arrow", "saved")
+
+    @property
     def by_lines(self) -> bool:
         """Whether each line can be read by itself."""
         return self.format in LINE_FORMATS

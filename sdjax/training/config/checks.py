@@ -4,41 +4,46 @@ from ml_collections import ConfigDict
 
 from sdjax.errors import InputError
 from sdjax.model.precision import MATMUL_PRECISIONS
+from sdjax.ranges import COUNT, COUNT_OR_NONE, NOT_NEGATIVE, POSITIVE, SEED, Range
+
+_BELOW_1 = Range(0, 1 - 2**-24)  # the largest float32 below 1
+_RANGES = {
+    "model.hidden_size": COUNT,
+    "model.embedding_size": COUNT,
+    "model.num_layers": COUNT,
+    "model.vocabulary_size": COUNT,
+    "global_batch_size": COUNT,
+    "window_size": COUNT,
+    "train_epochs": POSITIVE,
+    "log_every_steps": COUNT,
+    "checkpoint_every_steps": COUNT,
+    "keep_last_checkpoints": COUNT,
+    "eval_batch_size": COUNT,
+    "base_learning_rate": POSITIVE,
+    "max_learning_rate": POSITIVE,
+    "clip_norm": POSITIVE,
+    "max_overflows": COUNT,
+    "train_steps": COUNT_OR_NONE,
+    "warmup_steps": COUNT_OR_NONE,
+    "decay_steps": COUNT_OR_NONE,
+    "keep_every_steps": COUNT_OR_NONE,
+    "seed": SEED,
+    "adam_b1": _BELOW_1,
+    "adam_b2": _BELOW_1,
+    "adam_eps": Range(1e-37, 1),  # what is smaller is 0 in float32
+}
 
 
 def check(config: ConfigDict) -> None:
-    """Refuse values that no run can use."""
-    positive = (
-        "model.hidden_size",
-        "model.embedding_size",
-        "model.num_layers",
-        "model.vocabulary_size",
-        "global_batch_size",
-        "window_size",
-        "train_epochs",
-        "log_every_steps",
-        "checkpoint_every_steps",
-        "keep_last_checkpoints",
-        "eval_batch_size",
-        "base_learning_rate",
-        "max_learning_rate",
-        "clip_norm",
-        "max_overflows",
-    )
-    for key in positive:
+    """Refuse values that no run can use.
+
+    Raises:
+        InputError: names the key, its value and what is allowed.
+    """
+    for key, allowed in _RANGES.items():
         # A key of the model may be left open.
-        if config[key] is not None and not config[key] > 0:
-            raise InputError(f"config.{key} is {config[key]}: it must be above 0")
-    not_negative = (
-        "train_steps",
-        "warmup_steps",
-        "decay_steps",
-        "keep_every_steps",
-        "seed",
-    )
-    for key in not_negative:
-        if config[key] < 0:
-            raise InputError(f"config.{key} is {config[key]}: it must be 0 or above")
+        if config[key] is not None and config[key] not in allowed:
+            raise InputError(f"config.{key} is {config[key]}: it must be {allowed}")
     for key, choices in {
         "master_params": ("device", "host"),
         "all_reduce_dtype": ("fp32", "compute"),
@@ -48,7 +53,8 @@ def check(config: ConfigDict) -> None:
             raise InputError(
                 f"config.{key} is {config[key]!r}: use {' or '.join(choices)}"
             )
-    if 0 < (span := config.model.memory_span) <= 1 or span < 0:
+    span = config.model.memory_span
+    if span not in NOT_NEGATIVE or 0 < span <= 1:
         raise InputError(f"config.model.memory_span is {span}: use 0, or bytes above 1")
 
 

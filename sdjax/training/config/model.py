@@ -4,6 +4,7 @@ from collections.abc import Mapping
 
 from ml_collections import ConfigDict
 
+from sdjax.checkpoints.settings import check_setting
 from sdjax.data.text import VOCABULARY_SIZES
 from sdjax.errors import InputError, differences
 from sdjax.model.language_model import LanguageModel
@@ -42,6 +43,10 @@ def with_model(
     for key, value in known.items():
         if filled.model[key] is None:
             filled.model[key] = value
+        try:
+            check_setting(key, filled.model[key])
+        except InputError as error:
+            raise InputError(f"config.model.{error}") from error
     if (size := filled.model.vocabulary_size) < (least := VOCABULARY_SIZES[codec]):
         raise InputError(
             f"config.model.vocabulary_size is {size}: the codec {codec} of"

@@ -1,0 +1,1 @@
+"""Which unit of a model follows which property of texts, character by character."""
