@@ -55,7 +55,7 @@ class ProbeResult:
     classifier: Classifier  # on all units, at `C`
     effects: np.ndarray  # float64[columns, H], with the sign of the weight
     nonzero: int  # units with a weight other than zero
-    order: np.ndarray  # int64[H], unit indices, the largest effect first
+    order: np.ndarray  # int64[H], unit indices, the top unit first
     scores: dict[str, dict]  # of the classifier, by split (`Targets.scores`)
     top_unit: TopUnit
     class_units: tuple[TopUnit, ...]  # the top unit of each column
