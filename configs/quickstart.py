@@ -17,13 +17,13 @@ def get_config():
     # number of updates, not the number of characters (docs/results.md).
     config.global_batch_size = 8
     config.window_size = 128
-    config.train_steps = 7000
+    config.train_steps = 5500
     config.base_learning_rate = 6.4e-2  # 4e-3 at this batch
     config.warmup_steps = 100
     # Gradients shrink tenfold in the first hundreds of updates. A shorter memory of
     # their size keeps the steps from shrinking with them.
     config.adam_b2 = 0.99
     config.log_every_steps = 100
-    config.checkpoint_every_steps = 1400
-    config.keep_every_steps = 1400
+    config.checkpoint_every_steps = 1100
+    config.keep_every_steps = 1100
     return config

@@ -7,20 +7,16 @@ use the same templates, so length and punctuation do not reveal the label.
 
 The `labelled` texts are new to a model trained on the reviews, because the reviews
 never use the templates of `HELD_OUT_TEMPLATES`, nor a quarter of the combinations of a
-sentiment word with a noun (`is_held_out`). The labelled texts for test also use
-sentiment words that those for train and valid do not (`is_new_in_test`): the reviews
-have them, so a model can know them, and labels cannot teach them.
+sentiment word with a noun (`is_held_out`).
 """
 
-import bisect
 import csv
 import functools
 import hashlib
 import io
 import itertools
 import re
-from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
@@ -71,30 +67,11 @@ _SLOTS = {
 }
 
 
-class _Template(NamedTuple):
-    """A template of an opinion."""
-
-    parts: list[str]  # cut at the slots: ["The ", "n", " is ", "a", "."]
-    nouns: dict[str, str]  # every noun: itself, or the next with words for all slots
-
-
 class _Opinions(NamedTuple):
     """What opinions of one polarity are made of."""
 
-    templates: list[_Template]
+    templates: list[list[str]]  # cut at the slots: ["The ", "n", " is ", "a", "."]
     words: dict[str, dict[str, list[str]]]  # a sampling table by kind and noun
-
-
-_NEW_IN_TEST = frozenset(
-    word
-    for words in itertools.chain.from_iterable(WORDS.values())
-    for word in words[1::2]  # half of a list, the frequent and the rare alike
-)
-
-
-def is_new_in_test(word: str) -> bool:
-    """Tell whether labelled texts use this sentiment word in test alone."""
-    return word in _NEW_IN_TEST
 
 
 @functools.cache
@@ -127,9 +104,7 @@ def reviews(count: int, seed: int = 0) -> Iterator[Example]:
     Returns:
         Examples with label 0.0 (negative) or 1.0 (positive), rows from 0.
     """
-    opinions = _opinions(
-        TRAINING_TEMPLATES, lambda word, noun: not is_held_out(word, noun)
-    )
+    opinions = _opinions(TRAINING_TEMPLATES, held_out=False)
     openings = _instances(NEUTRAL_OPENINGS)
     neutral = _instances(NEUTRAL_TEMPLATES)
     for row, draws in _draws(count, seed, stream=0):
@@ -151,7 +126,7 @@ def reviews(count: int, seed: int = 0) -> Iterator[Example]:
         yield Example(" ".join(sentences), float(polarity), row)
 
 
-def labelled(count: int, seed: int = 0, test: bool = False) -> Iterator[Example]:
+def labelled(count: int, seed: int = 0) -> Iterator[Example]:
     """Yield labelled texts of 2 to 4 sentences that do not occur in `reviews`.
 
     All templates are held out, and all combinations of a sentiment word with a noun.
@@ -161,19 +136,13 @@ def labelled(count: int, seed: int = 0, test: bool = False) -> Iterator[Example]
     Args:
         count: number of texts.
         seed: determines all random choices.
-        test: whether to use all sentiment words, or the half that is not kept for test.
 
     Returns:
         Examples with label 0.0 (negative) or 1.0 (positive), rows from 0.
     """
-    opinions = _opinions(
-        HELD_OUT_TEMPLATES,
-        lambda word, noun: (
-            is_held_out(word, noun) and (test or not is_new_in_test(word))
-        ),
-    )
+    opinions = _opinions(HELD_OUT_TEMPLATES, held_out=True)
     neutral = _instances(HELD_OUT_NEUTRAL_TEMPLATES)
-    for row, draws in _draws(count, seed, stream=2 if test else 1):
+    for row, draws in _draws(count, seed, stream=1):
         (polarity, length, _, _), *rest = draws
         polarity, length = polarity % 2, 2 + length % 3
         sentences = []
@@ -203,24 +172,20 @@ def write_labelled(
     """
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
-    paths, written = {}, set()
+    texts = _distinct(labelled(100 * sum(counts), seed))
+    paths = {}
     for split, count in zip(("train", "valid", "test"), counts, strict=True):
-        # Texts repeat, so more are drawn than are written.
-        drawn = labelled(100 * sum(counts), seed, test=split == "test")
-        rows = [(int(e.label), e.text) for e in _new(drawn, count, written)]
+        rows = [(int(e.label), e.text) for e in itertools.islice(texts, count)]
         paths[split] = folder / f"{split}.csv"
         _write_csv(paths[split], ("label", "sentence"), rows)
     return paths
 
 
-def _new(examples: Iterator[Example], count: int, seen: set[str]) -> Iterator[Example]:
-    """Yield the first `count` examples whose text is not in `seen`; add them there."""
+def _distinct(examples: Iterator[Example]) -> Iterator[Example]:
+    seen = set()
     for example in examples:
-        if count == 0:
-            return
         if example.text not in seen:
             seen.add(example.text)
-            count -= 1
             yield example
 
 
@@ -249,11 +214,9 @@ def _neutral(instances: list[list[str]], template: int, filler: int) -> str:
 def _opinion(opinions: _Opinions, noun: str, form: int, word: int) -> str:
     """Fill a template; `form` and `word` are random integers that choose in it."""
     form, intensifier = divmod(form, len(INTENSIFIERS))
-    template = opinions.templates[form % len(opinions.templates)]
-    noun = template.nouns[noun]
     values = {"n": noun, "i": INTENSIFIERS[intensifier]}
     parts, used = [], set()
-    for part in template.parts:
+    for part in opinions.templates[form % len(opinions.templates)]:
         if part in _SLOTS:
             kind, inflect = _SLOTS[part]
             table = opinions.words[kind][noun]
@@ -283,61 +246,32 @@ def _instances(templates: tuple[str, ...]) -> list[list[str]]:
 
 
 def _opinions(
-    templates: tuple[str, ...], allowed: Callable[[str, str], bool]
+    templates: tuple[str, ...], held_out: bool
 ) -> tuple[_Opinions, _Opinions]:
-    """Return what opinions are made of, for each polarity.
-
-    Args:
-        templates: with slots in braces.
-        allowed: whether a sentiment word may be combined with a noun.
-    """
-    words = [
-        {
-            kind: {noun: _table(lists[polarity], noun, allowed) for noun in NOUNS}
-            for kind, lists in WORDS.items()
-        }
+    """Return what opinions are made of, for each polarity."""
+    cut = [re.split(r"[{}]", template) for template in templates]
+    return tuple(
+        _Opinions(cut, _words_by_kind(polarity, held_out))
         for polarity in (NEGATIVE, POSITIVE)
-    ]
-    cut = [_template(re.split(r"[{}]", template), words) for template in templates]
-    return _Opinions(cut, words[NEGATIVE]), _Opinions(cut, words[POSITIVE])
-
-
-def _template(parts: list[str], words: list[dict]) -> _Template:
-    """Find the nouns that have words for all slots, in both polarities.
-
-    Both, so that the noun does not reveal the polarity.
-    """
-    slots = Counter(_SLOTS[part][0] for part in parts if part in _SLOTS)
-    usable = [
-        noun
-        for noun in NOUNS
-        if all(len(set(w[kind][noun])) >= n for w in words for kind, n in slots.items())
-    ]
-    ends = [NOUNS.index(noun) for noun in usable]
-    return _Template(
-        parts,
-        {
-            noun: usable[bisect.bisect_left(ends, place) % len(usable)]
-            for place, noun in enumerate(NOUNS)
-        },
     )
 
 
-def _table(
-    words: list[str], noun: str, allowed: Callable[[str, str], bool]
-) -> list[str]:
-    """Return the words allowed with this noun, repeated in proportion to weight.
+def _words_by_kind(polarity: int, held_out: bool) -> dict[str, dict[str, list[str]]]:
+    """Return a sampling table of words for every kind and noun."""
+    return {
+        kind: {noun: _table(words[polarity], noun, held_out) for noun in NOUNS}
+        for kind, words in WORDS.items()
+    }
 
-    The list is empty if no word is allowed.
-    """
-    weights = [
+
+def _table(words: list[str], noun: str, held_out: bool) -> list[str]:
+    """Return the words allowed with this noun, repeated in proportion to weight."""
+    allowed = [
         (word, rank**-_ZIPF)
         for rank, word in enumerate(words, 1)
-        if allowed(word, noun)
+        if is_held_out(word, noun) == held_out
     ]
-    if not weights:
-        return []
-    bounds = np.cumsum([weight for _, weight in weights])
+    bounds = np.cumsum([weight for _, weight in allowed])
     bounds = np.rint(bounds * _TABLE / bounds[-1]).astype(int)
     counts = np.diff(bounds, prepend=0).tolist()
-    return [w for (w, _), n in zip(weights, counts, strict=True) for _ in range(n)]
+    return [w for (w, _), n in zip(allowed, counts, strict=True) for _ in range(n)]
