@@ -147,7 +147,7 @@ def test_a_command_runs(command, walked):
 def test_the_python_of_a_page_runs(page, walked, monkeypatch):
     monkeypatch.chdir(walked[0])
     for block in blocks(page, "python"):
-        block = block.replace("units=[178]", "units=[1]")
+        block = block.replace("units=[35]", "units=[1]")
         # A name on the hub takes a network.
         lines = [line for line in block.splitlines() if "someone/" not in line]
         scope = {}
