@@ -63,6 +63,10 @@ def test_what_another_program_is_asked_for_is_there(command):
     elif program == "python" and rest[0] == "-m":
         module = Path(rest[1].replace(".", "/"))
         assert rest[1] == "pytest" or (ROOT / module).with_suffix(".py").is_file()
+    elif program == "uvicorn":
+        name = rest[0].partition(":")[2]
+        page = ROOT / "docs" / command.page
+        assert any(f"\n{name} = " in block for block in blocks(page, "python"))
     else:
         assert command.words in {
             ("python3", "-m", "venv", ".venv"),
