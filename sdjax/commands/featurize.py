@@ -16,7 +16,12 @@ from pathlib import Path
 
 from sdjax.arguments import add_normalise
 from sdjax.commands import feature_table
-from sdjax.commands.reading import add_reading, open_texts, refuse_reading
+from sdjax.commands.reading import (
+    add_reading,
+    labels_of_corpus,
+    open_texts,
+    refuse_reading,
+)
 from sdjax.commands.tables import add_table, lock_output, refuse_table
 from sdjax.data.text import CLEANINGS
 from sdjax.errors import InputError
@@ -111,11 +116,18 @@ def open_input(arguments: argparse.Namespace, report):
         )
     if arguments.id_key:
         raise InputError(f"--id-key {arguments.id_key}: a corpus keeps no ids")
-    refuse_reading(arguments, "a corpus is read as it was prepared")
+    refuse_reading(arguments, "a corpus is read as it was prepared", ["label_key"])
+    keys = labels_of_corpus(arguments, corpus)
     reviews = sum(shard.reviews for shard in corpus.shards[split])
-    examples = sources.counted(corpus.examples(split), reviews, report)
-    labels = {"label_keys": None, "classes": corpus.classes}
+    examples = sources.counted(corpus.examples(split, keys), reviews, report)
+    if keys is None and len(corpus.label_keys) > 1:
+        keys = corpus.label_keys
     described = {"corpus": corpus.fingerprint, "split": split}
+    labels = {"label_keys": None, "classes": corpus.classes}
+    if keys is not None:
+        described["label_key"] = list(keys)
+        one = keys[0] if len(keys) == 1 else None
+        labels = {"label_keys": list(keys), "classes": corpus.classes_of(one)}
     return examples, described, labels, lambda: None  # its shards have digests
 
 
