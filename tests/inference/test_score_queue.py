@@ -198,7 +198,7 @@ def test_a_closed_queue_scores_what_waits_and_takes_no_more(held):
     gate.open()
     closing.join(SECONDS)
     assert first.done() and asked.result(SECONDS)[0].text == "a"
-    assert not [t for t in threading.enumerate() if t.name.startswith("sdjax-scores")]
+    assert not any(thread.is_alive() for thread in queue._thread._threads)
     queue.close()
 
 
