@@ -21,6 +21,7 @@ COMMANDS = (
     "probe",
     "units",
     "figures",
+    "study",
     "generate",
     "classify",
     "finetune",

@@ -8,7 +8,7 @@ from typing import NamedTuple
 ROOT = Path(__file__).parents[1]
 PAGES = (ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md")))
 # Pages that say how something was measured: hours, and files of others.
-MEASUREMENTS = ("results.md", "performance.md")
+MEASUREMENTS = ("results.md", "performance.md", "studies.md")
 
 
 class Command(NamedTuple):

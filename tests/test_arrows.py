@@ -9,7 +9,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / "sdjax"
 # In the order in which a review becomes a report.
 WINGS = "data prepare model checkpoints training features probe report".split()
-WINGS += "inference finetune explore commands".split()
+WINGS += "inference finetune study explore commands".split()
 GROUND = {
     "errors",
     "files",
@@ -31,7 +31,8 @@ STRANGERS = {
     "report": {"prepare", "training"},
     "inference": {"prepare", "training", "probe"},
     "finetune": {"prepare", "report", "inference"},
-    "explore": {"prepare", "training", "probe", "finetune"},
+    "study": {"inference", "finetune"},
+    "explore": {"prepare", "training", "probe", "finetune", "study"},
 }
 WITHOUT_JAX = ("data", "prepare", "probe")
 FLAGS = {"absl", "ml_collections", "configs", "train"}
@@ -92,9 +93,9 @@ def test_reading_preparing_and_probing_do_without_jax():
     assert done.returncode == 0, done.stderr.decode()
 
 
-def test_only_training_reads_the_config_and_nothing_imports_a_script():
+def test_only_training_and_studies_read_configs_and_nothing_imports_a_script():
     for path in PACKAGE.rglob("*.py"):
         read = {name.split(".")[0] for name in imports(path)} & FLAGS
-        if path.is_relative_to(PACKAGE / "training"):
+        if any(path.is_relative_to(PACKAGE / wing) for wing in ("training", "study")):
             read -= {"absl", "ml_collections"}
         assert not read, f"{path} imports {read}"

@@ -11,6 +11,8 @@ from sdjax.errors import Damaged, InputError, differences
 FORMAT_VERSION = 1
 # Older checkpoints do not say how many layers there are: one.
 _OLDER_MODEL = {"num_layers": 1}
+# Nor that the state is carried from window to window.
+_OLDER_STREAM = {"carry": "carried"}
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Meta:
         model: the settings of the model, as `model_config` gives them.
         normalisation: what is done to a text before the model reads it.
         corpus: fingerprint of the training corpus; "" where there is none.
-        stream: what decides the order of the data: global batch, window size, seed.
+        stream: what decides what is read, and how: global batch, window size, seed,
+            carry.
         progress: totals of the run and sums since its last log record.
         config: every key of the run's config.
         total_steps: planned of the run; None where an older version saved it.
@@ -159,7 +162,7 @@ def check_same_run(saved: Meta, wanted: Meta, place: Path) -> None:
         there, here = (m.config.get("corpus", "unknown") for m in (saved, wanted))
         other_corpus[0] += f" (config.corpus is {there} there and {here} here)"
     found += other_corpus
-    found += differences(saved.stream, wanted.stream, "stream.")
+    found += differences(_OLDER_STREAM | saved.stream, wanted.stream, "stream.")
     if found:
         raise InputError(
             f"{place} holds a run of something else: {'; '.join(found)};"

@@ -10,6 +10,7 @@ from sdjax.terminal import show
 
 # For converted models, which have no training config; the values of the default config.
 _CONVERTED = {"eval_batch_size": 64, "window_size": 256}
+_OLDER_CARRY = "carried"  # of checkpoints whose config has no such key
 
 
 def add_arguments(parser) -> None:
@@ -58,6 +59,7 @@ def run(arguments) -> None:
         batch_size=rows,
         window_size=trained["window_size"],
         shuffle=False,
+        carry=loaded.meta.config.get("carry", _OLDER_CARRY),
     )
     bpc = evaluator(loaded.model, windows, rows)(loaded.params)
     if not math.isfinite(bpc):

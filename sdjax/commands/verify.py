@@ -1,7 +1,7 @@
 """Compare anything that sdjax wrote with what was written, and say what is not whole.
 
 PATH is a run's folder or one checkpoint, a corpus, a features file, a classifier, a
-report, a published or a fine-tuned model, or what an interrupted prepare
+report, a study, a published or a fine-tuned model, or what an interrupted prepare
 (.CORPUS.preparing) or featurize (OUTPUT.partial), or a table (OUTPUT.parts), left. The
 exit status is 2 where a part is not what was written.
 """
@@ -52,6 +52,7 @@ def verdict_of(path: Path):
     from sdjax.prepare import work_folder
     from sdjax.report.verify import verify as verify_report
     from sdjax.report.write import is_report
+    from sdjax.study import verify as study
 
     path = names.resolve(path)
     if not path.exists():
@@ -68,6 +69,8 @@ def verdict_of(path: Path):
         return corpus.verify(path, progress=True)
     if (path / classifier.DATA).exists():
         return classifier.verify(path)
+    if study.is_study(path):
+        return study.verify(path)
     verdict, known = Verdict(), False
     if is_report(path):
         verdict.add(verify_report(path))

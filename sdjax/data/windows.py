@@ -9,13 +9,17 @@ import numpy as np
 from sdjax.data.corpus import Corpus
 from sdjax.errors import InputError
 
+# What becomes of a row's state between two windows: it goes on, or is zeroed.
+CARRIES = ("carried", "reset")
+
 
 class Batch(NamedTuple):
     """One window of every row of the global batch (G rows, T predicted bytes each).
 
     tokens: uint8[T + 1, G]; inputs are `tokens[:-1]`, targets `tokens[1:]`.
     lengths: int32[G], how many of a row's T targets count; the rest is padding.
-    reset: bool[G], True where a shard starts, so that the row's state is zeroed.
+    reset: bool[G], True where the row's state is zeroed before it reads the window:
+        where a shard starts, and everywhere with carry "reset".
     """
 
     tokens: np.ndarray
@@ -41,9 +45,12 @@ class Windows:
         seed: of the order of shards; order is a function of (seed, epoch).
         shuffle: False reads the shards in the order of the manifest.
         rows: read only these rows of each batch, those of this process; all by default.
+        carry: "carried" zeroes a row's state where a shard starts and nowhere else;
+            "reset" at every window.
 
     Raises:
-        InputError: a shard has fewer bytes to predict than the batch has rows.
+        InputError: a shard has fewer bytes to predict than the batch has rows, or there
+            is no such carry.
     """
 
     def __init__(
@@ -56,7 +63,11 @@ class Windows:
         seed: int = 0,
         shuffle: bool = True,
         rows: range | None = None,
+        carry: str = "carried",
     ):
+        if carry not in CARRIES:
+            raise InputError(f"carry is {carry!r}: use {' or '.join(CARRIES)}")
+        self._resets = carry == "reset"
         self._corpus, self._split = corpus, split
         self._batch_size, self._window_size = batch_size, window_size
         self._seed, self._shuffle = seed, shuffle
@@ -83,11 +94,20 @@ class Windows:
         order = self._seed if self._shuffle else None
         sizes = self._batch_size, self._window_size
         identity = [self._corpus.fingerprint, self._split, *sizes, order]
+        identity += ["reset"] if self._resets else []
         return hashlib.sha256(json.dumps(identity).encode()).hexdigest()
 
     def __repr__(self) -> str:
         """Grain keeps this with its position and compares it when it goes on."""
         return f"Windows(fingerprint={self.fingerprint!r})"
+
+    @property
+    def windows_of_shards(self) -> np.ndarray:
+        """How many windows each shard has, int64[shards], as the manifest orders them.
+
+        Without shuffling, that is the order in which they are read.
+        """
+        return self._shard_windows.copy()
 
     @property
     def padding(self) -> float:
@@ -137,4 +157,5 @@ class Windows:
             time = np.arange(size + 1)[:, None]
             index = np.minimum(starts[None] + time, len(data) - 1)
             tokens = np.where(time <= lengths[None], data[index], 0).astype(np.uint8)
-        return Batch(tokens, lengths, np.full(len(rows), window == 0))
+        reset = window == 0 or self._resets
+        return Batch(tokens, lengths, np.full(len(rows), reset))

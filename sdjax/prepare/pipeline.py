@@ -42,7 +42,7 @@ from sdjax.prepare.segments import (
     read_marker,
     write_segment,
 )
-from sdjax.prepare.shards import Holdout, Run, plan_runs, read_run, write_run
+from sdjax.prepare.shards import HELD, Holdout, Run, plan_runs, read_run, write_run
 from sdjax.prepare.work_folder import publish, remove_leftover, work_folder
 from sdjax.prepare.workers import Workers
 from sdjax.terminal import show
@@ -116,7 +116,7 @@ def prepare_blocks(
         return Corpus.open(folder)
     # Unfinished work is resumed only if all of this is the same.
     blocks_are = {"block_bytes": BLOCK_BYTES, "blocks": BLOCKS}
-    resumable = request | blocks_are | {"digest": DIGEST}
+    resumable = request | blocks_are | {"digest": DIGEST, "held": HELD}
     with work_folder(folder, resumable) as work:
         with Workers(workers) as pool:
             segments, rows = _write_segments(blocks, work, plan, pool, report, progress)

@@ -31,6 +31,10 @@ from sdjax.prepare.segments import (
 # the parts must be large.
 _SPREAD_PARTS = 4
 
+# Recorded with unfinished work, like the hash: what the shards of valid and test are
+# under the rule "contiguous". Work that was begun with another rule is not resumed.
+HELD = "whole parts"
+
 _GROUP_BYTES = 16 * 2**20  # read at once, unless a single part is larger
 _MOST_SHARDS = 64  # in a run; all are open at once, and a run is the unit of resuming
 
@@ -43,7 +47,9 @@ def spread_layout(shards: int) -> Layout:
 class Holdout(NamedTuple):
     """The rows of the input that are held out of train by the rule "contiguous".
 
-    The input is cut into as many equal parts as there are shards in total.
+    The input is cut into as many equal parts as there are shards in total. Each part
+    that is held out becomes one shard, so that the shards of valid differ as the parts
+    do.
 
     firsts: the first row of each segment, int64[segments].
     rows: total number of rows.
@@ -63,13 +69,17 @@ class Holdout(NamedTuple):
 
     def split_of(self, rows: np.ndarray) -> np.ndarray:
         """Return the split of each row of the input, int64[N]."""
-        return self.split[rows * len(self.split) // self.rows]
+        return self.split[self._part_of(rows)]
 
-    def shard_of(self, index: np.ndarray, split: np.ndarray) -> np.ndarray:
-        """Return the shard of held-out reviews, [N]; those of test follow valid's."""
-        valid, test = (np.uint64(count) for count in self.shards)
-        high = index["high"]
-        return np.where(split == 1, high % valid, high % test + valid)
+    def shard_of(self, rows: np.ndarray) -> np.ndarray:
+        """Return the shard of held-out rows, int64[N]; those of test follow valid's."""
+        parts = np.concatenate([np.flatnonzero(self.split == kind) for kind in (1, 2)])
+        shards = np.full(len(self.split), -1)
+        shards[parts] = np.arange(len(parts))
+        return shards[self._part_of(rows)]
+
+    def _part_of(self, rows: np.ndarray) -> np.ndarray:
+        return rows * len(self.split) // self.rows
 
 
 class Run(NamedTuple):
@@ -153,7 +163,7 @@ def write_run(run: Run) -> tuple[list[dict], int]:
                 split = run.holdout.split_of(rows[order])
                 held = order[split > 0]
                 reviews, out = cut(data, index, held), index[held]
-                out["shard"] = run.holdout.shard_of(out, split[split > 0])
+                out["shard"] = run.holdout.shard_of(rows[held])
                 path, layout = next(held_segments), run.holdout.layout
                 write_segment(path, out, reviews, layout, ReadReport())
                 order = order[split == 0]

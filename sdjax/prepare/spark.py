@@ -315,7 +315,7 @@ def _write_shard(
         split = holdout.split_of(rows[order])
         held = order[split > 0]
         out = index[held]
-        out["shard"] = holdout.shard_of(out, split[split > 0])
+        out["shard"] = holdout.shard_of(rows[held])
         yield from _parcels(0, out, cut(data, index, held))
         order = order[split == 0]
     with ShardWriter(folder, names[shard]) as writer:

@@ -1,4 +1,4 @@
-"""Bits per character of a model on a split, over every byte, with state carried."""
+"""Bits per character of a model on a split, over every byte."""
 
 import bz2
 import gzip
@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from functools import partial
 
 import jax
+import numpy as np
 from tqdm import tqdm
 
 from sdjax.data.prefetch import Prefetch
@@ -29,7 +30,28 @@ def evaluator(
 ) -> Callable[[dict], float]:
     """Return a function from parameters to bits per character over all of `windows`.
 
-    It is compiled once and uses as many local devices as divide the batch, so the
+    Args:
+        model, windows, batch_size, devices: as for `window_sums`.
+    """
+    sums = window_sums(model, windows, batch_size, devices)
+
+    def evaluate(params: dict) -> float:
+        nats, predicted = sums(params)
+        return bits_per_character(math.fsum(nats), int(predicted.sum()))
+
+    return evaluate
+
+
+def window_sums(
+    model: LanguageModel,
+    windows: Windows,
+    batch_size: int,
+    devices: Sequence[jax.Device] | None = None,
+) -> Callable[[dict], tuple[np.ndarray, np.ndarray]]:
+    """Return a function from parameters to what each of `windows` gives.
+
+    That is the nats of its bytes, float64[W], and how many there are, int64[W]. It is
+    compiled once and uses as many local devices as divide the batch, so the
     result does not depend on how many there are. On several processes each does its own
     rows if the devices of all together divide the batch, otherwise each does all.
 
@@ -69,7 +91,7 @@ def evaluator(
         batch = split_batch(windows[index], count)
         return Batch(*(x[own] for x in batch))
 
-    def evaluate(params: dict) -> float:
+    def evaluate(params: dict) -> tuple[np.ndarray, np.ndarray]:
         weights = replicate(lower(params), devices)
         carry = zero_carry(model, batch_size, len(devices))
         sums, ahead = [], steps_ahead(_IN_FLIGHT)
@@ -84,7 +106,7 @@ def evaluator(
                     sums[index - ahead] = jax.device_get(sums[index - ahead])
                 bar.update()
         nats, predicted = zip(*jax.device_get(sums), strict=True)
-        return bits_per_character(math.fsum(map(float, nats)), int(sum(predicted)))
+        return np.array(nats, np.float64), np.array(predicted, np.int64)
 
     return evaluate
 

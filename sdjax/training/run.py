@@ -60,7 +60,7 @@ class Run:
 
     def meta(self, progress: Progress, valid_bpc: float | None = None) -> Meta:
         """Return what a checkpoint at this point says of itself."""
-        stream = ("global_batch_size", "window_size", "seed")
+        stream = ("global_batch_size", "window_size", "seed", "carry")
         return Meta(
             step=progress.step,
             model=model_config(self.training.model),
@@ -108,6 +108,7 @@ def build_run(
         window_size=config.window_size,
         seed=config.seed,
         rows=multihost.own_rows(config.global_batch_size),
+        carry=config.carry,
     )
     valid = Windows(
         corpus,
@@ -115,6 +116,7 @@ def build_run(
         batch_size=config.eval_batch_size,
         window_size=config.window_size,
         shuffle=False,
+        carry=config.carry,
     )
     training = build_training(config, len(windows))
     return Run(config, workdir, corpus, windows, valid, training, devices)

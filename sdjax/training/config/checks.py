@@ -2,6 +2,7 @@
 
 from ml_collections import ConfigDict
 
+from sdjax.data.windows import CARRIES
 from sdjax.errors import InputError
 from sdjax.model.precision import MATMUL_PRECISIONS
 from sdjax.ranges import COUNT, COUNT_OR_NONE, NOT_NEGATIVE, POSITIVE, SEED, Range
@@ -45,6 +46,7 @@ def check(config: ConfigDict) -> None:
         if config[key] is not None and config[key] not in allowed:
             raise InputError(f"config.{key} is {config[key]}: it must be {allowed}")
     for key, choices in {
+        "carry": CARRIES,
         "master_params": ("device", "host"),
         "all_reduce_dtype": ("fp32", "compute"),
         "matmul_precision": MATMUL_PRECISIONS,

@@ -51,6 +51,10 @@ def get_config() -> ConfigDict:
     config.global_batch_size = 128
     config.window_size = 256
 
+    # What becomes of a row's state between two windows, in training and when valid is
+    # read: "carried" on until its shard ends, or "reset" to zero at every window.
+    config.carry = "carried"
+
     # Length of training: epochs, unless a number of steps (batches) is given.
     config.train_epochs = 1.0
     config.train_steps = 0  # 0: by train_epochs

@@ -1,0 +1,1 @@
+"""Studies: many small runs that together answer one question."""
