@@ -17,6 +17,7 @@ from pathlib import Path
 from sdjax.arguments import add_normalise
 from sdjax.commands import feature_table
 from sdjax.commands.reading import add_reading, open_texts, refuse_reading
+from sdjax.commands.spark_table import add_engine
 from sdjax.commands.tables import add_table, lock_output, refuse_table
 from sdjax.data.text import CLEANINGS
 from sdjax.errors import InputError
@@ -78,6 +79,7 @@ def add_arguments(parser) -> None:
         " the input before the features; none named: all of them",
     )
     add_table(parser, "write a table with these units alone, a column for each")
+    add_engine(parser, "with --units or --keep, write a folder of Parquet files")
     add("--restart", action="store_true", help="forget what an earlier run has done")
 
 
@@ -124,6 +126,8 @@ def run(arguments) -> None:
         feature_table.run(arguments)
         return
     refuse_table(arguments, "is of a table: give --units or --keep, too")
+    if arguments.engine == "spark":
+        raise InputError("--engine spark writes a table: give --units or --keep, too")
     from sdjax.features import storage
 
     storage.check_suffix(arguments.output)
