@@ -15,7 +15,8 @@ if TYPE_CHECKING:
     from pyspark.sql import SparkSession
 
 # Each in the text of an error of Spark, which has the stack of the worker in it, and
-# what to say of it; `{}` is what the group found. The first one that is found counts.
+# what to say of it; `{}` is what the group found, the last time that it did: an error
+# that was raised because of another one comes after that. The first of these counts.
 _CAUSES = tuple(
     (re.compile(pattern), line)
     for pattern, line in (
@@ -57,6 +58,8 @@ _CAUSES = tuple(
 def session(master: str, name: str, progress: bool) -> "Iterator[SparkSession]":
     """Give a Spark session; at the end it is stopped.
 
+    One that is there already is given as it is, and stays.
+
     Args:
         master: URL of the cluster, or `local[N]` for N threads of this machine.
         name: of the application.
@@ -71,30 +74,35 @@ def session(master: str, name: str, progress: bool) -> "Iterator[SparkSession]":
         raise InputError(
             "--engine spark needs pyspark and Java 17: pip install 'sdjax[spark]'"
         ) from error
+    there = SparkSession.getActiveSession()
+    made = there or _start(SparkSession.builder.master(master).appName(name), progress)
+    try:
+        with clear_errors():
+            yield made
+    finally:
+        if there is None:
+            made.stop()
+
+
+def _start(builder: "SparkSession.Builder", progress: bool) -> "SparkSession":
     os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
     settings = {
         "spark.ui.enabled": "false",
         "spark.ui.showConsoleProgress": str(progress).lower(),
         "spark.executorEnv.PYTHONPATH": str(Path(__file__).parents[2]),
     }
-    builder = SparkSession.builder.master(master).appName(name)
     for key, value in settings.items():
         builder = builder.config(key, value)
     try:
         with warnings.catch_warnings():  # of jax: forked, Java's process begins at once
             warnings.simplefilter("ignore", RuntimeWarning)
-            made = builder.getOrCreate()
+            return builder.getOrCreate()
     except Exception as error:  # Java, py4j and pyspark each raise their own
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(
-            f"--spark-master {master}: Spark does not start ({lines[0][:200]});"
+            f"--spark-master does not give a Spark that starts ({lines[0][:200]});"
             " check the URL and that Java 17 is installed"
         ) from error
-    try:
-        with clear_errors():
-            yield made
-    finally:
-        made.stop()
 
 
 @contextlib.contextmanager
@@ -118,6 +126,6 @@ def clear_errors() -> Iterator[None]:
 def cause(text: str) -> str | None:
     """Return in one sentence what an error of Spark comes from; None if not known."""
     for pattern, line in _CAUSES:
-        if found := pattern.search(text):
-            return line.format(found[1].strip())
+        if found := pattern.findall(text):
+            return line.format(found[-1].strip())
     return None

@@ -5,18 +5,22 @@ import json
 import os
 import shutil
 import sys
-import warnings
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
+import tiny
 from fixtures_run import assert_refused
+from foreign import random_params
 
+from sdjax.checkpoints import published
 from sdjax.data import pieces
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import open_input
-from sdjax.data.spark import clear_errors
+from sdjax.data.spark import clear_errors, session
+from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.features import spark_table, tables
 from sdjax.inference import spark
@@ -30,14 +34,31 @@ ENGINE = "--engine", "spark", "--spark-master", "local[2]"
 ROWS = 60
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch):
-    """Small pieces and tasks; workers that have one device, as those of a user."""
-    monkeypatch.setattr(pieces, "PIECE_BYTES", 1000)
-    monkeypatch.setattr(spark_table, "TASK_BYTES", 300)
-    monkeypatch.setattr(tables, "CHUNK_ROWS", 4)
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A published model that nobody trained."""
+    folder, small = tmp_path_factory.mktemp("model") / "m", tiny.model()
+    published.write(small, random_params(small), Normalisation(), folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def cluster():
+    """Two threads of Spark, whose workers have one device, as those of a user."""
     flags = os.environ["XLA_FLAGS"].replace("device_count=8", "device_count=1")
-    monkeypatch.setenv("XLA_FLAGS", flags)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XLA_FLAGS", flags)
+        patch.setenv("PYSPARK_PYTHON", sys.executable)
+        with session("local[2,2]", "tests", progress=False) as made:
+            yield made
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch, cluster):
+    """Small pieces and tasks, in a session that the commands find."""
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 1500)
+    monkeypatch.setattr(spark_table, "TASK_BYTES", 400)
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 8)
 
 
 @pytest.fixture(scope="module")
@@ -76,9 +97,9 @@ def assert_same_table(folder: Path, file: Path, added: list[str]) -> None:
 
 
 def test_classify_writes_the_same_table_as_one_machine(
-    tiny_run, inputs, command, tmp_path
+    model, inputs, command, tmp_path
 ):
-    arguments = "classify", tiny_run.workdir, "--unit", 3, "--units", 1, 5
+    arguments = "classify", model, "--unit", 3, "--units", 1, 5
     arguments += "--input", inputs, "--label-key", "y"
     here = command.sdjax(*arguments, "--output", tmp_path / "here.parquet")
     there = command.sdjax(*arguments, "--output", tmp_path / "there", *ENGINE)
@@ -93,8 +114,8 @@ def test_classify_writes_the_same_table_as_one_machine(
     assert_refused(again, "there exists already")
 
 
-def test_featurize_numbers_rows_through_all_pieces(tiny_run, inputs, command, tmp_path):
-    arguments = "--checkpoint", tiny_run.workdir, "--input", inputs, "--keep", "id"
+def test_featurize_numbers_rows_through_all_pieces(model, inputs, command, tmp_path):
+    arguments = "--checkpoint", model, "--input", inputs, "--keep", "id"
     arguments += "--units", 3, "--pooling", "last", "mean", "--max-bad-fraction", 1
     here = command.featurize(*arguments, "--output", tmp_path / "here.parquet")
     there = command.featurize(*arguments, "--output", tmp_path / "there", *ENGINE)
@@ -103,83 +124,57 @@ def test_featurize_numbers_rows_through_all_pieces(tiny_run, inputs, command, tm
     assert_same_table(tmp_path / "there", tmp_path / "here.parquet", units)
 
 
-@pytest.fixture
-def sessions():
-    """Make sessions with settings of one's own; each is stopped."""
-    from pyspark.sql import SparkSession
-
-    made = []
-
-    def make(master: str, **settings):
-        builder = SparkSession.builder.master(master).appName("test")
-        path = str(Path(__file__).parents[2])
-        known = {"spark.ui.enabled": "false", "spark.executorEnv.PYTHONPATH": path}
-        for name, value in (known | settings).items():
-            builder = builder.config(name, value)
-        with warnings.catch_warnings(action="ignore"):
-            made.append(builder.getOrCreate())
-        return made[-1]
-
-    yield make
-    for one in made:
-        one.stop()
-
-
-def failing_once(folder, labels, columns):
-    """Fail after the file of an attempt is written, once for each rows of a task."""
-    mark = folder / f"{hash(tuple(columns['called'].to_pylist()))}-{len(labels)}"
-    if not mark.exists():
-        mark.touch()
-        raise OSError("the first attempt fails")
+def failing_once(mark, labels, columns):
+    """Fail, the first time that it is called, when an attempt has written its file."""
+    try:
+        mark.touch(exist_ok=False)
+    except FileExistsError:
+        return
+    raise OSError("the first attempt fails")
 
 
 def test_an_attempt_that_failed_after_writing_leaves_no_row(
-    tiny_run, inputs, tmp_path, sessions
+    model, inputs, tmp_path, cluster
 ):
-    from functools import partial
-
     from pyspark import cloudpickle
 
     cloudpickle.register_pickle_by_value(sys.modules[__name__])
-    marks, opened = tmp_path / "marks", open_input(str(inputs))
-    marks.mkdir()
+    opened, report = open_input(str(inputs)), ReadReport()
     done = spark_table.write(
-        sessions("local[2,4]"),
+        cluster,
         opened,
-        spark.scorer(tiny_run.workdir, unit="3"),
+        spark.scorer(model, unit="3"),
         tmp_path / "out",
-        report := ReadReport(),
-        note=partial(failing_once, marks),
+        report,
+        note=partial(failing_once, tmp_path / "failed"),
     )
-    assert len(list(marks.iterdir())) > 1
+    assert (tmp_path / "failed").exists()
     ids = pq.read_table(tmp_path / "out")["id"].to_pylist()
     assert len(ids) == done.rows == report.read - 3  # that are no rows at all
     first = [n for n in range(ROWS) if n not in (20, 31)]
     assert ids == [*first, *first[:29], *[0.5] * 9]
 
 
-def refused(session, opened, score, output) -> str:
+def refused(cluster, opened, score, output) -> str:
     with pytest.raises(InputError) as error, clear_errors():
-        spark_table.write(session, opened, score, output, ReadReport())
+        spark_table.write(cluster, opened, score, output, ReadReport())
     assert not output.exists() and "\n" not in str(error.value)
     return str(error.value)
 
 
 def test_what_a_worker_lacks_is_said_in_one_line(
-    tiny_run, inputs, tmp_path, sessions, monkeypatch
+    model, inputs, tmp_path, cluster, monkeypatch
 ):
     opened = open_input(str(inputs / "c.jsonl"))
-    shutil.copytree(tiny_run.workdir, tmp_path / "run")
+    shutil.copytree(model, tmp_path / "run")
     score = spark.scorer(tmp_path / "run", unit="3")
     shutil.rmtree(tmp_path / "run")
-    one = sessions("local[2]")
-    line = refused(one, opened, score, tmp_path / "out")
+    line = refused(cluster, opened, score, tmp_path / "out")
     assert str(tmp_path / "run") in line and "all workers see" in line
-    one.stop()
-    score = spark.scorer(tiny_run.workdir, unit="3")
+    score = spark.scorer(model, unit="3")
     bare = tmp_path / "python"
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
     bare.chmod(0o755)
-    monkeypatch.setenv("PYSPARK_PYTHON", str(bare))
-    line = refused(sessions("local[2]"), opened, score, tmp_path / "out")
+    monkeypatch.setattr(cluster.sparkContext, "pythonExec", str(bare))
+    line = refused(cluster, opened, score, tmp_path / "out")
     assert "has no module" in line and "install sdjax" in line

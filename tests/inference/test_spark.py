@@ -20,6 +20,14 @@ from sdjax.inference import spark
 TEXTS = ["I love it", None, "The price was awful, and it broke.", "", "I love it", "x"]
 
 
+@pytest.fixture(scope="module")
+def model(tmp_path_factory):
+    """A published model that nobody trained."""
+    folder, small = tmp_path_factory.mktemp("model") / "m", tiny.model()
+    published.write(small, random_params(small), Normalisation(), folder)
+    return folder
+
+
 @pytest.fixture(autouse=True)
 def new_worker():
     """Each test is a worker process that has loaded nothing."""
@@ -37,8 +45,8 @@ def batches(sizes=(2, 0, 1, 3), name="text"):
         start += size
 
 
-def test_rows_stay_in_their_batches_and_get_what_one_machine_says(tiny_run):
-    score = spark.scorer(tiny_run.workdir, unit="3", units=["1"], prefix="m_")
+def test_rows_stay_in_their_batches_and_get_what_one_machine_says(model):
+    score = spark.scorer(model, unit="3", units=["1"], prefix="m_")
     score.rows_at_once = 4  # so that the batches are read in two groups
     found = list(score(batches()))
     assert [len(batch) for batch in found] == [2, 0, 1, 3]
@@ -47,7 +55,7 @@ def test_rows_stay_in_their_batches_and_get_what_one_machine_says(tiny_run):
     assert table.column_names == ["n", "text", *added]
     assert [table.schema.field(name) for name in added] == list(score.added)
     assert table["n"].to_pylist() == list(range(6))
-    wanted = TextFeaturizer(tiny_run.workdir).transform([t or "" for t in TEXTS])
+    wanted = TextFeaturizer(model).transform([t or "" for t in TEXTS])
     for row, text, values in zip(table.to_pylist(), TEXTS, wanted, strict=True):
         if text is None:
             assert [row[name] for name in added] == [None] * 3
@@ -58,8 +66,8 @@ def test_rows_stay_in_their_batches_and_get_what_one_machine_says(tiny_run):
         assert row["m_called"] == ("above" if values[3] > 0 else "below")
 
 
-def test_pandas_comes_out_where_pandas_goes_in(tiny_run):
-    score = spark.scorer(tiny_run.workdir, unit="3")
+def test_pandas_comes_out_where_pandas_goes_in(model):
+    score = spark.scorer(model, unit="3")
     (found,) = score(iter([pd.DataFrame({"text": TEXTS, "n": range(6)})]))
     assert list(found) == ["text", "n", "called", "cell_last_3"]
     arrow = pa.Table.from_batches(score(batches()))
@@ -68,9 +76,9 @@ def test_pandas_comes_out_where_pandas_goes_in(tiny_run):
     )
 
 
-def test_a_worker_loads_the_model_once_and_only_then(tiny_run, monkeypatch):
+def test_a_worker_loads_the_model_once_and_only_then(model, monkeypatch):
     opened, open_scorer = [], spark.open_scorer
-    score = spark.scorer(tiny_run.workdir, unit="3")
+    score = spark.scorer(model, unit="3")
 
     def count(*arguments, **options):
         opened.append(arguments)
@@ -85,10 +93,10 @@ def test_a_worker_loads_the_model_once_and_only_then(tiny_run, monkeypatch):
 
 
 def test_another_model_on_a_worker_is_refused(tmp_path):
-    model = tiny.model()
+    small = tiny.model()
     for name, seed in (("a", 0), ("b", 1)):
-        params = random_params(model, seed)
-        published.write(model, params, Normalisation(), tmp_path / name)
+        params = random_params(small, seed)
+        published.write(small, params, Normalisation(), tmp_path / name)
     score = spark.scorer(tmp_path / "a", unit="3")
     (tmp_path / "a").rename(tmp_path / "old")
     with pytest.raises(InputError, match="worker .*/a.* all workers see"):
@@ -106,14 +114,14 @@ def test_a_text_that_the_codec_cannot_read_has_null(tmp_path):
     assert found["called"].is_null().to_pylist() == [False, True]
 
 
-def test_columns_that_do_not_fit_are_refused(tiny_run):
-    score = spark.scorer(tiny_run.workdir, unit="3")
+def test_columns_that_do_not_fit_are_refused(model):
+    score = spark.scorer(model, unit="3")
     with pytest.raises(InputError, match="'called'.*prefix"):
         score.check_names(["text", "called"])
     with pytest.raises(InputError, match="int64"):
         list(score(iter([pa.record_batch({"text": [1, 2]})])))
     with pytest.raises(InputError, match="999"):
-        spark.scorer(tiny_run.workdir, unit="999")
+        spark.scorer(model, unit="999")
 
 
 @pytest.mark.parametrize(
