@@ -54,6 +54,13 @@ _CAUSES = tuple(
 )
 
 
+# What logs the stack of each attempt that failed; `cause` says what came of it.
+_WITH_STACKS = (
+    "org.apache.spark.executor.Executor",
+    "org.apache.spark.scheduler.TaskSetManager",
+)
+
+
 @contextlib.contextmanager
 def session(master: str, name: str, progress: bool) -> "Iterator[SparkSession]":
     """Give a Spark session; at the end it is stopped.
@@ -96,13 +103,17 @@ def _start(builder: "SparkSession.Builder", progress: bool) -> "SparkSession":
     try:
         with warnings.catch_warnings():  # of jax: forked, Java's process begins at once
             warnings.simplefilter("ignore", RuntimeWarning)
-            return builder.getOrCreate()
+            made = builder.getOrCreate()
     except Exception as error:  # Java, py4j and pyspark each raise their own
         lines = str(error).strip().splitlines() or [type(error).__name__]
         raise InputError(
             f"--spark-master does not give a Spark that starts ({lines[0][:200]});"
             " check the URL and that Java 17 is installed"
         ) from error
+    log4j = made.sparkContext._jvm.org.apache.logging.log4j
+    for name in _WITH_STACKS:
+        log4j.core.config.Configurator.setLevel(name, log4j.Level.OFF)
+    return made
 
 
 @contextlib.contextmanager

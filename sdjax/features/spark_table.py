@@ -24,9 +24,10 @@ from sdjax.data.parts import File
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import Input
 from sdjax.data.tables import Chunk, numbered, table_chunks
-from sdjax.errors import InputError
+from sdjax.errors import InputError, naming
 from sdjax.features import table_output
 from sdjax.features.spark import SparkColumns
+from sdjax.features.table_work import as_stream, of_stream
 from sdjax.files import name_folder, refuse_filled, sync
 
 if TYPE_CHECKING:
@@ -34,7 +35,8 @@ if TYPE_CHECKING:
 
 TASK_BYTES = 2**22  # of texts; what a lost worker loses
 
-# (piece, chunk within it): the order of the rows.
+# (piece, chunk within it): the order of the rows. What is kept of the columns of a
+# chunk goes from worker to worker as `as_stream` writes it.
 Key = tuple[int, int]
 # What is noted of some rows: their labels, and the columns that were added.
 Note = Callable[[Sequence[float | None], Mapping[str, pa.Array]], object]
@@ -110,45 +112,45 @@ def write(
     output = output.absolute()
     refuse_filled(output)
     unchanged = opened.watch()
-    pieces = list(data_pieces.pieces(opened.parts))
     work = output.with_name(f".{output.name}.spark")
     shutil.rmtree(work, ignore_errors=True)  # of a run that was killed
     parts, table = work / "parts", work / "table"
     try:
-        parts.mkdir(parents=True)
-        table.mkdir()
+        with naming(output):
+            parts.mkdir(parents=True)
+            table.mkdir()
+        pieces = list(data_pieces.pieces(opened.parts))
         read = _read(spark.sparkContext, opened, pieces, columns, keep, numbers)
         counts = sorted(read.filter(_is_counts).values().collect())
         for of_piece in data_pieces.with_file_lines(pieces, counts):
             report.add(of_piece)
-        if not report.kept:
-            raise InputError(f"no usable text: {report.summary()}")
+        _check_kept(report)
         firsts = np.cumsum([0, *(count.rows for count in counts)]).tolist()
-        schema = _schema(counts, firsts, columns)
-        task_of = _tasks(counts)
-        do = partial(
+        write_part = partial(
             _write_part,
             columns=columns,
             folder=parts,
-            schema=schema,
+            schema=_schema(counts, firsts, columns),
             firsts=firsts,
             numbers=numbers,
             metadata=metadata,
             note=note,
         )
-        chunks = read.filter(_is_chunk).map(partial(_with_task, task_of))
-        tasks = 1 + max(task_of.values())
-        done = chunks.partitionBy(tasks, _identity).mapPartitionsWithIndex(do)
-        written = sorted(done.collect(), key=lambda one: one.task)
-        unchanged()
+        written = _write_all(read.filter(_is_chunk), _tasks(counts), write_part)
         for one in written:
             report.add(one.report)
+        _check_kept(report)
+        unchanged()
         _publish(written, parts, table, output)
     finally:
         shutil.rmtree(work, ignore_errors=True)
-    return Finished(
-        sum(one.rows for one in written), len(written), [one.note for one in written]
-    )
+    notes = [one.note for one in written]
+    return Finished(sum(one.rows for one in written), len(written), notes)
+
+
+def _check_kept(report: ReadReport) -> None:
+    if not report.kept:
+        raise InputError(f"no usable text: {report.summary()}")
 
 
 def _read(context, opened, pieces, columns, keep, numbers):
@@ -183,7 +185,7 @@ def _read_piece(
         schema = unified(schema, kept, chunk.rows)
         last = chunk.rows[-1]
         sizes.append(sum(len(text) for text in chunk.texts if text is not None))
-        yield (number, len(sizes) - 1), chunk._replace(kept=kept)
+        yield (number, len(sizes) - 1), chunk._replace(kept=as_stream(kept))
     rows, lines = max(report.read, last + 1), 0
     if span is not None and isinstance(opened.parts[0], File):
         layout = opened.parts[0].layout
@@ -233,6 +235,15 @@ def _tasks(counts: Iterable[_Counts]) -> dict[Key, int]:
     return task_of
 
 
+def _write_all(chunks, task_of: Mapping[Key, int], write_part) -> list[_Written]:
+    """Bring the chunks of each task together and do all tasks."""
+    by_task = chunks.map(partial(_with_task, task_of))
+    tasks = 1 + max(task_of.values())
+    done = by_task.partitionBy(tasks, _identity).mapPartitionsWithIndex(write_part)
+    # Of several attempts of a task, Spark gives one.
+    return sorted(done.collect(), key=lambda one: one.task)
+
+
 def _write_part(
     task: int,
     chunks: Iterable[tuple[int, tuple[Key, Chunk]]],
@@ -270,7 +281,7 @@ def _with_columns(
 ) -> Iterator[pa.Table]:
     start = 0
     for chunk in chunks:
-        table, end = chunk.kept, start + len(chunk.rows)
+        table, end = of_stream(chunk.kept), start + len(chunk.rows)
         if numbers is not None:  # those of the piece become those of the input
             table = table.set_column(0, numbers, pa.array(rows[start:end], pa.int64()))
         for name, values in added.items():
