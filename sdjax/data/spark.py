@@ -37,9 +37,11 @@ _CAUSES = tuple(
             " PYSPARK_PYTHON",
         ),
         (
-            r"(MemoryError|RESOURCE_EXHAUSTED|std::bad_alloc|Python worker exited"
-            r" unexpectedly|Killed by external signal|exit(?:ed with)? code 137"
-            r"|OutOfMemoryError|ExecutorLostFailure)",
+            r"(MemoryError|RESOURCE_EXHAUSTED|bad_alloc|OutOfMemoryError"
+            # How the system, its loader and XLA say it under a limit of memory.
+            r"|Cannot allocate memory|failed to map segment|YNNPACK operation failed"
+            r"|Python worker exited unexpectedly|ExecutorLostFailure"
+            r"|Killed by external signal|exit(?:ed with)? code 137)",
             "a worker process of Spark has not memory enough, or was killed, most often"
             " for want of memory ({}): give executors more (spark.executor"
             ".memoryOverhead, which is outside of the heap of Java) or fewer cores,"

@@ -4,6 +4,7 @@ import gzip
 import json
 import os
 import shutil
+import signal
 import sys
 from functools import partial
 from pathlib import Path
@@ -155,9 +156,14 @@ def test_an_attempt_that_failed_after_writing_leaves_no_row(
     assert ids == [*first, *first[:29], *[0.5] * 9]
 
 
-def refused(cluster, opened, score, output) -> str:
+def killed(labels, columns):
+    """End a worker process as the system does that has no memory left."""
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def refused(cluster, opened, score, output, **options) -> str:
     with pytest.raises(InputError) as error, clear_errors():
-        spark_table.write(cluster, opened, score, output, ReadReport())
+        spark_table.write(cluster, opened, score, output, ReadReport(), **options)
     assert not output.exists() and "\n" not in str(error.value)
     return str(error.value)
 
@@ -165,13 +171,18 @@ def refused(cluster, opened, score, output) -> str:
 def test_what_a_worker_lacks_is_said_in_one_line(
     model, inputs, tmp_path, cluster, monkeypatch
 ):
+    from pyspark import cloudpickle
+
     opened = open_input(str(inputs / "c.jsonl"))
     shutil.copytree(model, tmp_path / "run")
     score = spark.scorer(tmp_path / "run", unit="3")
     shutil.rmtree(tmp_path / "run")
     line = refused(cluster, opened, score, tmp_path / "out")
     assert str(tmp_path / "run") in line and "all workers see" in line
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
     score = spark.scorer(model, unit="3")
+    line = refused(cluster, opened, score, tmp_path / "out", note=killed)
+    assert "memory" in line and "spark.executor.memoryOverhead" in line
     bare = tmp_path / "python"
     bare.write_text(f'#!/bin/sh\nexec {sys.executable} -S "$@"\n')
     bare.chmod(0o755)

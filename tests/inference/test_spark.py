@@ -131,6 +131,7 @@ def test_columns_that_do_not_fit_are_refused(model):
         ("ModuleNotFoundError: No module named 'sdjax.x'", ["sdjax.x", "PYSPARK_PY"]),
         ("org.apache: Python worker exited unexpectedly (crashed)", ["memory"]),
         ("XlaRuntimeError: RESOURCE_EXHAUSTED: Out of memory", ["memory"]),
+        ("ImportError: libjax.so: failed to map segment from", ["memory"]),
         ("FileNotFoundError: [Errno 2] No such file: 'a.csv'\n", ["a.csv", "share"]),
         ('Cannot run program "py9": error=2', ["py9", "PYSPARK_PYTHON"]),
         ("[PYTHON_VERSION_MISMATCH] Python 3.9 in worker", ["3.9", "PYSPARK_PYTHON"]),
