@@ -158,10 +158,7 @@ def whole_text(path: Path) -> Iterator[TextIO]:
         InputError: the path is a folder.
         OSError: names `path`; it could not be written.
     """
-    if path.is_dir():
-        raise InputError(f"{path}: is a folder; name a file")
-    with naming(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
+    make_parent(path)
     with replacing(path) as temporary:
         with naming(path):
             # A lone surrogate, which UTF-8 cannot encode, becomes a question mark.
@@ -170,6 +167,19 @@ def whole_text(path: Path) -> Iterator[TextIO]:
             yield file
             with naming(path):
                 file.flush()
+
+
+def make_parent(path: Path) -> None:
+    """Make the folder that an output file will lie in, as every command does.
+
+    Raises:
+        InputError: the path is a folder.
+        OSError: names `path`; its folder could not be made.
+    """
+    if path.is_dir():
+        raise InputError(f"{path}: is a folder; name a file")
+    with naming(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
 
 
 def check_row_path(path: Path) -> None:

@@ -113,16 +113,18 @@ def examples(seed: int):
         yield Example("review " + " ".join(map(str, words)), float(row % 2), row)
 
 
-def make_corpus(folder: Path, seed: int = 0):
+def make_corpus(folder: Path, seed: int = 0, labels: tuple[str, ...] = ()):
     from sdjax.data.read_report import ReadReport
     from sdjax.data.sources import counted
 
-    report = ReadReport()
+    report, made = ReadReport(), examples(seed)
+    if labels:
+        made = (e._replace(label=(e.label, float(e.row))) for e in made)
     return pipeline.prepare(
-        counted(examples(seed), 300, report),
+        counted(made, 300, report),
         folder / "c",
         report=report,
-        source={"name": f"examples {seed}"},
+        source={"name": f"examples {seed}", "label_key": list(labels)},
         shards=(2, 1, 1),
         progress=False,
     )
@@ -210,8 +212,8 @@ def make_partial(folder: Path, seed: int) -> Path:
     return folder
 
 
-def make_whole_corpus(folder: Path, seed: int) -> Path:
-    make_corpus(folder, seed)
+def make_whole_corpus(folder: Path, seed: int, labels: tuple[str, ...] = ()) -> Path:
+    make_corpus(folder, seed, labels)
     return folder / "c"
 
 
@@ -220,6 +222,11 @@ ARTEFACTS = {
     "a run, resumed": (make_run, resumed, stored.verify_run),
     "a published folder": (make_published, model_of, published.verify),
     "a corpus": (make_whole_corpus, corpus_of, corpus.verify),
+    "a corpus of two labels": (
+        lambda folder, seed: make_whole_corpus(folder, seed, ("one", "other")),
+        corpus_of,
+        corpus.verify,
+    ),
     "a classifier": (make_classifier, classifier_of, classifier.verify),
     "unfinished features": (
         make_partial,

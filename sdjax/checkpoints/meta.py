@@ -152,9 +152,13 @@ def check_same_run(saved: Meta, wanted: Meta, place: Path) -> None:
         InputError: names each setting that differs, with both values.
     """
     found = model_differences(saved.model, wanted.model, "model.")
-    found += differences(
+    other_corpus = differences(
         {"fingerprint": saved.corpus}, {"fingerprint": wanted.corpus}, "corpus."
     )
+    if other_corpus:
+        there, here = (m.config.get("corpus", "unknown") for m in (saved, wanted))
+        other_corpus[0] += f" (config.corpus is {there} there and {here} here)"
+    found += other_corpus
     found += differences(saved.stream, wanted.stream, "stream.")
     if found:
         raise InputError(

@@ -1,5 +1,6 @@
 """Names of published weights, each of which stands for a checkpoint."""
 
+import difflib
 import functools
 import os
 import sys
@@ -27,10 +28,13 @@ def resolve(path: Path) -> Path:
     A path that exists is taken as it is; if it is also a name, a note says so, once.
 
     Raises:
-        InputError: it is a name, and the weights have not been downloaded.
+        InputError: it is a name, and the weights have not been downloaded; or there is
+            nothing of that name, which is almost one.
     """
     name = str(path)
     if name not in registry.KNOWN:
+        if near := similar(path):
+            raise InputError(f"{path}: there is no such file or folder; {near}")
         return path
     if os.path.lexists(path):
         _note(path.absolute(), name)
@@ -43,6 +47,18 @@ def resolve(path: Path) -> Path:
             f" no path of that name; run: sdjax download {name} ({size / 1e6:,.0f} MB)"
         )
     return folder
+
+
+def similar(path: Path) -> str:
+    """Say which published weights have almost the name of a path where nothing is.
+
+    Returns:
+        Half a sentence; "" where there is something, or no such name.
+    """
+    if os.path.lexists(path) or len(path.parts) > 1:
+        return ""
+    near = difflib.get_close_matches(str(path), registry.KNOWN)
+    return f"published weights of a similar name: {', '.join(near)}" if near else ""
 
 
 @functools.cache

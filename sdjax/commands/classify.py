@@ -16,11 +16,12 @@ from sdjax.commands.reading import (
 from sdjax.commands.spark_table import (
     add_engine,
     on_spark,
-    refuse_with_spark,
+    refuse_unread,
     write_folder,
 )
 from sdjax.commands.tables import add_table, refuse_table
 from sdjax.errors import InputError
+from sdjax.files import make_parent
 from sdjax.ranges import COUNT, POSITIVE, Range, add_number
 from sdjax.terminal import show, show_lines
 
@@ -39,7 +40,9 @@ def add_arguments(parser) -> None:
         help="what sdjax probe (<report>/classifier) or finetune wrote; or with --unit"
         " a checkpoint, such as openai",
     )
-    parser.add_argument("texts", nargs="*", help="default: standard input, a line each")
+    parser.add_argument(
+        "texts", nargs="*", help="default, and -: standard input, a line each"
+    )
     parser.add_argument(
         "--unit",
         metavar="N",
@@ -88,10 +91,16 @@ def add_arguments(parser) -> None:
 def run(arguments) -> None:
     if arguments.texts and arguments.input:
         raise InputError("give texts or --input FILE, not both")
-    if not arguments.texts and not arguments.input and sys.stdin.isatty():
+    if "-" in arguments.texts:
+        if len(arguments.texts) > 1:
+            raise InputError("- stands for standard input: give it without other texts")
+        arguments.texts = []
+    elif not arguments.texts and not arguments.input and sys.stdin.isatty():
         raise InputError("no texts: give some, --input FILE, or a pipe")
     if not arguments.input:
         refuse_reading(arguments, "is of --input FILE")
+    unread = "explain", "html", "reach", "restart", "keep_formulas"
+    refuse_unread(arguments, unread)
     if arguments.engine == "spark":
         _on_spark(arguments)
         return
@@ -103,6 +112,9 @@ def run(arguments) -> None:
         refuse_table(arguments, "is of --output FILE; give that, too")
         if arguments.restart:
             raise InputError("--restart is of --output FILE; give that, too")
+
+    if arguments.html:
+        make_parent(arguments.html)  # before the work
 
     from sdjax.data.read_report import ReadReport
     from sdjax.inference.measured import Measured
@@ -144,8 +156,6 @@ def _on_spark(arguments) -> None:
     from sdjax.data.read_report import ReadReport
     from sdjax.portable import relative_path
 
-    unread = "explain", "html", "reach", "restart", "keep_formulas"
-    refuse_with_spark(arguments, unread)
     opened, report = _open(arguments, arguments.input), ReadReport()
     with on_spark(arguments) as session:
         from sdjax.inference import spark

@@ -5,7 +5,7 @@ without a text, too, and columns that other programs know what to do with.
 """
 
 from sdjax.commands.reading import open_texts
-from sdjax.commands.spark_table import on_spark, refuse_with_spark, write_folder
+from sdjax.commands.spark_table import on_spark, refuse_unread, write_folder
 from sdjax.commands.tables import Source, write_table
 from sdjax.errors import InputError
 
@@ -21,8 +21,8 @@ def run(arguments) -> None:
     from sdjax.features import table_output
 
     on_a_cluster, writes = arguments.engine == "spark", [arguments.output]
+    refuse_unread(arguments, ("restart", "keep_formulas"))
     if on_a_cluster:
-        refuse_with_spark(arguments, ("restart", "keep_formulas"))
         writes = []  # a folder, which is refused where something is in it
     else:
         table_output.check_suffix(arguments.output)

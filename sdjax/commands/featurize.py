@@ -16,8 +16,13 @@ from pathlib import Path
 
 from sdjax.arguments import add_normalise
 from sdjax.commands import feature_table
-from sdjax.commands.reading import add_reading, open_texts, refuse_reading
-from sdjax.commands.spark_table import add_engine
+from sdjax.commands.reading import (
+    add_reading,
+    labels_of_corpus,
+    open_texts,
+    refuse_reading,
+)
+from sdjax.commands.spark_table import add_engine, refuse_unread
 from sdjax.commands.tables import add_table, lock_output, refuse_table
 from sdjax.data.text import CLEANINGS
 from sdjax.errors import InputError
@@ -113,11 +118,18 @@ def open_input(arguments: argparse.Namespace, report):
         )
     if arguments.id_key:
         raise InputError(f"--id-key {arguments.id_key}: a corpus keeps no ids")
-    refuse_reading(arguments, "a corpus is read as it was prepared")
+    refuse_reading(arguments, "a corpus is read as it was prepared", ["label_key"])
+    keys = labels_of_corpus(arguments, corpus)
     reviews = sum(shard.reviews for shard in corpus.shards[split])
-    examples = sources.counted(corpus.examples(split), reviews, report)
-    labels = {"label_keys": None, "classes": corpus.classes}
+    examples = sources.counted(corpus.examples(split, keys), reviews, report)
+    if keys is None and len(corpus.label_keys) > 1:
+        keys = corpus.label_keys
     described = {"corpus": corpus.fingerprint, "split": split}
+    labels = {"label_keys": None, "classes": corpus.classes}
+    if keys is not None:
+        described["label_key"] = list(keys)
+        one = keys[0] if len(keys) == 1 else None
+        labels = {"label_keys": list(keys), "classes": corpus.classes_of(one)}
     return examples, described, labels, lambda: None  # its shards have digests
 
 
@@ -128,6 +140,7 @@ def run(arguments) -> None:
     refuse_table(arguments, "is of a table: give --units or --keep, too")
     if arguments.engine == "spark":
         raise InputError("--engine spark writes a table: give --units or --keep, too")
+    refuse_unread(arguments, ())
     from sdjax.features import storage
 
     storage.check_suffix(arguments.output)

@@ -110,8 +110,9 @@ def run(arguments) -> None:
             row["called"] = list(score.called)
             row["probabilities"] = score.probabilities
     if arguments.out is not None:
+        flat = arguments.out.suffix == ".csv"
         with row_file(arguments.out, arguments.keep_formulas) as write:
-            escaped = write(rows)
+            escaped = write(map(_flat, rows) if flat else rows)
         show(f"{arguments.out}: {len(rows):,} samples")
         say_escaped(escaped)
     elif arguments.contrast:
@@ -127,6 +128,16 @@ def run(arguments) -> None:
         f" {count / seconds:,.0f} ch/s, including compilation",
         file=sys.stderr,
     )
+
+
+def _flat(row: dict) -> dict:
+    """Return a row as a table has it: a column for each probability, as `classify`."""
+    held = " ".join(f"{unit}={value:g}" for unit, value in row["held"].items())
+    flat = {"sample": row["sample"], "held": held, "text": row["text"]}
+    if "called" in row:
+        flat["called"] = "|".join(row["called"])
+        flat |= {f"p_{name}": p for name, p in row["probabilities"].items()}
+    return flat
 
 
 def _print_all(rows: list[dict]) -> None:

@@ -1,5 +1,6 @@
 """Write a corpus from reviews: deduplicated, shuffled, split into shards."""
 
+import sys
 from pathlib import Path
 
 from sdjax.arguments import three
@@ -9,6 +10,9 @@ from sdjax.data.text import CLEANINGS, CODECS
 from sdjax.errors import InputError
 from sdjax.ranges import COUNT, FRACTION, MOST_WORKERS, SEED, SIGNED_SEED, add_number
 from sdjax.terminal import show
+
+_REVIEWS = 60_000
+_BAD_FRACTION = 0.01
 
 
 def add_arguments(parser) -> None:
@@ -55,10 +59,10 @@ def add_arguments(parser) -> None:
     add_engine(parser, "write the same corpus")
     processes = "processes; default: one per core, fewer for a small input"
     add_number(parser, "--workers", int, MOST_WORKERS, processes)
-    unusable = "fail if a larger fraction of the rows is unusable"
-    add_number(parser, "--max-bad-fraction", float, FRACTION, unusable, default=0.01)
-    reviews = "number of synthetic reviews"
-    add_number(parser, "--reviews", int, COUNT, reviews, default=60_000)
+    unusable = f"fail if more of the rows is unusable; default: {_BAD_FRACTION}"
+    add_number(parser, "--max-bad-fraction", float, FRACTION, unusable)
+    reviews = f"number of synthetic reviews; default: {_REVIEWS:,}"
+    add_number(parser, "--reviews", int, COUNT, reviews)
 
 
 def run(arguments) -> None:
@@ -68,6 +72,7 @@ def run(arguments) -> None:
     from sdjax.prepare.blocks import blocks
     from sdjax.prepare.plan import Plan
 
+    _refuse_unread(arguments)
     report = ReadReport()
     plan = Plan(
         shards=arguments.shards,
@@ -81,24 +86,24 @@ def run(arguments) -> None:
     options = {
         "report": report,
         "plan": plan,
-        "max_bad_fraction": arguments.max_bad_fraction,
+        "max_bad_fraction": _or(arguments.max_bad_fraction, _BAD_FRACTION),
     }
     if arguments.source == ["synthetic"]:
         made = _synthetic(arguments, options)
     else:
         opened = open_texts(arguments, arguments.source)
-        if opened.several:
-            raise InputError(
-                f"--label-key {arguments.label_key}: a corpus keeps one label of a "
-                "review; name one"
+        if arguments.codec != "protein" and opened.sequences:
+            show(
+                f"note: {opened.sequences} holds sequences, which are read as text; if"
+                " they are proteins, give --codec protein",
+                file=sys.stderr,
             )
         options |= {"unchanged": opened.watch(), "source": opened.describe()}
         if arguments.engine == "spark":
             from sdjax.prepare import spark
 
-            made = spark.prepare(
-                opened.parts, arguments.out, master=arguments.spark_master, **options
-            )
+            master = _or(arguments.spark_master, "local[*]")
+            made = spark.prepare(opened.parts, arguments.out, master=master, **options)
         else:
             made = pipeline.prepare_blocks(
                 blocks(opened.parts, report),
@@ -115,15 +120,40 @@ def run(arguments) -> None:
         show(f"{split:<6}{reviews:>12,} reviews{size:>16,} bytes{count:>6} shards")
 
 
+def _refuse_unread(arguments) -> None:
+    """Refuse options that the source, or the engine, does not read.
+
+    Raises:
+        InputError: names the first one that is given.
+    """
+    synthetic, spark = arguments.source == ["synthetic"], arguments.engine == "spark"
+    no_files = "synthetic reviews are not read from a file"
+    for name, unread, why in (
+        ("reviews", not synthetic, "is of the source 'synthetic'"),
+        ("max_bad_fraction", synthetic, no_files),
+        ("spark_master", not spark, "is of --engine spark"),
+        ("workers", spark, "is of --engine embedded; --spark-master local[N] has N"),
+    ):
+        value = getattr(arguments, name)
+        if unread and value is not None:
+            flag = name.replace("_", "-")
+            raise InputError(f"--{flag} {value}: {why}; leave it out")
+    if synthetic:
+        refuse_reading(arguments, no_files)
+
+
+def _or(value, default):
+    return default if value is None else value
+
+
 def _synthetic(arguments, options: dict):
     from sdjax.data import sources
     from sdjax.prepare import pipeline, synthetic
     from sdjax.prepare.blocks import blocks_of
 
-    refuse_reading(arguments, "synthetic reviews are not read from a file")
     if arguments.engine == "spark":
         raise InputError("the synthetic corpus cannot be made with --engine spark")
-    count = arguments.reviews
+    count = _or(arguments.reviews, _REVIEWS)
     if arguments.seed not in SEED:
         raise InputError(f"--seed {arguments.seed}: for synthetic reviews it is {SEED}")
     return pipeline.prepare_blocks(

@@ -12,6 +12,7 @@ from sdjax.files import refuse_special
 from sdjax.terminal import show
 
 if TYPE_CHECKING:
+    from sdjax.data.corpus import Corpus
     from sdjax.data.sources import Example, Input
 
 
@@ -156,8 +157,41 @@ def readable(
         yield example
 
 
-def refuse_reading(arguments: argparse.Namespace, why: str) -> None:
+def labels_of_corpus(
+    arguments: argparse.Namespace, corpus: "Corpus"
+) -> tuple[str, ...] | None:
+    """Return which labels of a corpus `--label-key` asks for; None if it is not given.
+
+    Raises:
+        InputError: the corpus has no such label; it names those that it has.
+    """
+    given = arguments.label_key
+    if given is None:
+        return None
+    given = given if isinstance(given, list) else [given]
+    keys = [
+        part
+        for key in given
+        for part in ([key] if key in corpus.label_keys else key.split(","))
+    ]
+    for key in keys:
+        if key not in corpus.label_keys:
+            has = ", ".join(corpus.label_keys) or "none"
+            raise InputError(
+                f"--label-key {key}: the labels that the corpus {corpus.folder} keeps:"
+                f" {has}; name one of them, or prepare it again with that --label-key"
+            )
+    return tuple(keys)
+
+
+def refuse_reading(
+    arguments: argparse.Namespace, why: str, besides: Iterable[str] = ()
+) -> None:
     """Refuse flags of `add_reading` where nothing would read them.
+
+    Args:
+        why: nothing reads them.
+        besides: names of those that something does read.
 
     Raises:
         InputError: names the first one that is given.
@@ -165,7 +199,7 @@ def refuse_reading(arguments: argparse.Namespace, why: str) -> None:
     given = {"text_key": arguments.text_key, "label_key": arguments.label_key}
     given |= options_of(arguments).as_json()
     for name, value in given.items():
-        if value is not None:
+        if value is not None and name not in besides:
             flag = "no-header" if name == "header" else name.replace("_", "-")
             raise InputError(f"--{flag}: {why}; leave it out")
 

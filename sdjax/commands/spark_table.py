@@ -28,18 +28,27 @@ def add_engine(parser: argparse.ArgumentParser, spark: str) -> None:
     )
     parser.add_argument(
         "--spark-master",
-        default="local[*]",
-        help="cluster for --engine spark",
+        help="cluster for --engine spark; default: local[*]",
         metavar="URL",
     )
 
 
-def refuse_with_spark(arguments: argparse.Namespace, names: Sequence[str]) -> None:
-    """Refuse what `--engine spark` does not read.
+def refuse_unread(arguments: argparse.Namespace, names: Sequence[str]) -> None:
+    """Refuse what the engine does not read.
+
+    Args:
+        names: of flags that `--engine spark` does not read.
 
     Raises:
         InputError: one of these flags is given; or no file, or no folder to write.
     """
+    if arguments.engine != "spark":
+        if arguments.spark_master:
+            raise InputError(
+                f"--spark-master {arguments.spark_master}: is of --engine spark; leave"
+                " it out"
+            )
+        return
     for name in names:
         if getattr(arguments, name):
             flag = name.replace("_", "-")
@@ -71,7 +80,7 @@ def on_spark(arguments: argparse.Namespace) -> "Iterator[SparkSession]":
 
     with lock_output(arguments.output):
         refuse_filled(arguments.output)
-        master = arguments.spark_master
+        master = arguments.spark_master or "local[*]"
         # Before jax is there: its threads do not like it when Java is started.
         with session(master, "sdjax table", progress=True) as spark:
             yield spark

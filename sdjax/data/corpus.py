@@ -3,27 +3,30 @@
 A corpus is a folder: `manifest.json` and `train/ valid/ test/`, each with one raw byte
 file per shard (`00000.bin`), the offsets of its reviews (`00000.offsets.npy`,
 int64[reviews + 1]) and, where the source has labels, `00000.labels.npy` (float32, NaN
-where a review has none). `sdjax.prepare.pipeline` writes it.
+where a review has none; of several labels [reviews, labels]). `sdjax.prepare.pipeline`
+writes it.
 """
 
 import hashlib
 import io
 import json
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 from tqdm import tqdm
 
+from sdjax.data.corpus_labels import check_classes, label_keys_of
 from sdjax.data.sources import Example
 from sdjax.data.text import Normalisation
 from sdjax.errors import Damaged, InputError
 from sdjax.integrity import SEAL, Verdict, opened, read_object
 
-FORMAT_VERSION = 2
-_READABLE = (1, 2)  # 1 names no classes
+FORMAT_VERSION = 3  # has several labels of a review; one label or none is still
+ONE_LABEL_VERSION = 2  # which older versions read, too
+_READABLE = (1, 2, 3)  # 1 names no classes
 SPLITS = ("train", "valid", "test")
 MANIFEST = "manifest.json"
 
@@ -48,12 +51,23 @@ class Corpus:
     normalisation: Normalisation
     fingerprint: str
     shards: dict[str, tuple[Shard, ...]]
+    label_keys: tuple[str, ...]
     _verified: set[Path] = field(default_factory=set, repr=False, compare=False)
 
     @property
     def classes(self) -> tuple[str, ...] | None:
-        """Names of the classes, by label; None where labels are plain numbers."""
+        """Names of the classes of the only label; None where labels are numbers."""
+        return None if len(self.label_keys) > 1 else self.classes_of(None)
+
+    def classes_of(self, label_key: str | None) -> tuple[str, ...] | None:
+        """Return the names of the classes of a label; None where it is a number.
+
+        Args:
+            label_key: one of `label_keys`; None for the only one.
+        """
         names = self.manifest.get("classes")
+        if isinstance(names, dict):
+            names = names.get(label_key)
         return None if names is None else tuple(names)
 
     @classmethod
@@ -84,6 +98,8 @@ class Corpus:
             normalisation = Normalisation.from_json(
                 manifest["request"]["normalisation"]
             )
+            label_keys = label_keys_of(manifest["request"].get("source", {}))
+            check_classes(manifest.get("classes"), label_keys)
         except (KeyError, TypeError, ValueError, AttributeError) as error:
             raise Damaged(
                 f"{folder / MANIFEST}: damaged ({type(error).__name__}: {error}); "
@@ -99,7 +115,7 @@ class Corpus:
                 _check_size(shard)
         identity = [[split, [s.sha256 for s in shards[split]]] for split in SPLITS]
         fingerprint = hashlib.sha256(json.dumps(identity).encode()).hexdigest()
-        return cls(folder, manifest, normalisation, fingerprint, shards)
+        return cls(folder, manifest, normalisation, fingerprint, shards, label_keys)
 
     def read(self, split: str, index: int) -> np.ndarray:
         """Map one shard into memory; its SHA-256 is checked the first time.
@@ -125,22 +141,43 @@ class Corpus:
         # A plain array: indexing a np.memmap costs several times as much.
         return np.memmap(shard.path, dtype=np.uint8, mode="r").view(np.ndarray)
 
-    def examples(self, split: str) -> Iterator[Example]:
-        """Yield the reviews of a split as normalised text, in corpus order."""
+    def examples(
+        self, split: str, label_keys: Sequence[str] | None = None
+    ) -> Iterator[Example]:
+        """Yield the reviews of a split as normalised text, in corpus order.
+
+        Args:
+            split: train, valid or test.
+            label_keys: some of the corpus's; None for all. Of several the label of an
+                example is a tuple.
+        """
+        places = None
+        if label_keys is not None and len(self.label_keys) > 1:
+            places = [self.label_keys.index(key) for key in label_keys]
+            places = places[0] if len(places) == 1 else places
         row = 0
         for index, shard in enumerate(self.shards[split]):
             data = self.read(split, index)
-            offsets, labels = _read_index(shard)
+            offsets, labels = self._read_index(shard)
+            if labels is not None and places is not None:
+                labels = labels[:, places]
             for review in range(shard.reviews):
                 symbols = data[offsets[review] : offsets[review + 1]]
                 text = self.normalisation.decode(symbols.tobytes())
-                label = math.nan if labels is None else float(labels[review])
-                yield Example(text, None if math.isnan(label) else label, row)
+                label = math.nan if labels is None else labels[review].tolist()
+                if isinstance(label, list):
+                    label = tuple(label)
+                elif math.isnan(label):
+                    label = None
+                yield Example(text, label, row)
                 row += 1
 
     def lengths(self, split: str, index: int) -> np.ndarray:
         """Return how many bytes each review of a shard has, int64[reviews]."""
-        return np.diff(_read_index(self.shards[split][index])[0])
+        return np.diff(self._read_index(self.shards[split][index])[0])
+
+    def _read_index(self, shard: Shard) -> tuple[np.ndarray, np.ndarray | None]:
+        return _read_index(shard, len(self.label_keys))
 
     def verify(self) -> None:
         """Compare every file with what was prepared; raise `Damaged` for the first."""
@@ -167,7 +204,7 @@ def verify(folder: Path, progress: bool = False) -> Verdict:
     for split, index in tqdm(shards, "verifying", disable=not progress, delay=1):
         verdict.attempt(lambda s=split, i=index: corpus.read(s, i))
         shard = corpus.shards[split][index]
-        verdict.attempt(lambda s=shard: _read_index(s))
+        verdict.attempt(lambda s=shard: corpus._read_index(s))
     return verdict
 
 
@@ -192,8 +229,9 @@ def _inside(folder: Path, name: str) -> Path:
     return folder / path
 
 
-def _read_index(shard: Shard) -> tuple[np.ndarray, np.ndarray | None]:
+def _read_index(shard: Shard, labels: int) -> tuple[np.ndarray, np.ndarray | None]:
     """Read a shard's offsets and, where it has them, labels."""
+    several = (labels,) if labels > 1 else ()
     paths = [shard.path.with_suffix(f".{kind}.npy") for kind in ("offsets", "labels")]
     if not paths[0].exists():
         raise _damaged(paths[0], "it is missing")
@@ -208,14 +246,14 @@ def _read_index(shard: Shard) -> tuple[np.ndarray, np.ndarray | None]:
     except (ValueError, EOFError) as error:
         raise _damaged(paths[0], "it is not an array of numbers") from error
     offsets, labels = arrays[0], arrays[1] if len(arrays) == 2 else None
-    counts = shard.reviews + 1, shard.reviews
+    counts, shape = (shard.reviews + 1,), (shard.reviews, *several)
     if (
-        (offsets.dtype, offsets.shape) != (np.int64, counts[:1])
+        (offsets.dtype, offsets.shape) != (np.int64, counts)
         or (offsets[0], offsets[-1]) != (0, shard.bytes)
         or (np.diff(offsets) < 0).any()
     ):
         raise _damaged(paths[0], "it does not divide the shard into its reviews")
-    if labels is not None and (labels.dtype, labels.shape) != (np.float32, counts[1:]):
+    if labels is not None and (labels.dtype, labels.shape) != (np.float32, shape):
         raise _damaged(paths[1], "it does not have a label of each review")
     return offsets, labels
 

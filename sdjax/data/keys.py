@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 from sdjax.data.formats.layout import NoLabel, Record
-from sdjax.data.labels import Labels
+from sdjax.data.labels import Labels, as_label
 from sdjax.data.read_report import ReadReport
 from sdjax.errors import InputError
 
@@ -23,38 +23,42 @@ TEXT_KEYS = (
 )
 
 # Like an example, with the place that messages name: (row, place, text, label).
-Placed = tuple[int, int | str, str, float | None]
+Placed = tuple[int, int | str, str, float | tuple[float, ...] | None]
 
 _ESCAPES = {"n": "\n", "t": "\t", "r": "\r", '"': '"', "'": "'", "\\": "\\"}
 _ESCAPE = re.compile(r"""\\([ntr"'\\])""")
 
 
 class Keys(NamedTuple):
-    """Which values of the records of a source are the text and the label.
+    """Which values of the records of a source are the text and the labels.
 
     place: the source as messages name it.
     text: keys of the text; several are joined by a blank. `review.text` is the value
         `text` of the object `review`.
-    label: key of the label, None without one.
-    labels: how the label is read.
+    label: keys of the labels, () without any.
+    labels: how each of them is read.
     unescape: whether `\\n` and the like are written out in texts.
     """
 
     place: str
     text: tuple[str, ...]
-    label: str | None = None
-    labels: Labels = Labels()
+    label: tuple[str, ...] = ()
+    labels: tuple[Labels, ...] = ()
     unescape: bool = False
 
     @property
     def are_plain(self) -> bool:
         """Whether the text is one value of the record itself, taken as it is."""
-        keys = (*self.text, self.label or "")
+        keys = (*self.text, *self.label)
         return len(self.text) == 1 and not self.unescape and "." not in "".join(keys)
 
     def pick(self, records: Iterable[Record], report: ReadReport) -> Iterator[Placed]:
-        """Pick the text and the label from every record; count those without."""
-        label_key, read = self.label, self.labels.read
+        """Pick the text and the label from every record; count those without.
+
+        Where there are several labels, they come as a tuple.
+        """
+        label_key = self.label[0] if self.label else None
+        one = self.labels[0] if len(self.label) == 1 else None
         # Of most sources the text is one value as it is: this is where the time goes.
         text_key = self.text[0] if self.are_plain else None
         for row, place, values in records:
@@ -68,16 +72,40 @@ class Keys(NamedTuple):
                 report.skip("empty text", f"{self.place}:{place}")
             elif label_key is None:
                 yield row, place, text, None
+            elif one is None:
+                labels, why = self.read_labels(values)
+                if why is None:
+                    yield row, place, text, labels
+                else:
+                    count_unlabelled(why, f"{self.place}:{place}", report)
             else:
-                label = read(
+                value = (
                     value_at(values, label_key)
                     if text_key is None
                     else values.get(label_key)
                 )
+                # Plain numbers, which are most, cost less this way.
+                label = None if one.classes else as_label(value)
+                if label is None:
+                    label = one.read(value)
                 if type(label) is float:
                     yield row, place, text, label
                 else:
                     count_unlabelled(label, f"{self.place}:{place}", report)
+
+    def read_labels(
+        self, values: dict[str, Any]
+    ) -> tuple[tuple[float, ...], str | None]:
+        """Read all labels of a record.
+
+        Returns:
+            (the labels; why one of them is none, or None).
+        """
+        found = tuple(
+            how.read(value_at(values, key))
+            for key, how in zip(self.label, self.labels, strict=True)
+        )
+        return found, next((x for x in found if type(x) is not float), None)
 
     def _text(self, values: dict[str, Any]) -> Any:
         if len(self.text) == 1:

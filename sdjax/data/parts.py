@@ -27,8 +27,7 @@ class File(NamedTuple):
 
     def records(self, report: ReadReport, more: Sequence[str] = ()) -> Iterator[Record]:
         """Read all of it, record by record: its keys, and `more` of them."""
-        wanted = [*self.keys.text, self.keys.label, *more]
-        columns = [key for key in wanted if key is not None]
+        columns = [*self.keys.text, *self.keys.label, *more]
         columns += [key.partition(".")[0] for key in columns]
         return formats.file_records(self.layout, report, columns)
 

@@ -13,13 +13,11 @@ class Piece(NamedTuple):
     """The input of one task: a source, or a range of bytes of it.
 
     number: of the piece, in the order of the input.
-    part: which of the sources it is of, from 0.
     source: with absolute paths.
     span: (start, end) in bytes; None for all of the source.
     """
 
     number: int
-    part: int
     source: File | Dataset
     span: tuple[int, int] | None
 
@@ -34,7 +32,7 @@ class Counts(Protocol):
 def pieces(sources: Iterable[File | Dataset]) -> Iterator[Piece]:
     """Cut sources into pieces, in order; what cannot be cut is one piece."""
     number = 0
-    for part, source in enumerate(sources):
+    for source in sources:
         spans = [None]
         if isinstance(source, File):
             layout = source.layout
@@ -46,7 +44,7 @@ def pieces(sources: Iterable[File | Dataset]) -> Iterator[Piece]:
             stored = stored._replace(path=stored.path.absolute(), shown=str(stored))
             source = source._replace(layout=layout._replace(stored=stored))
         for span in spans:
-            yield Piece(number, part, source, span)
+            yield Piece(number, source, span)
             number += 1
 
 

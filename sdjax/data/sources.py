@@ -28,6 +28,7 @@ from sdjax.data.keys import (
 from sdjax.data.listing import expand
 from sdjax.data.parts import Dataset, File, describe_part, stamps
 from sdjax.data.read_report import ReadReport
+from sdjax.data.unread import refuse_unread
 from sdjax.errors import InputError
 
 _PEEK = 100  # records looked at to learn which keys a source has
@@ -51,8 +52,7 @@ class Input(NamedTuple):
 
     parts: each with its keys.
     text_key: as it was asked for.
-    labels: how each label that was asked for is read, by part.
-    label_keys: those labels.
+    label_keys: the labels that were asked for.
     id_key: of an id that is kept; None without one.
     several: a list of labels was asked for.
     notes: what the user should see: what was recognised, the order of the classes.
@@ -61,7 +61,6 @@ class Input(NamedTuple):
 
     parts: tuple[File | Dataset, ...]
     text_key: str | None
-    labels: tuple[tuple[labels.Labels, ...], ...]
     label_keys: tuple[str, ...]
     id_key: str | None
     several: bool
@@ -73,7 +72,19 @@ class Input(NamedTuple):
         """Names of the classes of the only label; None where labels are numbers."""
         if len(self.label_keys) != 1:
             return None
-        return self.labels[0][0].classes or None
+        return self.parts[0].keys.labels[0].classes or None
+
+    @property
+    def sequences(self) -> str | None:
+        """The first source that holds sequences of proteins, DNA or RNA, if any."""
+        return next(
+            (
+                part.keys.place
+                for part in self.parts
+                if isinstance(part, File) and part.layout.format == "fasta"
+            ),
+            None,
+        )
 
     def examples(self, report: ReadReport) -> Iterator[Example]:
         """Read all of it, one example at a time, in constant memory.
@@ -88,26 +99,22 @@ class Input(NamedTuple):
         if all(isinstance(part, File) for part in self.parts):
             report.total, report.unit = sum(p.size for p in self.parts), "B"
         first, reached = 0, 0
-        for part, read in zip(self.parts, self.labels, strict=True):
+        for part in self.parts:
             before, row = report.read, -1
-            for row, example in self._of_part(part, read, report):
+            for row, example in self._of_part(part, report):
                 yield example._replace(row=first + row)
             first += max(report.read - before, row + 1)
             if isinstance(part, File):
                 reached += part.size
                 report.position = reached
 
-    def _of_part(self, part, read, report) -> Iterator[tuple[int, Example]]:
-        more = [*self.label_keys, *([self.id_key] if self.id_key else [])]
-        keys = part.keys._replace(label=None)
+    def _of_part(self, part, report) -> Iterator[tuple[int, Example]]:
+        more = [self.id_key] if self.id_key else []
+        keys = part.keys._replace(label=())
         for record in part.records(report, more):
             values = record[2]
             for row, place, text, _ in keys.pick([record], report):
-                found = tuple(
-                    how.read(value_at(values, key))
-                    for how, key in zip(read, self.label_keys, strict=True)
-                )
-                bad = next((x for x in found if type(x) is not float), None)
+                found, bad = part.keys.read_labels(values)
                 given = None if self.id_key is None else value_at(values, self.id_key)
                 if self.id_key is not None and not is_id(given):
                     report.skip("id missing", f"{keys.place}:{place}")
@@ -155,8 +162,14 @@ class Input(NamedTuple):
         whole |= {"id_key": self.id_key} if self.id_key else {}
         if options := self.options.as_json():
             whole["options"] = options
-        if self.classes:
-            whole["classes"] = list(self.classes)
+        named = {
+            key: list(how.classes)
+            for key, how in zip(self.label_keys, self.parts[0].keys.labels, strict=True)
+            if how.classes
+        }
+        if named:
+            one = len(self.label_keys) == 1
+            whole["classes"] = next(iter(named.values())) if one else named
         return whole
 
 
@@ -196,17 +209,16 @@ def open_input(
         parts.append(part)
         heads.append(head)
         notes += said
+    refuse_unread(parts, options)
     several = several or len(label_keys) > 1
     read, order = _find_labels(parts, heads, label_keys, options)
-    if not several and label_keys:
-        parts = [
-            part._replace(keys=part.keys._replace(label=label_keys[0], labels=how[0]))
-            for part, how in zip(parts, read, strict=True)
-        ]
+    parts = [
+        part._replace(keys=part.keys._replace(label=label_keys, labels=how))
+        for part, how in zip(parts, read, strict=True)
+    ]
     return Input(
         tuple(parts),
         text_key,
-        tuple(read),
         label_keys,
         id_key,
         several,

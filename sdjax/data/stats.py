@@ -76,9 +76,13 @@ def lines(corpus: Corpus, stats: Mapping[str, SplitStats]) -> Iterator[str]:
     for reason, count in report.get("left_out", {}).items():
         yield f"rows left out        {count:,} {reason}"
     yield f"duplicates removed   {manifest['duplicates']:,}"
-    if corpus.classes:
-        named = (f"{i} {name}" for i, name in enumerate(corpus.classes))
-        yield f"classes              {', '.join(named)}"
+    several = len(corpus.label_keys) > 1
+    if several:
+        yield f"labels               {', '.join(corpus.label_keys)}"
+    for key in corpus.label_keys or (None,):
+        if classes := corpus.classes_of(key):
+            named = ", ".join(f"{i} {name}" for i, name in enumerate(classes))
+            yield f"classes              {f'of {key}: ' if several else ''}{named}"
     yield ""
     yield "| split | shards | reviews | bytes | bytes a review | longest |"
     yield "|---|---|---|---|---|---|"

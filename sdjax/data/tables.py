@@ -172,9 +172,10 @@ def _pieces(
     if all(isinstance(part, File) for part in opened.parts):
         report.total, report.unit = sum(p.size for p in opened.parts), "B"
     first, reached = 0, 0
-    for part, read in zip(opened.parts, opened.labels, strict=True):
+    for part in opened.parts:
         before, row = report.read, -1
-        label = (opened.label_keys[0], read[0]) if read else None
+        keys = part.keys
+        label = (keys.label[0], keys.labels[0]) if keys.label else None
         columnar_file = isinstance(part, File) and part.layout.columnar
         pieces = _of_batches if columnar_file else partial(_of_records, span=span)
         for piece, length in pieces(part, label, report, min(most, _PIECE_ROWS), keep):
@@ -194,7 +195,7 @@ def _of_records(
         records = formats.file_records(part.layout, report, span=span)
     else:
         records = part.records(report)
-    keys, checked = part.keys._replace(label=None), keep is None
+    keys, checked = part.keys._replace(label=()), keep is None
     rows, texts, labels, kept, size = [], [], [], [], 0
     for record in records:
         row, _, values = record
@@ -215,7 +216,7 @@ def _of_records(
 def _of_batches(
     part: File, label, report: ReadReport, most: int, keep
 ) -> Iterator[tuple[Chunk, int]]:
-    keys, row = part.keys._replace(label=None), 0
+    keys, row = part.keys._replace(label=()), 0
     decoded = [*keys.text, *([label[0]] if label else [])]
     decoded += [key.partition(".")[0] for key in decoded]
     columns = None

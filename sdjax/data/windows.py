@@ -60,7 +60,6 @@ class Windows:
         self._corpus, self._split = corpus, split
         self._batch_size, self._window_size = batch_size, window_size
         self._seed, self._shuffle = seed, shuffle
-        self._rows = np.array(rows or range(batch_size))
         shard_bytes = np.array([s.bytes for s in corpus.shards[split]], np.int64)
         if shard_bytes.min() - 1 < batch_size:
             raise InputError(
@@ -68,6 +67,7 @@ class Windows:
                 f" bytes, too few for a batch of {batch_size} rows: prepare with fewer"
                 " shards or train with a smaller batch"
             )
+        self._rows = np.array(rows or range(batch_size))
         self._row_bytes = -(-(shard_bytes - 1) // batch_size)
         self._shard_windows = -(-self._row_bytes // window_size)
         self.windows_per_epoch = int(self._shard_windows.sum())

@@ -159,8 +159,7 @@ def _read(context, opened, pieces, columns, keep, numbers):
 
     sources = []
     for piece in pieces:
-        labels = opened.labels[piece.part]
-        one = opened._replace(parts=(piece.source,), labels=(labels,), notes=())
+        one = opened._replace(parts=(piece.source,), notes=())
         sources.append((piece.number, _Source(one, piece.span)))
     read = partial(_read_piece, columns=columns, keep=keep, numbers=numbers)
     found = context.parallelize(sources, max(1, len(sources))).flatMap(read)

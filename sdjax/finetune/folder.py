@@ -30,6 +30,7 @@ from sdjax.model.devices import zero_carry
 from sdjax.model.precision import loss_scale
 from sdjax.portable import stored_metadata
 from sdjax.probe.logistic import LinearFit
+from sdjax.probe.ranking import rank_units, separations
 from sdjax.probe.sweep import Split, scores_of
 from sdjax.probe.targets import Targets
 from sdjax.probe.unit import class_differences, describe_unit
@@ -210,20 +211,19 @@ class Folder:
         scores = scores_of(self._targets, best.classifier, data["test"])
         majority = self._targets.majority(data["test"].positions)
         found = {
-            "top_unit": self._strongest(best.classifier, data),
+            "top_unit": self._top_unit(best.classifier, data),
             "figures": {"test": scores, "majority": {"test": majority}},
         }
         self._write(best.classifier, best, found)
         table = report(self._targets, data["test"].positions, predicted, majority)
         return f"{table}\nclassifier: {self.path / 'classifier'}"
 
-    def _strongest(self, classifier: Classifier, data: Mapping[str, Split]) -> dict:
-        """Describe the unit of the largest effect, as in the probe; fitted on valid."""
-        valid = data["valid"]
-        effects = np.abs(
-            classifier.coef * class_differences(valid.features, valid.columns)
-        )
-        column, unit = np.unravel_index(effects.argmax(), effects.shape)
+    def _top_unit(self, classifier: Classifier, data: Mapping[str, Split]) -> dict:
+        """Describe the top unit, as in the probe; fitted on valid."""
+        features, columns = data["valid"].features, data["valid"].columns
+        effects = classifier.coef * class_differences(features, columns)
+        unit = rank_units(effects, features, columns)[0]
+        column = separations(features[:, [unit]], columns).argmax()
         fits = [
             LinearFit(w, float(b))
             for w, b in zip(classifier.coef, classifier.intercept, strict=True)

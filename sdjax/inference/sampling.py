@@ -14,13 +14,16 @@ import numpy as np
 from jax import lax
 from tqdm import tqdm
 
+from sdjax.bounds import check_memory
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.inference import grammar
 from sdjax.model.cell import loop_states, make_stack_step
+from sdjax.model.devices import check_rows
 from sdjax.model.language_model import LanguageModel
 from sdjax.ranges import COUNT, NOT_NEGATIVE, SEED, Range
 
+_SAMPLE_BYTES = 500  # of Python's objects for each sample, at least
 _PREFIX_CHUNK = 64  # prefixes are padded to multiples of this, to compile few shapes
 
 
@@ -100,7 +103,8 @@ def generate(
         amino acids.
 
     Raises:
-        InputError: the model lacks a unit, or a value is not finite.
+        InputError: the model lacks a unit, a value is not finite, or memory cannot hold
+            so many samples.
 
     Reference: Radford et al. 2017, section 4.3; Holtzman et al. 2020 (top-p).
     """
@@ -109,9 +113,12 @@ def generate(
         raise InputError(
             f"{samples} samples, batch size {batch_size}: both must be at least 1"
         )
+    each = len(hold) * (_SAMPLE_BYTES + sampling.length)
+    check_memory("samples (--samples)", samples, each)
     units, values = held_values(hold, model)
     rows = [(c, n) for c in range(len(hold)) for n in range(samples)]
     batch_size = min(batch_size, len(rows))
+    check_rows(model, batch_size)
     tokens, prefix_length = prefix_bytes(prefix, normalisation)
     params = jax.device_put(params, jax.local_devices()[0])
     texts: list[list[str]] = [[] for _ in hold]

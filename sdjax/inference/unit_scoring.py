@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from sdjax.checkpoints.find import find_checkpoint
 from sdjax.checkpoints.load import Loaded, load_model
+from sdjax.checkpoints.names import similar
 from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.features.columns import named_unit
@@ -80,7 +81,11 @@ class UnitScorer:
         """
         texts = check_texts(texts)
         self._featurizer.progress = progress
-        values = self._featurizer.transform(texts)[:, self._column].tolist()
+        return self.judge(texts, self._featurizer.transform(texts))
+
+    def judge(self, texts: Sequence[str], features: np.ndarray) -> list[Score]:
+        """Score texts whose features, float32[N, F], are known."""
+        values = features[:, self._column].tolist()
         called = [(SIDES[value > self.scale.threshold],) for value in values]
         return [
             Score(text, {}, side, value)
@@ -185,7 +190,15 @@ def open_scorer(
         classifier = _load_classifier(path)
         if explain:
             scoring.top_unit(classifier)
-        loaded = find_checkpoint(classifier.metadata, checkpoint, precision)
+        try:
+            loaded = find_checkpoint(classifier.metadata, checkpoint, precision)
+        except InputError as error:
+            if checkpoint is not None:
+                raise
+            raise InputError(
+                f"{path}: the checkpoint whose features this classifier reads is not"
+                f" where it was: {error}; name it with --checkpoint"
+            ) from error
         return Scorer(classifier, loaded, batch_size=batch_size)
     if checkpoint is not None:
         raise InputError(
@@ -204,7 +217,9 @@ def open_scorer(
 def _load_classifier(path: Path) -> Classifier:
     if is_classifier(path):
         return Classifier.load(path)
+    near = similar(path)
     raise InputError(
         f"{path}: no classifier there ({DATA}); sdjax probe writes one to"
         " <report>/classifier; a checkpoint is scored by one of its units: give --unit"
+        + (f"; {near}" if near else "")
     )

@@ -7,6 +7,7 @@ import jax
 import numpy as np
 from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
+from sdjax.bounds import check_memory
 from sdjax.model.cell import RecurrentState
 from sdjax.model.language_model import LanguageModel
 
@@ -44,8 +45,24 @@ def split_rows(rows: np.ndarray, devices: int) -> np.ndarray:
     return np.ascontiguousarray(np.moveaxis(split, -2, 0))
 
 
+def check_rows(model: LanguageModel, batch_size: int) -> None:
+    """Refuse a batch that the memory of this machine cannot hold.
+
+    Raises:
+        InputError: says how many rows there may be.
+    """
+    # The state before a step and after it, and the four gates, in float32.
+    each = 4 * (4 * model.state_size + 4 * model.hidden_size)
+    check_memory("rows at once (the batch size)", batch_size, each)
+
+
 def zero_carry(model: LanguageModel, batch_size: int, devices: int) -> RecurrentState:
-    """Return the state at the start of a text, [D, B, H], on the first D devices."""
+    """Return the state at the start of a text, [D, B, H], on the first D devices.
+
+    Raises:
+        InputError: memory cannot hold so many rows.
+    """
+    check_rows(model, batch_size)
     state = jax.device_get(model.zero_state(batch_size))
     rows = jax.tree.map(lambda x: x.reshape(devices, -1, x.shape[-1]), state)
     return spread(rows, jax.local_devices()[:devices])

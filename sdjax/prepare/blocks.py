@@ -9,35 +9,34 @@ import orjson
 
 from sdjax.data.formats import line_records
 from sdjax.data.formats import lines as line_files
-from sdjax.data.formats.layout import Layout, Record
+from sdjax.data.formats.layout import Layout
 from sdjax.data.formats.lines import line_blocks, lines_of, split
-from sdjax.data.keys import Keys, value_at
+from sdjax.data.keys import Keys, Placed
 from sdjax.data.labels import as_label
 from sdjax.data.parts import Dataset, File
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import Example
 
-BLOCK_BYTES = 16 * 2**20  # bytes of lines, or characters of records, in one block
-# An example as (place, text, label); messages name the place.
-Placed = tuple[int | str, str, float | None]
+BLOCK_BYTES = 16 * 2**20  # bytes of lines, or characters of texts, in one block
+BLOCKS = 2  # the rule of where they end: work begun with another is not resumed
 _FILES = 4096  # small files in one block
 _EXAMPLES = 4096  # in one block, if they do not come from a file
 
 
 class Block(NamedTuple):
-    """A part of a source, read but not yet parsed.
+    """A part of a source: lines that are read but not yet parsed, or its examples.
 
     keys: of the source.
     layout: of the file if `content` holds lines, as yielded by `line_blocks`; None if
-        it holds records.
-    content: the lines or records; after `by_reference`, byte ranges instead of lines.
+        it holds examples.
+    content: the lines or examples; after `by_reference`, byte ranges instead of lines.
     report: counts from reading; `examples` adds to them.
     start: byte offset of the lines in an uncompressed file; None if there is none.
     """
 
     keys: Keys
     layout: Layout | None
-    content: list[tuple[int, bytes]] | list[tuple[int, range]] | list[Record]
+    content: list[tuple[int, bytes]] | list[tuple[int, range]] | list[Placed]
     report: ReadReport
     start: int | None = None
 
@@ -55,11 +54,15 @@ class Block(NamedTuple):
         return self._replace(content=content)
 
     def examples(self) -> Iterator[Placed]:
-        """Yield the usable examples; `report` counts the others."""
-        if self.layout is None:
-            yield from self._pick(self.content)
-            return
-        is_json = self.layout.format == "jsonl" and self.keys.are_plain
+        """Give the usable examples; `report` counts the others.
+
+        The first of their numbers has no meaning here: lines may be read in any order.
+        """
+        return iter(self.content) if self.layout is None else self._of_layout()
+
+    def _of_layout(self) -> Iterator[Placed]:
+        plain = self.keys.are_plain and len(self.keys.label) < 2
+        is_json = self.layout.format == "jsonl" and plain
         for chunk in self._chunks():
             if is_json and len(chunk[1]) <= line_files.MAX_LINE_BYTES:
                 yield from self._of_json(chunk)
@@ -70,6 +73,11 @@ class Block(NamedTuple):
     def parts(self) -> "list[Block]":
         """The blocks that this one is made of: itself."""
         return [self]
+
+    @property
+    def labels(self) -> int:
+        """How many labels each of its reviews has."""
+        return len(self.keys.label)
 
     def _chunks(self) -> Iterator[tuple[int, bytes]]:
         """Yield the lines; read them from the file if the block has byte ranges."""
@@ -86,9 +94,11 @@ class Block(NamedTuple):
         Any other line goes through `_of_lines`, which counts what is wrong with it.
         """
         loads, text, label = orjson.loads, "", None
-        (text_key,), label_key = self.keys.text, self.keys.label
-        (first, lines), parsed, labels = chunk, 0, self.keys.labels
-        read = labels.read if labels.classes else as_label  # which costs less
+        (text_key,), (first, lines), parsed = self.keys.text, chunk, 0
+        label_key, read = None, as_label
+        if self.keys.label:
+            (label_key,), (labels,) = self.keys.label, self.keys.labels
+            read = labels.read if labels.classes else as_label  # which costs less
         for number, line in enumerate(split(lines), first):
             try:
                 values = loads(line)
@@ -100,23 +110,14 @@ class Block(NamedTuple):
                 text = None
             if type(text) is str:
                 parsed += 1
-                yield number, text, label
+                yield number, number, text, label
             else:
                 yield from self._of_lines([(number, line)])
         self.report.read += parsed
 
     def _of_lines(self, lines: Iterable[tuple[int, bytes]]) -> Iterator[Placed]:
-        return self._pick(line_records(self.layout, lines, self.report))
-
-    def _pick(self, records: Iterable[Record]) -> Iterator[Placed]:
-        return (placed[1:] for placed in self.keys.pick(records, self.report))
-
-
-class ExampleBlock(Block):
-    """A block whose content is examples, which need no parsing."""
-
-    def examples(self) -> Iterator[Placed]:
-        return ((row, text, label) for text, label, row, *_ in self.content)
+        records = line_records(self.layout, lines, self.report)
+        return self.keys.pick(records, self.report)
 
 
 class Gathered(NamedTuple):
@@ -127,6 +128,11 @@ class Gathered(NamedTuple):
     def by_reference(self) -> "Gathered":
         """Give blocks that cost little to hand over."""
         return Gathered([part.by_reference() for part in self.parts])
+
+    @property
+    def labels(self) -> int:
+        """How many labels each of its reviews has."""
+        return self.parts[0].labels
 
 
 def blocks(
@@ -167,11 +173,18 @@ def blocks(
         yield Gathered(small)
 
 
-def blocks_of(examples: Iterable[Example]) -> Iterator[Block]:
-    """Yield blocks of examples; their producer has already counted them."""
-    examples, keys = iter(examples), Keys("examples", ("text",))
+def blocks_of(
+    examples: Iterable[Example], label_keys: tuple[str, ...] = ()
+) -> Iterator[Block]:
+    """Yield blocks of examples; their producer has already counted them.
+
+    Args:
+        label_keys: what their labels are called, where they have several.
+    """
+    examples, keys = iter(examples), Keys("examples", ("text",), label_keys)
     while batch := list(islice(examples, _EXAMPLES)):
-        yield ExampleBlock(keys, None, batch, ReadReport())
+        placed = [(e.row, e.row, e.text, e.label) for e in batch]
+        yield Block(keys, None, placed, ReadReport())
 
 
 def line_format_blocks(
@@ -203,21 +216,12 @@ def line_format_blocks(
 
 
 def _of_records(source: File | Dataset, report: ReadReport) -> Iterator[Block]:
-    """Yield blocks of records, each with the counts from reading it."""
+    """Yield blocks of examples, each with the counts from reading them."""
     keys, batch, characters, counts = source.keys, [], 0, ReadReport()
-    plain = keys.are_plain
-    wanted = [*keys.text, *([] if keys.label is None else [keys.label])]
     before = report.position
-    for row, place, values in source.records(counts):
-        if plain:
-            kept = {key: values[key] for key in wanted if key in values}
-            text = kept.get(keys.text[0])
-            characters += len(text) + 1 if isinstance(text, str) else 1
-        else:
-            kept = {key: value_at(values, key) for key in wanted}
-            texts = [kept[key] for key in keys.text]
-            characters += 1 + sum(len(text) for text in texts if isinstance(text, str))
-        batch.append((row, place, kept))
+    for example in keys.pick(source.records(counts), counts):
+        characters += len(example[2]) + 1
+        batch.append(example)
         if characters >= BLOCK_BYTES:
             report.position = before + counts.position
             yield Block(keys, None, batch, counts.take())

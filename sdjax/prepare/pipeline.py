@@ -17,7 +17,15 @@ from pathlib import Path
 import numpy as np
 from tqdm import tqdm
 
-from sdjax.data.corpus import FORMAT_VERSION, MANIFEST, SPLITS, Corpus, read_manifest
+from sdjax.data.corpus import (
+    FORMAT_VERSION,
+    MANIFEST,
+    ONE_LABEL_VERSION,
+    SPLITS,
+    Corpus,
+    read_manifest,
+)
+from sdjax.data.corpus_labels import label_keys_of
 from sdjax.data.parts import comparable
 from sdjax.data.read_report import ReadReport
 from sdjax.data.sources import Example
@@ -25,7 +33,7 @@ from sdjax.data.text import Normalisation
 from sdjax.errors import Damaged, InputError, differences
 from sdjax.files import write_whole
 from sdjax.integrity import opened, read_object, sealed
-from sdjax.prepare.blocks import BLOCK_BYTES, Block, Gathered, blocks_of
+from sdjax.prepare.blocks import BLOCK_BYTES, BLOCKS, Block, Gathered, blocks_of
 from sdjax.prepare.plan import DEDUP_RULES, SPLIT_RULES, Plan
 from sdjax.prepare.segments import (
     DIGEST,
@@ -53,7 +61,11 @@ def prepare(
     """
     rules = {key: options.pop(key) for key in Plan._fields if key in options}
     return prepare_blocks(
-        blocks_of(examples), folder, report=report, plan=Plan(**rules), **options
+        blocks_of(examples, label_keys_of(options["source"])),
+        folder,
+        report=report,
+        plan=Plan(**rules),
+        **options,
     )
 
 
@@ -74,14 +86,16 @@ def prepare_blocks(
     A seeded hash of the bytes of a review determines its shard and its place in the
     shard. So the corpus depends on the set of reviews and on the plan, but not on the
     number of workers and, unless the split rule is "contiguous", not on the order of
-    the reviews. Among duplicates with different labels the smallest label is kept; with
-    "contiguous" the first duplicate is kept.
+    the reviews. Among duplicates with different labels the smallest label is kept (of
+    several labels the first one counts most); with "contiguous" the first duplicate is
+    kept.
 
     Args:
         blocks: consumed once, or not at all if the same corpus already exists.
         folder: must not exist, be empty, or already hold the same corpus.
         report: receives the counts; too many bad rows stop the run before publishing.
-        source: JSON description of the input; stored in the manifest.
+        source: JSON description of the input; stored in the manifest. Where reviews
+            have several labels, `label_key` is the list of their keys.
         plan: the rules of the corpus.
         workers: number of processes.
         max_bad_fraction: largest fraction of unusable rows.
@@ -101,14 +115,16 @@ def prepare_blocks(
             show(f"{folder}: already prepared, nothing to do", file=sys.stderr)
         return Corpus.open(folder)
     # Unfinished work is resumed only if all of this is the same.
-    resumable = request | {"block_bytes": BLOCK_BYTES, "digest": DIGEST}
+    blocks_are = {"block_bytes": BLOCK_BYTES, "blocks": BLOCKS}
+    resumable = request | blocks_are | {"digest": DIGEST}
     with work_folder(folder, resumable) as work:
         with Workers(workers) as pool:
             segments, rows = _write_segments(blocks, work, plan, pool, report, progress)
             report.check(max_bad_fraction)
             check_enough(sum(rows), plan.shards)
+            labels = len(label_keys_of(source))
             shards, duplicates = _write_shards(
-                segments, rows, work, plan, pool, progress
+                segments, rows, work, plan, labels, pool, progress
             )
         unchanged()
         splits = in_splits(shards, plan)
@@ -189,6 +205,7 @@ def _write_shards(
     rows: list[int],
     work: Path,
     plan: Plan,
+    labels: int,
     pool: Workers,
     progress: bool,
 ) -> tuple[list[dict], int]:
@@ -200,8 +217,8 @@ def _write_shards(
         firsts = np.concatenate([[0], np.cumsum(rows)])
         parts, held = plan.split_of_parts(), plan.shards[1:]
         holdout = Holdout(firsts[:-1], int(firsts[-1]), parts, held)
-    layout = plan.layout
-    runs = _runs(work, segments, layout, names[: layout.shards], plan.dedup, holdout)
+    layout, train = plan.layout, names[: plan.layout.shards]
+    runs = _runs(work, segments, layout, train, plan.dedup, labels, holdout)
     entries, duplicates = [], 0
     with tqdm(
         total=len(names), desc="writing", unit="shard", disable=not progress
@@ -215,7 +232,8 @@ def _write_shards(
             runs = []
             if segments:  # the held-out reviews become the shards of valid and test
                 others = names[layout.shards :]
-                runs = _runs(work, segments, holdout.layout, others, "none", None)
+                layout = holdout.layout
+                runs = _runs(work, segments, layout, others, "none", labels, None)
     return entries, duplicates
 
 
@@ -225,6 +243,7 @@ def _runs(
     layout: Layout,
     names: list[str],
     dedup: str,
+    labels: int,
     holdout: Holdout | None,
 ) -> list[Run]:
     """Return the runs that write the shards `names` from these segments."""
@@ -240,6 +259,7 @@ def _runs(
                 layout=layout,
                 cuts=cuts,
                 deduplicate=dedup == "exact",
+                labels=labels,
                 holdout=holdout,
                 held=work / "held",
             )
@@ -275,9 +295,10 @@ def as_manifest(
     request: dict, splits: dict[str, list[dict]], duplicates: int, report: ReadReport
 ) -> dict:
     """Return the manifest of a corpus, as JSON-able values."""
+    several = len(label_keys_of(request["source"])) > 1
     return {
         "format": "sdjax corpus",
-        "format_version": FORMAT_VERSION,
+        "format_version": FORMAT_VERSION if several else ONE_LABEL_VERSION,
         "request": request,
         "classes": request["source"].get("classes"),
         "split_rule": request["split"],

@@ -2,7 +2,7 @@
 
 A place is a part of a shard. The shard of a review and its position there depend only
 on its digest, a seeded hash of its bytes. A segment file consists of a table of places,
-the index (one `RECORD` per review) and the bytes of the reviews. Index and bytes are
+the index (one record per review) and the bytes of the reviews. Index and bytes are
 sorted by place, so everything that a shard needs from a segment is contiguous.
 """
 
@@ -28,10 +28,18 @@ from sdjax.prepare.blocks import Block, Gathered
 # `high` and `low` are the halves of the digest; `row` is the row within the segment.
 _HALVES = [("high", "<u8"), ("low", "<u8")]
 _COUNTS = [("length", "<u4"), ("row", "<u4"), ("shard", "<u4")]
-RECORD = np.dtype([*_HALVES, ("label", "<f4"), *_COUNTS])
 # Recorded with unfinished work: work that was begun with another hash is not resumed.
 DIGEST = "xxh3_128"
 _MAX_PLACES = 16384  # every segment holds a table of all places, so this bounds it
+
+
+def record(labels: int) -> np.dtype:
+    """Return the type of the index of reviews that have so many labels.
+
+    `label` is one number, NaN without one, unless there are several.
+    """
+    shape = (labels,) if labels > 1 else ()
+    return np.dtype([*_HALVES, ("label", "<f4", shape), *_COUNTS])
 
 
 class Layout(NamedTuple):
@@ -75,13 +83,13 @@ def encode_block(
         shards: number of shards to choose from.
 
     Returns:
-        (RECORD[N], the bytes of each review, counts of what was read and skipped).
+        (`record`[N], the bytes of each review, counts of what was read and skipped).
     """
     encode, report = normalisation.encode_whole, ReadReport()
     labels, reviews = [], []
     with _without_garbage_collection():
         for part in block.parts:
-            for place, text, label in part.examples():
+            for _, place, text, label in part.examples():
                 try:
                     data, reason, detail = encode(text), "empty text", ""
                 except UnreadableText as error:
@@ -94,10 +102,11 @@ def encode_block(
                 reviews.append(data)
             report.add(part.report)
         digests = b"".join(map(xxh3_128_digest, reviews, repeat(seed % 2**64)))
-    index = np.zeros(len(reviews), RECORD)
+    index = np.zeros(len(reviews), record(block.labels))
     halves = np.frombuffer(digests, "<u8").reshape(-1, 2)
     index["high"], index["low"] = halves[:, 0], halves[:, 1]
-    index["label"] = np.array(labels, np.float64) + 0  # turns -0.0 into 0.0
+    labels = np.array(labels, np.float64).reshape(index["label"].shape)
+    index["label"] = labels + 0  # turns -0.0 into 0.0
     index["length"] = list(map(len, reviews))
     index["row"] = np.arange(len(reviews))
     index["shard"] = index["high"] % np.uint64(shards)
@@ -127,7 +136,7 @@ def write_segment(
 
     Args:
         path: of the segment; the marker has `.json` added.
-        index: RECORD[N].
+        index: `record`[N].
         reviews: the bytes of each review.
         layout: the places.
         report: counts of the block, stored in the marker.
@@ -177,14 +186,15 @@ def read_sizes(path: Path, places: int) -> np.ndarray:
 
 
 def read_places(
-    path: Path, places: int, first: int, last: int
+    path: Path, places: int, first: int, last: int, labels: int
 ) -> tuple[np.ndarray, bytes]:
-    """Read index (RECORD[N]) and bytes of the places from `first` up to `last`.
+    """Read index (`record`[N]) and bytes of the places from `first` up to `last`.
 
     Args:
         path: of the segment.
         places: number of places in the segment.
         first, last: the range; `last` is not included.
+        labels: how many each review has.
     """
     with path.open("rb", buffering=0) as file:
 
@@ -195,9 +205,7 @@ def read_places(
             np.frombuffer(read(16 * place, 16), np.int64)
             for place in (first, last, places)
         )
-        index_begin = 16 * (places + 1)
-        data_begin = index_begin + RECORD.itemsize * rows
-        index = read(
-            index_begin + RECORD.itemsize * row, RECORD.itemsize * (end_row - row)
-        )
-        return np.frombuffer(index, RECORD), read(data_begin + start, end - start)
+        kind, index_begin = record(labels), 16 * (places + 1)
+        data_begin = index_begin + kind.itemsize * rows
+        index = read(index_begin + kind.itemsize * row, kind.itemsize * (end_row - row))
+        return np.frombuffer(index, kind), read(data_begin + start, end - start)

@@ -82,6 +82,7 @@ class Run(NamedTuple):
     cuts: places at which reading is divided, from the first place of the run to its
         end. Between two cuts lie either whole shards or parts of a single shard.
     deduplicate: keep one of each set of equal reviews.
+    labels: how many each review has.
     holdout: which rows to write to `held` instead; None for no rows.
     held: the folder for segments of held-out reviews.
     """
@@ -93,6 +94,7 @@ class Run(NamedTuple):
     layout: Layout
     cuts: list[int]
     deduplicate: bool
+    labels: int
     holdout: Holdout | None = None
     held: Path | None = None
 
@@ -204,7 +206,7 @@ def _read(run: Run, begin: int, end: int) -> tuple[np.ndarray, np.ndarray, bytes
     """Read a range of places from all segments: index, rows in the input, bytes."""
     indices, data = [], []
     for segment in run.segments:
-        index, content = read_places(segment, run.layout.places, begin, end)
+        index, content = read_places(segment, run.layout.places, begin, end, run.labels)
         indices.append(index)
         data.append(content)
     index, data = np.concatenate(indices), b"".join(data)
@@ -219,7 +221,7 @@ def cut(data: bytes, index: np.ndarray, chosen: np.ndarray) -> list[bytes]:
 
     Args:
         data: the bytes of all reviews.
-        index: RECORD[N] of them, in the same order.
+        index: `record`[N] of them, in the same order.
         chosen: int64[n], positions in the index.
     """
     stops = np.cumsum(index["length"], dtype=np.int64)[chosen]
@@ -234,8 +236,9 @@ def arrange(
 
     Args:
         shard: int64[N].
-        index: RECORD[N].
-        tie: [N], orders equal reviews; the one with the smallest value is kept.
+        index: `record`[N].
+        tie: [N], orders equal reviews; the one with the smallest value is kept. Or
+            [N, K], of which the first column counts most.
         deduplicate: drop the others.
 
     Returns:
@@ -258,7 +261,7 @@ def _sort(
         (the order, and for each review in it its index among equal reviews), int64[N].
     """
     high, low = (index[half].byteswap() for half in ("high", "low"))  # big-endian order
-    order = np.lexsort((tie, low, high, shard))
+    order = np.lexsort((*np.atleast_2d(tie.T)[::-1], low, high, shard))
     keys = np.stack([shard[order].astype(np.uint64), high[order], low[order]])
     new = np.ones(len(order), bool)
     new[1:] = (keys[:, 1:] != keys[:, :-1]).any(axis=0)
@@ -299,7 +302,7 @@ class ShardWriter:
         return self._folder / f"{self._name}.{kind}"
 
     def add(self, reviews: list[bytes], index: np.ndarray) -> None:
-        """Append N reviews with their index, RECORD[N]."""
+        """Append N reviews with their index, `record`[N]."""
         content = b"".join(reviews)
         self._file.write(content)
         self._sha256.update(content)

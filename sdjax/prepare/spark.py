@@ -15,6 +15,7 @@ import numpy as np
 
 from sdjax.data import pieces as data_pieces
 from sdjax.data.corpus import SPLITS, Corpus
+from sdjax.data.corpus_labels import label_keys_of
 from sdjax.data.parts import Dataset, File
 from sdjax.data.pieces import Piece
 from sdjax.data.read_report import ReadReport
@@ -27,12 +28,12 @@ from sdjax.prepare.pipeline import (
     in_splits,
 )
 from sdjax.prepare.plan import Plan
-from sdjax.prepare.segments import RECORD, encode_block
+from sdjax.prepare.segments import encode_block, record
 from sdjax.prepare.shards import Holdout, ShardWriter, arrange, cut
 from sdjax.prepare.work_folder import publish, remove_leftover, work_folder
 from sdjax.terminal import show
 
-# Reviews of one shard: (piece number, RECORD[N] as bytes, the bytes of the reviews).
+# Reviews of one shard: (piece number, `record`[N] as bytes, the bytes of the reviews).
 Parcel = tuple[int, bytes, bytes]
 
 
@@ -89,7 +90,8 @@ def prepare(
             report.check(max_bad_fraction)
             rows = [count.rows for count in counts]
             check_enough(sum(rows), plan.shards)
-            shards, duplicates = _write_all(read, rows, work / "corpus", plan)
+            labels = len(label_keys_of(source))
+            shards, duplicates = _write_all(read, rows, work / "corpus", plan, labels)
         unchanged()
         splits = in_splits(shards, plan)
         publish(
@@ -153,7 +155,7 @@ def _parcels(
 
 
 def _write_all(
-    read, rows: list[int], folder: Path, plan: Plan
+    read, rows: list[int], folder: Path, plan: Plan, labels: int
 ) -> tuple[list[dict], int]:
     """Write all shards; return their manifest entries and the number of duplicates."""
     from pyspark import StorageLevel
@@ -168,6 +170,7 @@ def _write_all(
         folder=folder,
         names=names[:count],
         deduplicate=plan.dedup == "exact",
+        labels=labels,
         holdout=holdout,
     )
     written = _by_shard(read, count, write).persist(StorageLevel.DISK_ONLY)
@@ -178,6 +181,7 @@ def _write_all(
             folder=folder,
             names=names[count:],
             deduplicate=False,
+            labels=labels,
             holdout=None,
         )
         held_out = written.filter(_is_held)
@@ -208,12 +212,14 @@ def _write_shard(
     folder: Path,
     names: list[str],
     deduplicate: bool,
+    labels: int,
     holdout: Holdout | None,
 ) -> Iterator[tuple[int, Parcel | tuple[dict, int]]]:
     """Write a shard; yield held-out parcels, then (-1, (its entry, duplicates))."""
-    indices, rows, data = [np.zeros(0, RECORD)], [np.zeros(0, np.int64)], []
+    kind = record(labels)
+    indices, rows, data = [np.zeros(0, kind)], [np.zeros(0, np.int64)], []
     for _, (piece, content, reviews) in parcels:
-        indices.append(np.frombuffer(content, RECORD))
+        indices.append(np.frombuffer(content, kind))
         first = 0 if holdout is None else holdout.firsts[piece]
         rows.append(indices[-1]["row"] + np.int64(first))
         data.append(reviews)

@@ -18,6 +18,7 @@ import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
@@ -29,11 +30,11 @@ from sdjax.prepare.synthetic_words import (
     FILLERS,
     HELD_OUT_NEUTRAL_TEMPLATES,
     HELD_OUT_TEMPLATES,
+    INTENSIFIERS,
     NEUTRAL_OPENINGS,
     NEUTRAL_TEMPLATES,
     NOUNS,
     PRODUCTS,
-    TERSE_TEMPLATES,
     TRAINING_TEMPLATES,
     WORDS,
 )
@@ -41,9 +42,36 @@ from sdjax.prepare.synthetic_words import (
 NEGATIVE, POSITIVE = 0, 1
 
 _BLOCK = 1024  # reviews drawn at a time
-_MAX_DRAWS = 8  # groups of random numbers per review: 2 and one for each of 6 sentences
+_MAX_DRAWS = (
+    12  # groups of random numbers per review: 2 and one for each of 10 sentences
+)
 _TABLE = 256  # entries of a sampling table
-_ZIPF = 1.3  # a word of rank r from 1 has weight r ** -_ZIPF
+_NEUTRAL = 20  # per cent of the sentences of a review, openings and closings apart
+_ZIPF = 0.8  # a word of rank r from 1 has weight r ** -_ZIPF
+
+
+def with_article(word: str) -> str:
+    """Put "a" or "an" before a word."""
+    vowel = word[0] in "aeiou" and word != "useless"
+    return f"{'an' if vowel else 'a'} {word}"
+
+
+# What a slot of a template is filled with: a kind of word, and its form.
+_SLOTS = {
+    "a": ("adjective", str),
+    "A": ("adjective", str.capitalize),
+    "aa": ("adjective", with_article),
+    "v": ("verb", str),
+    "p": ("predicate", str),
+    "s": ("adverb", str),
+}
+
+
+class _Opinions(NamedTuple):
+    """What opinions of one polarity are made of."""
+
+    templates: list[list[str]]  # cut at the slots: ["The ", "n", " is ", "a", "."]
+    words: dict[str, dict[str, list[str]]]  # a sampling table by kind and noun
 
 
 @functools.cache
@@ -65,7 +93,7 @@ def is_held_out(word: str, noun: str) -> bool:
 
 
 def reviews(count: int, seed: int = 0) -> Iterator[Example]:
-    """Yield reviews of 3 to 8 sentences with their hidden polarity as label.
+    """Yield reviews of 5 to 12 sentences with their hidden polarity as label.
 
     A larger `count` appends reviews and does not change the first ones.
 
@@ -76,38 +104,34 @@ def reviews(count: int, seed: int = 0) -> Iterator[Example]:
     Returns:
         Examples with label 0.0 (negative) or 1.0 (positive), rows from 0.
     """
-    terse = _opinions(TERSE_TEMPLATES, held_out=False)
-    verbose = _opinions(TRAINING_TEMPLATES, held_out=False)
+    opinions = _opinions(TRAINING_TEMPLATES, held_out=False)
     openings = _instances(NEUTRAL_OPENINGS)
     neutral = _instances(NEUTRAL_TEMPLATES)
     for row, draws in _draws(count, seed, stream=0):
-        (product, opens, template, word), (polarity, length, closes, last), *rest = (
-            draws
-        )
+        (product, opens, *form), (polarity, length, closes, last), *rest = draws
         product, polarity = PRODUCTS[product % len(PRODUCTS)], polarity % 2
         # Only the first sentence, an opinion or a neutral opening, names the product.
-        tables = terse if opens // 2 % 2 else verbose
         if opens % 2:
-            sentences = [_opinion(tables[polarity], product, template, word)]
+            sentences = [_opinion(opinions[polarity], product, *form)]
         else:
-            sentences = [_neutral(openings, template, word).replace("{p}", product)]
-        for choice, aspect, template, word in rest[: 2 + length % 5]:
-            if choice % 4:
+            sentences = [_neutral(openings, *form).replace("{p}", product)]
+        for choice, aspect, *form in rest[: 4 + length % 7]:
+            if choice % 100 >= _NEUTRAL:
                 aspect = ASPECTS[aspect % len(ASPECTS)]
-                sentences.append(_opinion(tables[polarity], aspect, template, word))
+                sentences.append(_opinion(opinions[polarity], aspect, *form))
             else:
-                sentences.append(_neutral(neutral, template, word))
+                sentences.append(_neutral(neutral, *form))
         if closes % 2:
             sentences.append(CLOSINGS[polarity][last % len(CLOSINGS[polarity])])
         yield Example(" ".join(sentences), float(polarity), row)
 
 
 def labelled(count: int, seed: int = 0) -> Iterator[Example]:
-    """Yield labelled texts of 1 to 3 sentences that do not occur in `reviews`.
+    """Yield labelled texts of 2 to 4 sentences that do not occur in `reviews`.
 
     All templates are held out, and all combinations of a sentiment word with a noun.
-    The words and nouns themselves do occur in the reviews. At least one sentence is an
-    opinion; the others, including the last, may be neutral. Texts may repeat.
+    The words and nouns themselves do occur in the reviews. The last sentence is an
+    opinion; of the others a quarter are neutral. Texts may repeat.
 
     Args:
         count: number of texts.
@@ -116,18 +140,18 @@ def labelled(count: int, seed: int = 0) -> Iterator[Example]:
     Returns:
         Examples with label 0.0 (negative) or 1.0 (positive), rows from 0.
     """
-    tables = _opinions(HELD_OUT_TEMPLATES, held_out=True)
+    opinions = _opinions(HELD_OUT_TEMPLATES, held_out=True)
     neutral = _instances(HELD_OUT_NEUTRAL_TEMPLATES)
     for row, draws in _draws(count, seed, stream=1):
-        (polarity, length, opinion_at, _), *rest = draws
-        polarity, length = polarity % 2, 1 + length % 3
+        (polarity, length, _, _), *rest = draws
+        polarity, length = polarity % 2, 2 + length % 3
         sentences = []
-        for place, (choice, noun, template, word) in enumerate(rest[:length]):
-            if choice % 2 or place == opinion_at % length:
+        for place, (choice, noun, *form) in enumerate(rest[:length], 1):
+            if choice % 4 or place == length:
                 noun = NOUNS[noun % len(NOUNS)]
-                sentences.append(_opinion(tables[polarity], noun, template, word))
+                sentences.append(_opinion(opinions[polarity], noun, *form))
             else:
-                sentences.append(_neutral(neutral, template, word))
+                sentences.append(_neutral(neutral, *form))
         yield Example(" ".join(sentences), float(polarity), row)
 
 
@@ -187,19 +211,22 @@ def _neutral(instances: list[list[str]], template: int, filler: int) -> str:
     return variants[filler % len(variants)]
 
 
-def _opinion(table: tuple, noun: str, template: int, word: int) -> str:
-    templates, words = table
-    kind, parts = templates[template % len(templates)]
-    adverbs, words = words["adverb"][noun], words[kind][noun]
-    first = word % _TABLE
-    second = word // _TABLE % _TABLE
-    while words[second] == words[first]:
-        second = (second + 31) % _TABLE  # an odd step reaches every entry
-    values = {"n": noun, "w": words[first], "x": words[second]}
-    values["W"] = values["w"].capitalize()
-    values["aw"] = with_article(values["w"])
-    values["s"] = adverbs[word // _TABLE**2 % _TABLE]
-    return "".join([values.get(part, part) for part in parts])
+def _opinion(opinions: _Opinions, noun: str, form: int, word: int) -> str:
+    """Fill a template; `form` and `word` are random integers that choose in it."""
+    form, intensifier = divmod(form, len(INTENSIFIERS))
+    values = {"n": noun, "i": INTENSIFIERS[intensifier]}
+    parts, used = [], set()
+    for part in opinions.templates[form % len(opinions.templates)]:
+        if part in _SLOTS:
+            kind, inflect = _SLOTS[part]
+            table = opinions.words[kind][noun]
+            word, at = divmod(word, _TABLE)
+            while table[at] in used:
+                at = (at + 31) % _TABLE  # an odd step reaches every entry
+            used.add(table[at])
+            part = inflect(table[at])
+        parts.append(values.get(part, part))
+    return "".join(parts)
 
 
 @functools.cache
@@ -218,19 +245,15 @@ def _instances(templates: tuple[str, ...]) -> list[list[str]]:
     return instances
 
 
-def _opinions(templates, held_out: bool) -> tuple[tuple, tuple]:
-    """Return, for each polarity, (cut templates, words by kind and noun)."""
-    cut = [
-        _cut(kind, template) for kind, group in templates.items() for template in group
-    ]
+def _opinions(
+    templates: tuple[str, ...], held_out: bool
+) -> tuple[_Opinions, _Opinions]:
+    """Return what opinions are made of, for each polarity."""
+    cut = [re.split(r"[{}]", template) for template in templates]
     return tuple(
-        (cut, _words_by_kind(polarity, held_out)) for polarity in (NEGATIVE, POSITIVE)
+        _Opinions(cut, _words_by_kind(polarity, held_out))
+        for polarity in (NEGATIVE, POSITIVE)
     )
-
-
-def _cut(kind: str, template: str) -> tuple[str, list[str]]:
-    """Cut a template at its slots: "The {n} fell." -> ["The ", "n", " fell."]."""
-    return kind, re.split(r"[{}]", template)
 
 
 def _words_by_kind(polarity: int, held_out: bool) -> dict[str, dict[str, list[str]]]:
@@ -252,9 +275,3 @@ def _table(words: list[str], noun: str, held_out: bool) -> list[str]:
     bounds = np.rint(bounds * _TABLE / bounds[-1]).astype(int)
     counts = np.diff(bounds, prepend=0).tolist()
     return [w for (w, _), n in zip(allowed, counts, strict=True) for _ in range(n)]
-
-
-def with_article(word: str) -> str:
-    """Put "a" or "an" before a word."""
-    vowel = word[0] in "aeiou" and word != "useless"
-    return f"{'an' if vowel else 'a'} {word}"

@@ -9,6 +9,7 @@ from joblib import Parallel, delayed
 from sdjax.features.file import FeatureSet
 from sdjax.model.classifier import Classifier
 from sdjax.probe.logistic import LinearFit, fit_few, fit_l1
+from sdjax.probe.ranking import rank_units, separations
 from sdjax.probe.sweep import (
     C_VALUES,
     SPLITS,
@@ -40,10 +41,12 @@ class Units:
 class ProbeResult:
     """The result of the probe.
 
-    `order` ranks all units by effect. The effect of a unit is its L1 weight times the
-    difference of its class means on train: how far the unit alone separates the mean
-    scores of the two classes. With several columns the largest absolute effect counts.
-    Ties (many effects are zero) are broken by the absolute difference of class means.
+    `order` ranks all units (`ranking.rank_units`): first the top unit, which of those
+    with a weight separates the classes best alone, then the others by effect. The
+    effect of a unit is its L1 weight times the difference of its class means on train:
+    how far it moves the mean scores of the two classes apart. With several columns the
+    best separation and the largest absolute effect count. Ties (many effects are zero)
+    are broken by the absolute difference of class means.
     """
 
     targets: Targets
@@ -52,7 +55,7 @@ class ProbeResult:
     classifier: Classifier  # on all units, at `C`
     effects: np.ndarray  # float64[columns, H], with the sign of the weight
     nonzero: int  # units with a weight other than zero
-    order: np.ndarray  # int64[H], unit indices, the largest effect first
+    order: np.ndarray  # int64[H], unit indices, the top unit first
     scores: dict[str, dict]  # of the classifier, by split (`Targets.scores`)
     top_unit: TopUnit
     class_units: tuple[TopUnit, ...]  # the top unit of each column
@@ -160,9 +163,9 @@ def run_probe(
 
     Reference:
         Radford et al. 2017, "Learning to generate reviews and discovering sentiment",
-        sections 3.3 and 4.1. They rank units by weight alone. We rank by effect: a
-        unit with a large weight can still be useless if it hardly varies or has the
-        same mean in both classes.
+        sections 3.3 and 4.1. They rank units by weight alone. We take the unit that
+        is best alone, and rank the others by effect: a unit with a large weight can
+        still be useless if it hardly varies or has the same mean in both classes.
     """
     targets, data = prepare_splits(train, valid, test)
     sweep, fitted = sweep_C(targets, data["train"], data["valid"], C_values, n_jobs)
@@ -173,7 +176,7 @@ def run_probe(
     effects = classifier.coef * class_differences(features, columns)
     order = rank_units(effects, features, columns)
     ks = _curve_sizes(sweep[best].nonzero)
-    column = int(np.argmax(np.abs(effects[:, order[0]])))
+    column = int(np.argmax(separations(features[:, order[:1]], columns)))
     column_units = [
         rank_units(effects[[c]], data["train"].features, y[:, None])[0]
         for c, y in enumerate(data["train"].columns.T)
@@ -254,24 +257,6 @@ def extreme_examples(
     count = min(count, len(feature_set) // 2)
     rows = np.argsort(-sign * feature_set.features[:, unit], kind="stable").tolist()
     return rows[:count], rows[::-1][:count]
-
-
-def rank_units(
-    effects: np.ndarray, features: np.ndarray, columns: np.ndarray
-) -> np.ndarray:
-    """Order units by absolute effect, then by absolute difference of class means.
-
-    Args:
-        effects: float64[columns, H].
-        features: float32[N, H].
-        columns: {0, 1}[N, columns].
-
-    Returns:
-        int64[H], unit indices, the largest effect first. If both measures are equal,
-        the lower index comes first.
-    """
-    differences = class_differences(features, columns)
-    return np.lexsort((-differences.max(axis=0), -np.abs(effects).max(axis=0)))
 
 
 def _split(targets: Targets, features: FeatureSet) -> Split:

@@ -173,7 +173,7 @@ def _summary(result: ProbeResult, words: BagOfWords | None) -> list[str]:
         f"label is correct for {floor:.1%}."
     )
     unit = (
-        f"The unit with the largest effect is {top.name}: above {top.threshold:.3g} it "
+        f"The unit that is best alone is {top.name}: above {top.threshold:.3g} it "
         f"predicts {high}, below {low}, which alone is correct for "
         f"{top.accuracy['test']:.1%} of the test texts."
     )
@@ -209,9 +209,10 @@ def _method(result: ProbeResult, words: BagOfWords | None) -> list[str]:
         "Features are the raw states after the last character of a text. All units: L1 "
         f"logistic regression{each}, with C chosen on valid by "
         f"{tables.CRITERIA[criterion]}. k units: logistic regression (L2, C = 1, "
-        "standardised) on the units of largest effect, which is L1 weight times "
-        "difference of class means. Everything is fitted on train; test is only "
-        "evaluated."
+        "standardised) on the top unit, which of those with a weight separates the "
+        "classes of train best alone (area under the ROC curve), and on those of the "
+        "largest effect, which is L1 weight times difference of class means. "
+        "Everything is fitted on train; test is only evaluated."
     )
     if task == "multilabel":
         text += (

@@ -101,8 +101,9 @@ def start_or_resume(
     """Return where training begins: the newest whole checkpoint, or step 0.
 
     Raises:
-        InputError: the workdir holds a run of something else, or none of its
-            checkpoints is whole; the checkpoint to start from is of another model.
+        InputError: the workdir holds a run of something else, or of more steps than are
+            asked for, or none of its checkpoints is whole; the checkpoint to start from
+            is of another model.
     """
     training, config, progress = run.training, run.config, Progress()
     with jax.default_device(where.made_on):
@@ -125,6 +126,12 @@ def start_or_resume(
             notes += f", matmul_precision {products} until there"
         if damaged:
             notes += f"; {'; '.join(damaged)}; renamed to <step>.damaged"
+        if meta.step > training.total_steps:
+            raise InputError(
+                f"{run.workdir} is at step {meta.step} already, past the"
+                f" {training.total_steps} that config.train_steps or train_epochs ask"
+                " for: give more of them to go on, or another --workdir to train anew"
+            )
         multihost.say(f"resumed from step {meta.step} of {training.total_steps}{notes}")
     elif from_step is not None:
         raise InputError(

@@ -119,12 +119,6 @@ def test_a_corpus_does_not_depend_on_the_number_of_workers(command, tmp_path):
     assert made[0] == made[1]
 
 
-def test_one_label_of_a_review(worded, command, tmp_path):
-    arguments = ("prepare", worded["train"], "--label-key", "mood,review")
-    refused = command.sdjax(*arguments, "--out", tmp_path / "corpus")
-    assert_refused(refused, "one label of a review")
-
-
 def test_a_letter_of_no_amino_acid_is_named(command, tmp_path):
     letters = "ACDEFGHIKLMNPQRSTVWY"
     entries = [f">P{i}\nmk{letters[i % 20]}{letters[i // 20]}v*" for i in range(150)]

@@ -113,6 +113,12 @@ def test_classify_writes_the_same_table_as_one_machine(
     assert sorted(p.name for p in tmp_path.iterdir()) == ["here.parquet", "there"]
     again = command.sdjax(*arguments, "--output", tmp_path / "there", *ENGINE)
     assert_refused(again, "there exists already")
+    for given, words in (
+        (["--output", tmp_path / "x.csv", *ENGINE], ["x.csv", "folder"]),
+        (["--output", tmp_path / "x", *ENGINE, "--restart"], ["--restart"]),
+        (["--output", tmp_path / "x.csv", *ENGINE[2:]], ["--spark-master local[2]"]),
+    ):
+        assert_refused(command.sdjax(*arguments, *given), *words)
 
 
 def test_featurize_numbers_rows_through_all_pieces(model, inputs, command, tmp_path):

@@ -53,7 +53,7 @@ def test_a_block_by_reference_has_the_same_examples(
     expected, report, sizes = found(path, send=False)
     assert found(path, send=True)[:2] == (expected, report)
     used = [i for i in range(1000) if i not in (20, 300, 301, 500, 700)]
-    texts = {text: (place, label) for place, text, label in expected}
+    texts = {text: (place, label) for _, place, text, label in expected}
     assert all(texts[f"number {i}"] == (i + 1, i % 5) for i in used)
     assert report.read == 999
     assert report.first["malformed JSON"] == f"{path}:301"

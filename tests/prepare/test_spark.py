@@ -70,3 +70,15 @@ def test_an_error_in_a_task_is_reported_in_one_line(inputs, tmp_path, command):
 def test_spark_does_not_make_the_synthetic_corpus(tmp_path, command):
     arguments = ["prepare", "synthetic", "--out", tmp_path / "c", "--engine", "spark"]
     assert_refused(command.sdjax(*arguments), "synthetic", "--engine spark")
+
+
+def test_several_labels_are_the_same_on_both_engines(inputs, tmp_path, command):
+    arguments = ["prepare", inputs / "a.jsonl", inputs / "b.json.gz"]
+    arguments += ["--shards", "3/1/1", "--label-key", "stars,n", "--split"]
+    for split in ("shuffled", "contiguous"):
+        given = [*arguments, split]
+        here = command.sdjax(*given, "--out", tmp_path / f"here-{split}")
+        engine = ["--engine", "spark", "--spark-master", "local[2]"]
+        there = command.sdjax(*given, *engine, "--out", tmp_path / f"there-{split}")
+        assert (here.status, there.status) == (0, 0), there.err
+        assert files(tmp_path / f"here-{split}") == files(tmp_path / f"there-{split}")

@@ -36,14 +36,14 @@ def sentiment_words(text):
 
 def pattern(templates):
     """Return an expression that matches exactly the instances of the templates."""
-    slots = {
+    words, products = alternatives(SENTIMENT), alternatives(PRODUCTS)
+    slots = dict.fromkeys(("a", "v", "s"), words)
+    slots |= {
         "n": alternatives(NOUNS),
-        "p": alternatives(PRODUCTS),
-        "w": alternatives(SENTIMENT),
-        "x": alternatives(SENTIMENT),
-        "W": alternatives(word.capitalize() for word in SENTIMENT),
-        "s": alternatives(SENTIMENT),
-        "aw": f"(?:a|an) (?:{alternatives(SENTIMENT)})",
+        "p": f"{words}|{products}",  # a predicate; in a neutral opening the product
+        "A": alternatives(word.capitalize() for word in SENTIMENT),
+        "aa": f"(?:a|an) (?:{words})",
+        "i": alternatives(synthetic_words.INTENSIFIERS),
     }
     slots |= {k: v.replace(", ", "|") for k, v in synthetic_words.FILLERS.items()}
     parts = []
@@ -53,10 +53,6 @@ def pattern(templates):
             part = part.replace(re.escape(f"{{{name}}}"), f"(?:{slot})")
         parts.append(part)
     return re.compile("|".join(parts))
-
-
-def opinions(*groups):
-    return pattern(t for g in groups for templates in g.values() for t in templates)
 
 
 def sentences(text):
@@ -85,9 +81,9 @@ def pairings(examples):
 
 
 def test_the_word_lists_are_long_and_have_no_repeats():
-    assert len(PRODUCTS) >= 60
+    assert len(PRODUCTS) >= 30
     for polarity in (0, 1):
-        assert sum(len(lists[polarity]) for lists in WORDS.values()) >= 40
+        assert sum(len(lists[polarity]) for lists in WORDS.values()) >= 25
     assert len(SENTIMENT) == sum(len(w) for lists in WORDS.values() for w in lists)
 
 
@@ -100,9 +96,9 @@ def test_reviews_depend_on_the_seed_alone():
     assert list(reviews(0)) == []
 
 
-def test_reviews_have_three_to_eight_sentences(reviews_sample):
+def test_reviews_have_five_to_twelve_sentences(reviews_sample):
     lengths = [len(sentences(e.text)) for e in reviews_sample]
-    assert (min(lengths), max(lengths)) == (3, 8)
+    assert (min(lengths), max(lengths)) == (5, 12)
 
 
 def test_every_sentiment_word_follows_the_polarity(reviews_sample, labelled_sample):
@@ -125,13 +121,23 @@ def test_neutral_sentences_have_no_sentiment_word():
     assert not any(ANY_WORD.search(template) for template in neutral)
 
 
+def test_no_sentiment_word_occurs_twice_in_a_sentence(reviews_sample, labelled_sample):
+    for example in itertools.chain(reviews_sample[:5000], labelled_sample[:2000]):
+        for sentence in sentences(example.text):
+            found = sentiment_words(sentence)
+            assert len(set(found)) == len(found), sentence
+
+
+def test_labelled_texts_have_two_to_four_sentences(labelled_sample):
+    lengths = [len(re.split(r"(?<=[.!]) ", e.text)) for e in labelled_sample]
+    assert (min(lengths), max(lengths)) == (2, 4)
+
+
 def test_reviews_mix_opinions_and_neutral_sentences(reviews_sample):
     neutral = pattern(
         synthetic_words.NEUTRAL_TEMPLATES + synthetic_words.NEUTRAL_OPENINGS
     )
-    opinion = opinions(
-        synthetic_words.TRAINING_TEMPLATES, synthetic_words.TERSE_TEMPLATES
-    )
+    opinion = pattern(synthetic_words.TRAINING_TEMPLATES)
     closings = set(itertools.chain(*synthetic_words.CLOSINGS))
     counts = dict.fromkeys(("neutral", "opinion", "closing"), 0)
     for example in reviews_sample[:3000]:
@@ -144,17 +150,15 @@ def test_reviews_mix_opinions_and_neutral_sentences(reviews_sample):
             assert sum(kinds) == 1, sentence
             counts[list(counts)[kinds.index(True)]] += 1
     total = sum(counts.values())
-    assert 0.2 < counts["neutral"] / total < 0.4
-    assert 0.5 < counts["opinion"] / total < 0.7
+    assert 0.15 < counts["neutral"] / total < 0.3
+    assert 0.6 < counts["opinion"] / total < 0.75
 
 
 def test_held_out_templates_are_used_in_labelled_texts_only(
     reviews_sample, labelled_sample
 ):
-    training = opinions(
-        synthetic_words.TRAINING_TEMPLATES, synthetic_words.TERSE_TEMPLATES
-    )
-    held_out = opinions(synthetic_words.HELD_OUT_TEMPLATES)
+    training = pattern(synthetic_words.TRAINING_TEMPLATES)
+    held_out = pattern(synthetic_words.HELD_OUT_TEMPLATES)
     training_neutral = pattern(
         synthetic_words.NEUTRAL_TEMPLATES + synthetic_words.NEUTRAL_OPENINGS
     )
@@ -164,7 +168,7 @@ def test_held_out_templates_are_used_in_labelled_texts_only(
         assert not held_out_neutral.search(sentence), sentence
     for example in labelled_sample:
         rest = held_out.sub("", example.text)
-        assert rest != example.text  # one opinion at least
+        assert held_out.fullmatch(sentences(example.text)[-1]), example.text
         assert not held_out_neutral.sub("", rest).strip(), example.text
         assert not training.search(example.text), example.text
         assert not training_neutral.search(example.text), example.text
@@ -172,7 +176,7 @@ def test_held_out_templates_are_used_in_labelled_texts_only(
 
 def test_reviews_and_labelled_texts_share_no_pairing(reviews_sample, labelled_sample):
     seen, unseen = pairings(reviews_sample), pairings(labelled_sample)
-    assert len(seen) > 2000 and len(unseen) > 1000
+    assert len(seen) > 1000 and len(unseen) > 300
     assert not seen & unseen
     assert not any(is_held_out(*pair) for pair in seen)
     assert all(is_held_out(*pair) for pair in unseen)
@@ -206,7 +210,7 @@ def test_form_does_not_reveal_the_label(reviews_sample, labelled_sample, measure
         ends = np.append(np.flatnonzero(np.diff(values[order])), len(values) - 1)
         right = np.cumsum(np.where(labels[order], -1, 1))[ends]
         gain = max(np.abs(right).max(), abs(right[-1])) / len(values)
-        assert gain < 0.06, gain
+        assert gain < 0.07, gain
 
 
 def test_articles():

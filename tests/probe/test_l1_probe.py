@@ -123,13 +123,6 @@ def test_all_zero_weights_rank_by_class_means():
     assert result.as_json()["nonzero_weights"] == []
 
 
-def test_rank_units_breaks_ties_by_class_means():
-    features = np.array([[0, 0, 1, 0], [0, 3, 0, 0]], np.float32)
-    effects, columns = np.array([[0, 0, 0, -2.0]]), np.array([[0], [1]])
-    order = l1_probe.rank_units(effects, features, columns)
-    assert order.tolist() == [3, 1, 2, 0]
-
-
 def test_fit_few_does_not_depend_on_the_scale_of_the_features():
     data = planted(300, 0)
     small = logistic.fit_few(data.features[:, [UNIT, 3]] * 1e-3, data.labels)

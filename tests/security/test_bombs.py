@@ -14,7 +14,7 @@ import pytest
 from fixtures_run import assert_refused
 
 from sdjax.bounds import check_zip
-from sdjax.data.formats import compression, delimited
+from sdjax.data.formats import compression, table_rows
 from sdjax.data.formats.compression import Stored, opened
 from sdjax.data.text import _PIECE, Normalisation
 from sdjax.errors import Damaged, InputError
@@ -143,7 +143,7 @@ def test_tags_are_what_they_were(text):
 
 
 def test_a_quote_that_swallows_a_file_is_refused(command, tmp_path, monkeypatch):
-    monkeypatch.setattr(delimited, "_MOST_LINES", 5000)
+    monkeypatch.setattr(table_rows, "_MOST_LINES", 5000)
     path = tmp_path / "in.csv.gz"
     with gzip.open(path, "wt") as file:
         file.write("text\n" + "fine\n" * 20 + '"open\n' + "x\n" * 10_000)

@@ -7,7 +7,7 @@ record is counted in the `ReadReport`.
 
 from collections.abc import Iterator
 
-from sdjax.data.formats import columnar, delimited, fasta, objects, plain, stars
+from sdjax.data.formats import columnar, fasta, objects, plain, stars, table_rows
 from sdjax.data.formats.layout import Layout, Record
 from sdjax.data.formats.lines import line_blocks, lines_of
 from sdjax.data.read_report import ReadReport
@@ -33,8 +33,9 @@ def file_records(
     if layout.by_lines:
         blocks = line_blocks(layout.stored, layout.form, report, span)
         return line_records(layout, lines_of(blocks), report)
+    if layout.format == "csv":
+        return table_rows.csv_records(layout, report, columns)
     readers = {
-        "csv": delimited.csv_records,
         "json": objects.object_records,
         "fasta": fasta.fasta_records,
         "stars": stars.star_records,

@@ -2,20 +2,15 @@
 
 import csv
 import io
-import itertools
 import re
-from collections.abc import Iterator
 from typing import NamedTuple
 
-from sdjax.data.formats import lines as line_files
-from sdjax.data.formats.compression import Stored
-from sdjax.data.formats.layout import Dialect, Layout, Record, bad_bytes
+from sdjax.data.formats.layout import Dialect, Layout
 from sdjax.data.formats.options import Options
-from sdjax.data.read_report import ReadReport
+from sdjax.data.formats.table_rows import header, rows_of
 from sdjax.errors import InputError
 
 DELIMITERS = (",", "\t", ";", "|")  # of equals the first is taken
-_MOST_LINES = 10**6  # of one row; a quote left open would swallow a whole file
 _SAMPLE_ROWS = 200
 _PROPER = re.compile(r'"(?:[^"]|"")*"')  # a field that quotes hold together
 _SENTENCE_WORDS = 5  # a name of a column has fewer
@@ -38,7 +33,7 @@ def sample(text: str, dialect: Dialect) -> Sample:
     """Read the first rows of some text, which ends with a whole line."""
     rows = []
     try:
-        for row in _rows(io.StringIO(text, newline="\n"), dialect):
+        for row in rows_of(io.StringIO(text, newline="\n"), dialect):
             if row:
                 rows.append(row)
             if len(rows) > _SAMPLE_ROWS:
@@ -139,11 +134,6 @@ def columns(layout: Layout, text: str, wanted: tuple[str, ...]) -> list[str]:
     return names
 
 
-def header(fields: list[str]) -> list[str]:
-    """Return the names that a header gives; a column without a name gets its number."""
-    return [name.strip() or str(i) for i, name in enumerate(fields)]
-
-
 def _like_data(name: str, below: list[str]) -> str:
     if _is_number(name):
         numbers = sum(map(_is_number, below))
@@ -168,96 +158,3 @@ def _longest(rows: list[list[str]]) -> int:
         sum(len(row[i]) for row in rows if len(row) > i) for i in range(len(rows[0]))
     ]
     return sizes.index(max(sizes))
-
-
-def _rows(lines: Iterator[str], dialect: Dialect) -> Iterator[list[str]]:
-    """Read rows; `csv.Error` for those that are none."""
-    if not dialect.quoted:
-        return (line.rstrip("\r\n").split(dialect.delimiter) for line in lines)
-    # Strict, so that a quote left open is an error and not one giant review.
-    return csv.reader(
-        lines,
-        strict=True,
-        delimiter=dialect.delimiter,
-        doublequote=not dialect.escape,
-        escapechar=dialect.escape or None,
-    )
-
-
-def csv_records(layout: Layout, report: ReadReport) -> Iterator[Record]:
-    """Read the rows of a table below its header."""
-    span = _Span(layout.stored)
-    csv.field_size_limit(line_files.MAX_LINE_BYTES)
-    blocks = line_files.line_blocks(layout.stored, layout.form, report)
-    reader = _rows(span.decode(line_files.lines_of(blocks)), layout.dialect)
-    names = _header(layout, reader, span) if layout.dialect.header else None
-    for row in itertools.count():
-        span.start()
-        problem, detail, values = None, "", []
-        try:
-            values = next(reader)
-        except StopIteration:
-            return
-        except csv.Error:
-            problem = "malformed CSV row"
-            detail = "a quote is not closed; give --quoting none if quotes mean nothing"
-        else:
-            if not values or (values == [""] and not layout.dialect.quoted):
-                continue
-            if names is None:
-                names = [str(i) for i in range(len(values))]
-            if span.bad is not None:
-                problem, detail = bad_bytes(span.bad, layout.form)
-            elif len(values) != len(names):
-                problem = "CSV row with another number of columns than the header"
-                detail = f"{len(values)} instead of {len(names)}"
-        if problem is None:
-            report.read += 1
-            yield row, span.first, dict(zip(names, values, strict=True))
-        else:
-            # An open quote swallows rows up to the next quote: count every line.
-            report.read += span.lines
-            place = f"{layout.stored}:{span.first}"
-            report.skip(problem, place, span.lines, detail)
-
-
-def _header(layout: Layout, reader: Iterator, span: "_Span") -> list[str]:
-    """Read the names of the columns."""
-    try:
-        first = next(reader, [])
-    except csv.Error as error:
-        raise InputError(f"{layout.stored}:1: not a CSV header ({error})") from error
-    if span.bad is not None:
-        _, detail = bad_bytes(span.bad, layout.form)
-        raise InputError(f"{layout.stored}:1: the CSV header is not UTF-8: {detail}")
-    return header(first)
-
-
-class _Span:
-    """The lines that one CSV record takes up, and the first that does not decode."""
-
-    def __init__(self, stored: Stored):
-        self._stored = stored
-        self.first, self.lines, self.bad = 0, 0, None
-
-    def start(self) -> None:
-        self.lines, self.bad = 0, None
-
-    def decode(self, lines: Iterator[tuple[int, bytes]]) -> Iterator[str]:
-        # A newline byte is never part of a longer UTF-8 character, so each line can
-        # be decoded by itself.
-        for number, line in lines:
-            if self.lines == 0:
-                self.first = number
-            self.lines += 1
-            if self.lines > _MOST_LINES:
-                raise InputError(
-                    f"{self._stored}:{self.first}: a quote that opens here is not"
-                    f" closed within {_MOST_LINES:,} lines; mend it, or give --quoting"
-                    " none if quotes mean nothing"
-                )
-            try:
-                yield line.decode() + "\n"
-            except UnicodeDecodeError:
-                self.bad = self.bad or line
-                yield line.decode(errors="replace") + "\n"
