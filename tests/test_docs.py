@@ -84,6 +84,7 @@ def test_options_keys_and_extras_that_the_prose_names_exist(page):
     parsers = [cli.parser_of(name, "sdjax") for name in cli.COMMANDS]
     known |= set().union(*map(_options, parsers))
     known |= {"--sequences", "--spread", "--no-deps"}
+    known |= {"--archives", "--files"}  # of Spark
     for option in re.findall(r"(?<!\S)(--[a-z][\w-]*)(?![\w.-])", quoted):
         assert option in known, option
     keys = keys_of(load("default"))
