@@ -1,5 +1,7 @@
 """Featurizing texts against a PyTorch loop that pads each batch in file order."""
 
+import time
+from collections.abc import Callable
 from typing import NamedTuple
 
 import jax
@@ -13,7 +15,10 @@ from sdjax.model.language_model import LanguageModel, init_params
 
 
 class Row(NamedTuple):
-    """One variant; `ratio` is its time over ours, quartiles beside it."""
+    """One variant; `ratio` is its time over ours, quartiles beside it.
+
+    A core's second is one of processor time, whatever else the machine does.
+    """
 
     variant: str
     hidden_size: int
@@ -24,6 +29,8 @@ class Row(NamedTuple):
     seconds: float
     seconds_quartiles: tuple[float, float]
     chars_per_second: float
+    chars_per_core_second: float
+    chars_per_core_second_quartiles: tuple[float, float]
     ratio: float | None
     ratio_quartiles: tuple[float, float] | None
 
@@ -64,10 +71,13 @@ def measure(
             theirs, encoded, batch_size
         )
     characters = int(np.sum([len(text) for text in encoded]))
-    seconds = interleave(variants, rounds, warm_up=1)
+    core_seconds = {name: [] for name in variants}
+    timed = {name: _timed(run, core_seconds[name]) for name, run in variants.items()}
+    seconds = interleave(timed, rounds, warm_up=1)
     rows = []
     for name in variants:
         middle, low, high = spread(seconds[name])
+        per_core, *quartiles = spread([characters / s for s in core_seconds[name][1:]])
         times, slower, faster = ratio(seconds[name], seconds["sdjax"])
         rows.append(
             Row(
@@ -80,8 +90,21 @@ def measure(
                 seconds=middle,
                 seconds_quartiles=(low, high),
                 chars_per_second=characters / middle,
+                chars_per_core_second=per_core,
+                chars_per_core_second_quartiles=tuple(quartiles),
                 ratio=None if name == "sdjax" else times,
                 ratio_quartiles=None if name == "sdjax" else (slower, faster),
             )
         )
     return rows
+
+
+def _timed(run: Callable[[], object], core_seconds: list[float]) -> Callable:
+    """Return a function that appends the processor time of each call."""
+
+    def timed() -> None:
+        start = time.process_time()
+        run()
+        core_seconds.append(time.process_time() - start)
+
+    return timed

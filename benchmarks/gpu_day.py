@@ -183,7 +183,7 @@ def carry_out(part: Part, seconds: float, out: Path) -> str:
             status = process.wait(seconds)
             return "done" if status == 0 else f"failed with status {status}"
         except subprocess.TimeoutExpired:
-            process.send_signal(signal.SIGINT)
+            process.terminate()  # SIGINT is ignored in the background of a shell
         try:
             process.wait(_STOP_SECONDS)
         except subprocess.TimeoutExpired:

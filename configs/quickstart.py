@@ -12,6 +12,9 @@ from sdjax.training.config import defaults
 def get_config():
     config = defaults.get_config()
     config.corpus = "data/synthetic"
+    # Of the seeds 0 to 4 the one whose unit holds the polarity best through a sentence;
+    # all of them are in docs/results.md.
+    config.seed = 3
     config.model.hidden_size = 128
     # Small batches: what decides whether one unit comes to hold the polarity is the
     # number of updates, not the number of characters (docs/results.md).

@@ -104,6 +104,16 @@ def refuse_existing(out: Path) -> None:
         raise InputError(f"--out {out} exists already: choose another path")
 
 
+def refuse_filled(out: Path) -> None:
+    """Check that `name_folder` can give a folder this name.
+
+    Raises:
+        InputError: a file is there, or a folder that is not empty.
+    """
+    if os.path.lexists(out) and (not out.is_dir() or any(out.iterdir())):
+        raise InputError(f"{out} exists already: choose another folder")
+
+
 def name_folder(complete: Path, folder: Path) -> None:
     """Rename a complete folder to `folder`, which may exist if it is empty.
 

@@ -19,8 +19,12 @@ class Command(NamedTuple):
 
     @property
     def ours(self) -> tuple[str, ...]:
-        """The words after `sdjax`; of train.py and featurize.py too."""
+        """The words after `sdjax`, which train.py, featurize.py and Slurm get too."""
         program, *rest = self.words
+        if program == "sbatch" and rest[0] == "examples/cluster/train.slurm":
+            return ("train", "--distributed", *rest[1:])
+        if program == "sbatch" and rest[0] == "examples/cluster/spark.slurm":
+            return (*rest[1:], "--engine", "spark")
         if program == "python" and rest[0] in ("train.py", "featurize.py"):
             return (rest[0].removesuffix(".py"), *rest[1:])
         return tuple(rest) if program == "sdjax" else ()

@@ -43,10 +43,10 @@ SMALLER = {
 }
 # Sizes of the quick start's model in a command, and what they are here.
 HERE = {
-    "178=3": "1=3",
+    "35=3": "1=3",
     "30=-1.5": "2=-1.5",
     "2388": "3",
-    "178": "1",
+    "35": "1",
     "--config.model.num_layers=4": "--config.model.num_layers=1",
 }
 # What is not run, by a word of the command.

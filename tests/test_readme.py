@@ -15,32 +15,37 @@ SMALLER = {
     "sdjax prepare": "--reviews 400 --shards 3/1/1",
     "sdjax labelled": "--counts 60/30/30",
     "python train.py": "--config.train_steps=6 --config.warmup_steps=2"
-    " --config.model.hidden_size=16"
+    " --config.model.hidden_size=8"
     " --config.model.embedding_size=4 --config.global_batch_size=8"
     " --config.window_size=16 --config.log_every_steps=2"
     " --config.checkpoint_every_steps=3 --config.keep_every_steps=3"
-    " --config.eval_batch_size=64",
+    " --config.eval_batch_size=32",
     "sdjax probe": "--workers 1",
 }
+# What starts Python once as a user does; the rest runs in this process, which costs a
+# tenth. The small model is that of the other tests, whose compiled programs are found.
+BY_THEMSELVES = {"sdjax labelled", "python train.py", "python featurize.py"}
 
 
-def test_the_quick_start(tmp_path):
+def test_the_quick_start(tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    started = []
     for name in ("train.py", "featurize.py", "configs"):
         (tmp_path / name).symlink_to(ROOT / name)
     commands, outputs = quick_start(), []
     assert len(commands) >= 5
     for program, *arguments in commands:
         smaller = shlex.split(SMALLER.get(f"{program} {arguments[0]}", ""))
-        module = {"python": [], "sdjax": ["-m", "sdjax.cli"]}[program]
-        done = in_a_process(
-            *(*module, *arguments, *smaller),
-            cwd=tmp_path,
-            # The same model is compiled for in many of these processes.
-            JAX_COMPILATION_CACHE_DIR=str(tmp_path / "compiled"),
-            JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS="0",
-        )
-        assert done.status == 0, f"{program} {arguments}: {done.err}"
+        begin = {"python": [], "sdjax": ["-m", "sdjax.cli"]}[program]
+        if f"{program} {arguments[0]}" in BY_THEMSELVES - set(started):
+            started.append(f"{program} {arguments[0]}")
+            done = in_a_process(*begin, *arguments, *smaller, cwd=tmp_path)
+        else:
+            name = arguments[0].removesuffix(".py")
+            done = command.sdjax(name, *arguments[1:], *smaller)
+        assert not done.status, f"{program} {arguments}: {done.err}"
         outputs.append(done.out)
+    assert set(started) == BY_THEMSELVES
     assert any(re.search(r"bits per character +\d\.\d+", out) for out in outputs)
     unit = re.search(r"top unit: (\d+), sign [+-], alone", outputs[-1])[1]
     (page,) = re.findall(r"report: (\S+)", outputs[-1])

@@ -67,6 +67,13 @@ def add_arguments(parser) -> None:
         "--texts", type=_COUNT, default=2000, help="rows, from a generator"
     )
 
+    sub = _subcommand(what, "service", _service, "requests that come at once")
+    sub.add_argument("--hidden", type=_COUNT, default=512, help="units")
+    sub.add_argument("--clients", type=_COUNT, default=200, help="that ask at once")
+    sub.add_argument("--input", type=Path, metavar="FILE", help="texts; else built in")
+    sub.add_argument("--text-key", help="key or column of the text")
+    sub.add_argument("--texts", type=_COUNT, default=400, help="one a request")
+
     sub = _subcommand(what, "data", _data, "windows from a corpus", ())
     sub.add_argument("--corpus", type=Path, required=True, metavar="DIR")
     sub.add_argument("--batch-size", type=_COUNT, default=128)
@@ -212,19 +219,9 @@ def _program(arguments):
 
 def _featurize(arguments):
     from benchmarks import featurize
-    from sdjax.data import sources
-    from sdjax.data.read_report import ReadReport
-    from sdjax.prepare import synthetic
 
-    if arguments.input:
-        report = ReadReport()
-        examples = sources.read_examples(
-            str(arguments.input), report=report, text_key=arguments.text_key
-        )
-    else:
-        examples = synthetic.reviews(2000, 0)
     rows = featurize.measure(
-        [example.text for example in examples],
+        _texts(arguments, 2000),
         arguments.hidden,
         arguments.batch_size,
         arguments.precision,
@@ -232,6 +229,33 @@ def _featurize(arguments):
         with_torch=_torch_is_here(),
     )
     return rows, _device()
+
+
+def _service(arguments):
+    from benchmarks import service
+
+    rows = service.measure(
+        _texts(arguments, arguments.texts)[: arguments.texts],
+        arguments.hidden,
+        arguments.clients,
+        arguments.precision,
+        arguments.rounds,
+    )
+    return rows, _device()
+
+
+def _texts(arguments, count: int) -> list[str]:
+    """The texts of --input, or so many from a generator."""
+    from sdjax.data import sources
+    from sdjax.data.read_report import ReadReport
+    from sdjax.prepare import synthetic
+
+    if arguments.input is None:
+        return [example.text for example in synthetic.reviews(count, 0)]
+    examples = sources.read_examples(
+        str(arguments.input), report=ReadReport(), text_key=arguments.text_key
+    )
+    return [example.text for example in examples]
 
 
 def _classify(arguments):

@@ -2,6 +2,7 @@
 
 import sys
 from collections.abc import Iterator
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,12 @@ from sdjax.commands.reading import (
     open_texts,
     readable,
     refuse_reading,
+)
+from sdjax.commands.spark_table import (
+    add_engine,
+    on_spark,
+    refuse_unread,
+    write_folder,
 )
 from sdjax.commands.tables import add_table, refuse_table
 from sdjax.errors import InputError
@@ -59,6 +66,7 @@ def add_arguments(parser) -> None:
         help="the rows of the input with their scores, as .parquet, .csv, .tsv, .jsonl",
     )
     add_table(parser, "columns with the values of these, too")
+    add_engine(parser, "write a folder of Parquet files")
     restart = "forget what an earlier run has done"
     parser.add_argument("--restart", action="store_true", help=restart)
     parser.add_argument(
@@ -91,6 +99,11 @@ def run(arguments) -> None:
         raise InputError("no texts: give some, --input FILE, or a pipe")
     if not arguments.input:
         refuse_reading(arguments, "is of --input FILE")
+    unread = "explain", "html", "reach", "restart", "keep_formulas"
+    refuse_unread(arguments, unread)
+    if arguments.engine == "spark":
+        _on_spark(arguments)
+        return
     if arguments.output:
         from sdjax.features import table_output
 
@@ -113,9 +126,7 @@ def run(arguments) -> None:
         # What comes through a pipe is kept in a file, so that it can be read again.
         source, arguments.format = "-", "text"
     writes = (arguments.output, arguments.html)
-    opened = open_texts(arguments, source, writes=writes) if source else None
-    if opened and opened.several:
-        raise InputError(f"--label-key {arguments.label_key}: name one label")
+    opened = _open(arguments, source, writes) if source else None
     scorer = open_scorer(
         arguments.classifier,
         unit=arguments.unit,
@@ -135,24 +146,75 @@ def run(arguments) -> None:
         page = _print(arguments, opened, scorer, measured, report)
     if arguments.html:
         _write_page(arguments.html, scorer, page, report.kept)
-    if line := measured.line():
-        show(line)
+    _say_measured(opened if arguments.output else None, measured, report)
     if not arguments.output and (report.skipped or report.left_out):
         show(report.summary(), file=sys.stderr)
+
+
+def _on_spark(arguments) -> None:
+    """Write a folder of the rows of the input with what the scorer says of each."""
+    from sdjax.data.read_report import ReadReport
+    from sdjax.portable import relative_path
+
+    opened, report = _open(arguments, arguments.input), ReadReport()
+    with on_spark(arguments) as session:
+        from sdjax.inference import spark
+        from sdjax.inference.measured import Measured
+
+        prefix, classifier = arguments.prefix or "", None
+        columns = spark.scorer(
+            arguments.classifier,
+            unit=arguments.unit,
+            threshold=arguments.threshold,
+            units=arguments.units or (),
+            prefix=prefix,
+            model=arguments.checkpoint,
+            precision=arguments.precision,
+            batch_size=arguments.batch_size,
+        )
+        if arguments.unit is None:
+            classifier = relative_path(arguments.classifier, arguments.output.parent)
+        measured = Measured(columns.classes, opened.classes)
+        notes = write_folder(
+            arguments,
+            session,
+            opened,
+            columns,
+            report,
+            metadata={"classifier": classifier, "unit": arguments.unit},
+            note=partial(spark.measure, f"{prefix}called", measured),
+        )
+    for counts in notes:
+        measured.take_up(counts)
+    _say_measured(opened, measured, report)
+
+
+def _open(arguments, source, writes=()):
+    opened = open_texts(arguments, source, writes=writes)
+    if opened.several:
+        raise InputError(f"--label-key {arguments.label_key}: name one label")
+    return opened
+
+
+def _say_measured(opened, measured, report) -> None:
+    if opened and opened.label_keys and report.kept > measured.labelled:
+        without = report.kept - measured.labelled
+        show(f"{without:,} texts have no label that can be read")
+    if line := measured.line():
+        show(line)
 
 
 def _write(arguments, opened, scorer, measured, report) -> None:
     """Write the rows of the input with what the scorer says of each."""
     from sdjax.commands.tables import Source, write_table
     from sdjax.data.tables import of_texts, table_chunks
-    from sdjax.features.unit_columns import unit_columns
+    from sdjax.features.unit_columns import unit_values
     from sdjax.portable import relative_path
 
-    chosen = unit_columns(arguments.units or (), scorer.featurizer)
+    units = unit_values(arguments.units or (), scorer.featurizer)
 
     def added(features) -> dict:
-        units = {name: features[:, column] for name, column in chosen.items()}
-        return {**scorer.columns(features), **units}
+        return {**scorer.columns(features), **units(features)}
 
     def chunks(most: int, skip: int):
         if opened:
@@ -187,9 +249,6 @@ def _write(arguments, opened, scorer, measured, report) -> None:
         note=note,
         resumed=measured.take_up,
     )
-    if opened and opened.label_keys and report.kept > measured.labelled:
-        without = report.kept - measured.labelled
-        show(f"{without:,} texts have no label that can be read")
 
 
 def _print(arguments, opened, scorer, measured, report) -> list:

@@ -5,6 +5,7 @@ without a text, too, and columns that other programs know what to do with.
 """
 
 from sdjax.commands.reading import open_texts
+from sdjax.commands.spark_table import on_spark, refuse_unread, write_folder
 from sdjax.commands.tables import Source, write_table
 from sdjax.errors import InputError
 
@@ -15,15 +16,16 @@ def is_wanted(arguments) -> bool:
 
 
 def run(arguments) -> None:
-    """Write the table."""
+    """Write the table, on this machine or on Spark."""
     from sdjax.data.read_report import ReadReport
-    from sdjax.data.tables import numbered, table_chunks
     from sdjax.features import table_output
-    from sdjax.features.featurizer import TextFeaturizer
-    from sdjax.features.tables import as_lists
-    from sdjax.features.unit_columns import unit_columns
 
-    table_output.check_suffix(arguments.output)
+    on_a_cluster, writes = arguments.engine == "spark", [arguments.output]
+    refuse_unread(arguments, ("restart", "keep_formulas"))
+    if on_a_cluster:
+        writes = []  # a folder, which is refused where something is in it
+    else:
+        table_output.check_suffix(arguments.output)
     for flag in ("split", "no_texts"):
         if getattr(arguments, flag):
             name = flag.replace("_", "-")
@@ -33,45 +35,68 @@ def run(arguments) -> None:
             )
     report = ReadReport()
     opened = open_texts(
-        arguments,
-        arguments.input,
-        id_key=arguments.id_key,
-        writes=[arguments.output],
+        arguments, arguments.input, id_key=arguments.id_key, writes=writes
     )
-    units = arguments.units or ()
-    # A layer that is named may be another one than the last.
-    layers = "all" if any(":" in unit for unit in units) else arguments.layers
-    featurizer = TextFeaturizer.from_pretrained(
-        arguments.checkpoint,
-        state=arguments.state,
-        pooling=arguments.pooling,
-        layers=layers,
-        batch_size=arguments.batch_size,
-        normalise=arguments.normalise,
-        precision=arguments.precision,
-    )
-    chosen = unit_columns(units, featurizer)
+    write = _on_spark if on_a_cluster else _here
+    write(arguments, opened, report)
+    report.check(arguments.max_bad_fraction)
 
-    def added(features) -> dict:
-        if not units:
-            return {"features": as_lists(features)}
-        return {name: features[:, column] for name, column in chosen.items()}
+
+def _here(arguments, opened, report) -> None:
+    from sdjax.data.tables import numbered, table_chunks
+
+    keep, model = _kept(arguments, opened), _recipe(arguments).open()
 
     def chunks(most: int, skip: int):
         found = table_chunks(opened, report, most=most, keep=keep, skip=skip)
         return numbered(found, f"{arguments.prefix or ''}row")
 
-    keep = _kept(arguments, opened)
     write_table(
         arguments,
         Source(chunks, opened.describe(), opened.watch()),
-        featurizer,
-        added,
+        model.featurizer,
+        model.added,
         report,
-        identity={**featurizer.identity(), "keep": keep},
-        metadata={**featurizer.metadata(), "input": arguments.input},
+        identity={**model.identity, "keep": keep},
+        metadata={**model.featurizer.metadata(), "input": arguments.input},
     )
-    report.check(arguments.max_bad_fraction)
+
+
+def _on_spark(arguments, opened, report) -> None:
+    with on_spark(arguments) as session:
+        from sdjax.features.spark import SparkColumns
+
+        prefix = arguments.prefix or ""
+        columns = SparkColumns(_recipe(arguments), prefix=prefix)
+        write_folder(
+            arguments,
+            session,
+            opened,
+            columns,
+            report,
+            metadata={},
+            keep=_kept(arguments, opened),
+            numbers=f"{prefix}row",
+        )
+
+
+def _recipe(arguments):
+    """Return what makes the features, and columns of them."""
+    from sdjax.features.recipe import FeaturizerRecipe, seen_from_anywhere
+
+    units = tuple(arguments.units or ())
+    # A layer that is named may be another one than the last.
+    layers = "all" if any(":" in unit for unit in units) else arguments.layers
+    return FeaturizerRecipe(
+        seen_from_anywhere(arguments.checkpoint),
+        arguments.state,
+        tuple(arguments.pooling),
+        layers,
+        arguments.batch_size,
+        arguments.normalise,
+        arguments.precision,
+        units,
+    )
 
 
 def _kept(arguments, opened) -> list[str] | None:

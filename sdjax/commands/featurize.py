@@ -22,6 +22,7 @@ from sdjax.commands.reading import (
     open_texts,
     refuse_reading,
 )
+from sdjax.commands.spark_table import add_engine, refuse_unread
 from sdjax.commands.tables import add_table, lock_output, refuse_table
 from sdjax.data.text import CLEANINGS
 from sdjax.errors import InputError
@@ -83,6 +84,7 @@ def add_arguments(parser) -> None:
         " the input before the features; none named: all of them",
     )
     add_table(parser, "write a table with these units alone, a column for each")
+    add_engine(parser, "with --units or --keep, write a folder of Parquet files")
     add("--restart", action="store_true", help="forget what an earlier run has done")
 
 
@@ -136,6 +138,9 @@ def run(arguments) -> None:
         feature_table.run(arguments)
         return
     refuse_table(arguments, "is of a table: give --units or --keep, too")
+    if arguments.engine == "spark":
+        raise InputError("--engine spark writes a table: give --units or --keep, too")
+    refuse_unread(arguments, ())
     from sdjax.features import storage
 
     storage.check_suffix(arguments.output)

@@ -5,6 +5,7 @@ from pathlib import Path
 
 from sdjax.arguments import three
 from sdjax.commands.reading import add_reading, open_texts, refuse_reading
+from sdjax.commands.spark_table import add_engine
 from sdjax.data.text import CLEANINGS, CODECS
 from sdjax.errors import InputError
 from sdjax.ranges import COUNT, FRACTION, MOST_WORKERS, SEED, SIGNED_SEED, add_number
@@ -55,17 +56,7 @@ def add_arguments(parser) -> None:
         choices=("exact", "none"),
         help="none: keep duplicates",
     )
-    parser.add_argument(
-        "--engine",
-        default="embedded",
-        choices=("embedded", "spark"),
-        help="spark: write the same corpus with a Spark cluster",
-    )
-    parser.add_argument(
-        "--spark-master",
-        help="cluster for --engine spark; default: local[*]",
-        metavar="URL",
-    )
+    add_engine(parser, "write the same corpus")
     processes = "processes; default: one per core, fewer for a small input"
     add_number(parser, "--workers", int, MOST_WORKERS, processes)
     unusable = f"fail if more of the rows is unusable; default: {_BAD_FRACTION}"

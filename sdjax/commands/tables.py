@@ -14,6 +14,7 @@ from sdjax.portable import stored_metadata
 from sdjax.terminal import show
 
 if TYPE_CHECKING:
+    from sdjax.data.read_report import ReadReport
     from sdjax.data.tables import Chunk
     from sdjax.features.featurizer import TextFeaturizer
 
@@ -120,9 +121,14 @@ def write_table(
         source.unchanged()
         about = stored_metadata({**metadata, "skipped": skipped}, output.parent)
         escaped = work.finish(about, arguments.keep_formulas)
+    say_written(str(output), rows, report)
+    say_escaped(escaped)
+
+
+def say_written(output: str, rows: int, report: "ReadReport") -> None:
+    """Say how many rows a table has, and what of the input could not be used."""
     without = rows - report.kept
     more = f", {without:,} of them without a text that can be used" if without else ""
     show(f"{output}: {rows:,} rows{more}")
-    say_escaped(escaped)
     if report.skipped:
         show(report.summary(), file=sys.stderr)

@@ -6,6 +6,7 @@ it: of a delimited table every cell is the string that it was.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from itertools import islice
 from typing import Any, NamedTuple
 
@@ -63,6 +64,7 @@ def table_chunks(
     most: int = 0,
     keep: Sequence[str] | None = None,
     skip: int = 0,
+    span: tuple[int, int] | None = None,
 ) -> Iterator[Chunk]:
     """Read all of an input, every row of it, in memory that a chunk bounds.
 
@@ -76,13 +78,15 @@ def table_chunks(
         most: rows in a chunk; 0 for `CHUNK_ROWS`.
         keep: columns that are kept; None for all.
         skip: leave out so many rows, which are counted all the same.
+        span: read only the lines that begin in this range of bytes; of an input that is
+            one plain file of lines. Rows are numbered from its first one.
 
     Raises:
         InputError: a file is damaged, has no column that is to be kept, or gives two
             columns one name.
     """
     most, waiting, size = most or CHUNK_ROWS, [], 0
-    for piece, length in _pieces(opened, report, most, keep):
+    for piece, length in _pieces(opened, report, most, keep, span):
         if skip >= len(piece.rows):
             skip -= len(piece.rows)
             continue
@@ -162,7 +166,7 @@ def _joined(pieces: list[Chunk]) -> Chunk:
 
 
 def _pieces(
-    opened: Input, report: ReadReport, most: int, keep: Sequence[str] | None
+    opened: Input, report: ReadReport, most: int, keep: Sequence[str] | None, span
 ) -> Iterator[tuple[Chunk, int]]:
     """Yield a few rows at a time, and how many bytes they hold."""
     if all(isinstance(part, File) for part in opened.parts):
@@ -173,7 +177,7 @@ def _pieces(
         keys = part.keys
         label = (keys.label[0], keys.labels[0]) if keys.label else None
         columnar_file = isinstance(part, File) and part.layout.columnar
-        pieces = _of_batches if columnar_file else _of_records
+        pieces = _of_batches if columnar_file else partial(_of_records, span=span)
         for piece, length in pieces(part, label, report, min(most, _PIECE_ROWS), keep):
             row = piece.rows[-1]
             rows = [first + r for r in piece.rows]
@@ -185,10 +189,10 @@ def _pieces(
 
 
 def _of_records(
-    part: File | Dataset, label, report: ReadReport, most: int, keep
+    part: File | Dataset, label, report: ReadReport, most: int, keep, span
 ) -> Iterator[tuple[Chunk, int]]:
     if isinstance(part, File):
-        records = formats.file_records(part.layout, report)
+        records = formats.file_records(part.layout, report, span=span)
     else:
         records = part.records(report)
     keys, checked = part.keys._replace(label=()), keep is None

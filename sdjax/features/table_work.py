@@ -92,7 +92,7 @@ class TableWork:
             if not objects:
                 table = table.replace_schema_metadata(chunk.kept.schema.metadata)
             self._schema = unified(self._schema, table, chunk.rows)
-            content = _as_stream(table)
+            content = as_stream(table)
         digest = xxh3_128_hexdigest(content)
         ending = "jsonl" if self._lines else "arrows"
         name = f"part-{self.rows:012d}-{digest}.{ending}"
@@ -144,7 +144,7 @@ class TableWork:
                     for content in self._contents():
                         file.write(content)
             else:
-                tables = map(_of_stream, self._contents())
+                tables = map(of_stream, self._contents())
                 try:
                     if suffix == ".parquet":
                         data = json.dumps(metadata).encode()
@@ -196,7 +196,7 @@ class TableWork:
         unfinished.refuse_others(self._folder, "another table", theirs, self._identity)
         for content in _contents(self._folder, done):
             if not self._lines:
-                table = _of_stream(content)
+                table = of_stream(content)
                 self._schema = unified(self._schema, table, [0])
         for name in _parts(self._folder):
             if name > done["last"]:  # written, and never counted
@@ -276,7 +276,8 @@ def _chained(digest: str, name: str) -> str:
     return xxh3_128_hexdigest(f"{digest} {name}".encode())
 
 
-def _as_stream(table: pa.Table) -> bytes:
+def as_stream(table: pa.Table) -> bytes:
+    """Return a table as Arrow's stream, compressed; of a slice that alone."""
     buffer = pa.BufferOutputStream()
     options = pa.ipc.IpcWriteOptions(compression="lz4")
     with pa.ipc.new_stream(buffer, table.schema, options=options) as writer:
@@ -284,7 +285,8 @@ def _as_stream(table: pa.Table) -> bytes:
     return buffer.getvalue().to_pybytes()
 
 
-def _of_stream(content: bytes) -> pa.Table:
+def of_stream(content: bytes) -> pa.Table:
+    """Read what `as_stream` gave."""
     return pa.ipc.open_stream(content).read_all()
 
 

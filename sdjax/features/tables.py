@@ -27,16 +27,23 @@ _FEATURE_BYTES = 2**26  # of a chunk
 Added = Callable[[np.ndarray], Mapping[str, np.ndarray | Sequence | pa.Array]]
 
 
-class _Ready(NamedTuple):
-    """A chunk and its texts as the model reads them.
+class Encoded(NamedTuple):
+    """The texts of some rows as the model reads them.
 
-    encoded: each different text once.
+    rows: their numbers.
+    texts: each different text once.
     places: int[N], which of them each row has; -1 for none.
     """
 
-    chunk: Chunk
-    encoded: list[bytes]
+    rows: Sequence[int]
+    texts: list[bytes]
     places: np.ndarray
+
+    @property
+    def characters(self) -> int:
+        """How many bytes the rows have, equal texts counted as often as they are."""
+        lengths = np.fromiter(map(len, self.texts), np.int64, len(self.texts))
+        return int(lengths[self.places[self.places >= 0]].sum())
 
 
 def rows_at_once(featurizer: TextFeaturizer) -> int:
@@ -71,7 +78,10 @@ def fill(
         InputError: a feature is not finite, or as `TableWork.append`.
     """
     normalisation = featurizer.normalisation
-    cleaned = (_encoded(chunk, normalisation, report, once) for chunk in chunks)
+    cleaned = (
+        (chunk, encode(chunk.rows, chunk.texts, normalisation, report, once))
+        for chunk in chunks
+    )
     bar = tqdm(
         total=report.total or None,
         unit=report.unit,
@@ -81,29 +91,38 @@ def fill(
     )
     speed = _Speed(bar)
     with bar, Behind() as behind, ahead(cleaned) as ready:
-        for chunk, encoded, places in ready:
+        for chunk, encoded in ready:
             if bar.total is None and report.total:
                 bar.total, bar.unit = report.total, report.unit
             if work.rows and not speed.begun:  # what was done before takes no time
                 bar.n = bar.initial = chunk.position
-            size = sum(map(len, encoded))
+            size = sum(map(len, encoded.texts))
             advance = Share(bar, chunk.position - bar.n, size)
-            features = featurizer.transform_bytes(encoded, advance)
-            _check_finite(features, places, chunk.rows)
-            columns = _columns(added(features), places)
+            columns = columns_of(encoded, featurizer, added, advance)
             notes = note(chunk, columns)
             behind(work.append, chunk, columns, notes)
             bar.update(chunk.position - bar.n)
-            lengths = np.fromiter(map(len, encoded), np.int64, len(encoded))
-            speed.add(len(places), int(lengths[places[places >= 0]].sum()))
+            speed.add(len(chunk.rows), encoded.characters)
 
 
-def _encoded(
-    chunk: Chunk, normalisation: Normalisation, report: ReadReport, once: bool
-) -> _Ready:
-    """Turn texts into what the model reads; count those that the codec cannot read."""
+def encode(
+    rows: Sequence[int],
+    texts: Iterable[str | None],
+    normalisation: Normalisation,
+    report: ReadReport,
+    once: bool = True,
+) -> Encoded:
+    """Turn texts into what the model reads; count those that the codec cannot read.
+
+    Args:
+        rows: the number of each text, for messages.
+        texts: None where a row has none.
+        normalisation: of the model.
+        report: counts what cannot be read.
+        once: keep equal texts once.
+    """
     places, encoded, known = [], [], {}
-    for row, text in zip(chunk.rows, chunk.texts, strict=True):
+    for row, text in zip(rows, texts, strict=True):
         place = -1
         if text is not None:
             try:
@@ -115,7 +134,29 @@ def _encoded(
                 if place == len(encoded):
                     encoded.append(data)
         places.append(place)
-    return _Ready(chunk, encoded, np.array(places, np.int64))
+    return Encoded(rows, encoded, np.array(places, np.int64))
+
+
+def columns_of(
+    encoded: Encoded,
+    featurizer: TextFeaturizer,
+    added: Added,
+    advance: Callable[[int], object] | None = None,
+) -> dict[str, pa.Array]:
+    """Return what the model says of some rows, by the name of the column.
+
+    Args:
+        encoded: their texts.
+        featurizer: makes the features.
+        added: makes columns of them; a row without a text gets null in each.
+        advance: called after every batch with the number of bytes read.
+
+    Raises:
+        InputError: a feature is not finite.
+    """
+    features = featurizer.transform_bytes(encoded.texts, advance)
+    _check_finite(features, encoded.places, encoded.rows)
+    return _columns(added(features), encoded.places)
 
 
 def _check_finite(features: np.ndarray, places: np.ndarray, rows) -> None:
@@ -158,9 +199,3 @@ class _Speed:
             f" {self._characters / seconds:,.0f} ch/s",
             refresh=False,
         )
-
-
-def as_lists(features: np.ndarray) -> pa.Array:
-    """Return features as a column of lists of a fixed size."""
-    values = pa.array(features.ravel())
-    return pa.FixedSizeListArray.from_arrays(values, features.shape[1])

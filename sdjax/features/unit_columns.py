@@ -1,6 +1,9 @@
 """Units that a user names, as columns of features."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import pyarrow as pa
 
 from sdjax.errors import InputError
 from sdjax.features.columns import named_unit
@@ -27,6 +30,23 @@ def unit_columns(units: Sequence[str], featurizer: TextFeaturizer) -> dict[str, 
                 raise InputError(f"unit {unit} is named twice; name each unit once")
             found[str(names[column])] = column
     return found
+
+
+def unit_values(
+    units: Sequence[str], featurizer: TextFeaturizer
+) -> Callable[[np.ndarray], dict[str, np.ndarray]]:
+    """Return what makes a column for each unit of features float32[N, F].
+
+    Takes and raises what `unit_columns` does.
+    """
+    chosen = unit_columns(units, featurizer)
+    return lambda features: {name: features[:, at] for name, at in chosen.items()}
+
+
+def all_units(features: np.ndarray) -> dict[str, pa.Array]:
+    """Make one column, `features`, of features float32[N, F]: lists of a fixed size."""
+    values = pa.array(features.ravel())
+    return {"features": pa.FixedSizeListArray.from_arrays(values, features.shape[1])}
 
 
 def _place(unit: str, featurizer: TextFeaturizer) -> int:

@@ -36,10 +36,10 @@ class Measured:
         }
 
     def take_up(self, counts: Mapping) -> None:
-        """Go on from what `as_json` gave, or from an empty object."""
-        self._right = counts.get("right", 0)
-        self.labelled = counts.get("labelled", 0)
-        self._others = set(counts.get("others", ()))
+        """Add what `as_json` gave of other texts, or an empty object."""
+        self._right += counts.get("right", 0)
+        self.labelled += counts.get("labelled", 0)
+        self._others |= set(counts.get("others", ()))
 
     def line(self) -> str:
         """Say in a line what was counted; "" without labels."""

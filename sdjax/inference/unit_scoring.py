@@ -81,7 +81,11 @@ class UnitScorer:
         """
         texts = check_texts(texts)
         self._featurizer.progress = progress
-        values = self._featurizer.transform(texts)[:, self._column].tolist()
+        return self.judge(texts, self._featurizer.transform(texts))
+
+    def judge(self, texts: Sequence[str], features: np.ndarray) -> list[Score]:
+        """Score texts whose features, float32[N, F], are known."""
+        values = features[:, self._column].tolist()
         called = [(SIDES[value > self.scale.threshold],) for value in values]
         return [
             Score(text, {}, side, value)

@@ -5,8 +5,6 @@ reviews of a shard to one executor, which writes it. Input and output must be on
 system that driver and executors share, and sdjax must be installed on all of them.
 """
 
-import os
-import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
@@ -15,11 +13,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sdjax.data import pieces as data_pieces
 from sdjax.data.corpus import SPLITS, Corpus
 from sdjax.data.corpus_labels import label_keys_of
 from sdjax.data.parts import Dataset, File
+from sdjax.data.pieces import Piece
 from sdjax.data.read_report import ReadReport
-from sdjax.errors import InputError
+from sdjax.data.spark import session
 from sdjax.prepare.blocks import Block, blocks, line_format_blocks
 from sdjax.prepare.pipeline import (
     already_prepared,
@@ -33,23 +33,8 @@ from sdjax.prepare.shards import Holdout, ShardWriter, arrange, cut
 from sdjax.prepare.work_folder import publish, remove_leftover, work_folder
 from sdjax.terminal import show
 
-_PIECE_BYTES = 64 * 2**20  # of an uncompressed file, which can be read from any offset
-
 # Reviews of one shard: (piece number, `record`[N] as bytes, the bytes of the reviews).
 Parcel = tuple[int, bytes, bytes]
-
-
-class Piece(NamedTuple):
-    """The input of one task: a source, or a range of bytes of it."""
-
-    number: int
-    source: File | Dataset
-    span: tuple[int, int] | None
-
-    def blocks(self, report: ReadReport) -> Iterator[Block]:
-        if self.span is None:
-            return blocks([self.source], report)
-        return line_format_blocks(self.source, report, self.span)
 
 
 class PieceCounts(NamedTuple):
@@ -93,14 +78,14 @@ def prepare(
         if progress:
             show(f"{folder}: already prepared, nothing to do", file=sys.stderr)
         return Corpus.open(folder)
-    pieces = list(_pieces(sources))
+    pieces = list(data_pieces.pieces(sources))
     # Spark retries failed tasks; an interrupted run starts again.
     with work_folder(folder, {"engine": "spark"}) as work:
         for split in SPLITS:
             (work / "corpus" / split).mkdir(parents=True, exist_ok=True)
-        with _Context(master, progress) as context:
-            read, counts = _read_all(context, pieces, plan)
-            for piece_report in _with_file_lines(pieces, counts):
+        with session(master, "sdjax prepare", progress) as made:
+            read, counts = _read_all(made.sparkContext, pieces, plan)
+            for piece_report in data_pieces.with_file_lines(pieces, counts):
                 report.add(piece_report)
             report.check(max_bad_fraction)
             rows = [count.rows for count in counts]
@@ -113,65 +98,6 @@ def prepare(
             work / "corpus", folder, as_manifest(request, splits, duplicates, report)
         )
     return Corpus.open(folder)
-
-
-def _pieces(sources: Iterable[File | Dataset]) -> Iterator[Piece]:
-    number = 0
-    for source in sources:
-        spans = [None]
-        if isinstance(source, File):
-            layout = source.layout
-            if layout.by_lines and layout.form.start is not None:
-                size = source.size
-                starts = range(0, size, _PIECE_BYTES)
-                spans = [(begin, min(begin + _PIECE_BYTES, size)) for begin in starts]
-            stored = layout.stored
-            stored = stored._replace(path=stored.path.absolute(), shown=str(stored))
-            source = source._replace(layout=layout._replace(stored=stored))
-        for span in spans:
-            yield Piece(number, source, span)
-            number += 1
-
-
-class _Context:
-    """A Spark session with this Python; an `InputError` of a task is raised here."""
-
-    def __init__(self, master: str, progress: bool):
-        try:
-            from pyspark.sql import SparkSession
-        except ImportError as error:
-            raise InputError(
-                "--engine spark needs pyspark and Java 17: pip install 'sdjax[spark]'"
-            ) from error
-        os.environ.setdefault("PYSPARK_PYTHON", sys.executable)
-        settings = {
-            "spark.ui.enabled": "false",
-            "spark.ui.showConsoleProgress": str(progress).lower(),
-            "spark.executorEnv.PYTHONPATH": str(Path(__file__).parents[2]),
-        }
-        builder = SparkSession.builder.master(master).appName("sdjax prepare")
-        for name, value in settings.items():
-            builder = builder.config(name, value)
-        try:
-            self._session = builder.getOrCreate()
-        except Exception as error:  # Java, py4j and pyspark each raise their own
-            lines = str(error).strip().splitlines() or [type(error).__name__]
-            raise InputError(
-                f"--spark-master {master}: Spark does not start ({lines[0][:200]});"
-                " check the URL and that Java 17 is installed"
-            ) from error
-
-    def __enter__(self):
-        return self._session.sparkContext
-
-    def __exit__(self, kind, error, _):
-        self._session.stop()
-        # A failed task arrives as an error of Spark, with the message in its text.
-        message = (
-            re.search(r"sdjax\.errors\.InputError: (.+)", str(error)) if kind else None
-        )
-        if message and kind is not InputError:
-            raise InputError(message[1]) from error
 
 
 def _read_all(context, pieces: list[Piece], plan: Plan):
@@ -187,6 +113,12 @@ def _read_all(context, pieces: list[Piece], plan: Plan):
     return read.filter(_is_parcel), sorted(counts, key=lambda count: count.number)
 
 
+def _blocks(piece: Piece, report: ReadReport) -> Iterator[Block]:
+    if piece.span is None:
+        return blocks([piece.source], report)
+    return line_format_blocks(piece.source, report, piece.span)
+
+
 def _is_counts(pair: tuple[int, Parcel | PieceCounts]) -> bool:
     return isinstance(pair[1], PieceCounts)
 
@@ -198,7 +130,7 @@ def _is_parcel(pair: tuple[int, Parcel | PieceCounts]) -> bool:
 def _read_piece(piece: Piece, plan: Plan) -> Iterator[tuple[int, Parcel | PieceCounts]]:
     """Yield (shard, parcel) for all reviews of a piece, then (-1, its counts)."""
     report, rows, lines = ReadReport(), 0, 0
-    for block in piece.blocks(ReadReport()):
+    for block in _blocks(piece, ReadReport()):
         for part in block.parts:
             if part.layout is not None:
                 lines += sum(data.count(b"\n") for _, data in part.content)
@@ -220,22 +152,6 @@ def _parcels(
     for shard, chosen in zip(shards.tolist(), np.split(order, begins[1:]), strict=True):
         data = b"".join([reviews[i] for i in chosen.tolist()])
         yield shard, (piece, index[chosen].tobytes(), data)
-
-
-def _with_file_lines(
-    pieces: list[Piece], counts: list[PieceCounts]
-) -> Iterator[ReadReport]:
-    """Yield the reports with line numbers of the file instead of the piece."""
-    before = 0
-    for piece, count in zip(pieces, counts, strict=True):
-        if piece.span is None or piece.span[0] == 0:
-            before = 0
-        if before:
-            for reason, place in count.report.first.items():
-                name, _, line = place.rpartition(":")
-                count.report.first[reason] = f"{name}:{int(line) + before}"
-        before += count.lines
-        yield count.report
 
 
 def _write_all(

@@ -164,7 +164,7 @@ def _evaluate(targets: Targets, data: Mapping, fits: Sequence) -> tuple[float, f
     """Return the score on valid by the criterion, and the accuracy on test."""
     classifier = classifier_of(targets, fits)
     scores = {
-        name: targets.scores(
+        name: targets.choice_scores(
             data[name].positions, classifier.predict(data[name].features)
         )
         for name in ("valid", "test")

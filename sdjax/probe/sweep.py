@@ -93,7 +93,9 @@ def sweep_C(
         points.append(
             SweepPoint(
                 C=C,
-                valid_score=scores_of(targets, classifier, valid)[targets.criterion],
+                valid_score=targets.choice_scores(
+                    valid.positions, classifier.predict(valid.features)
+                )[targets.criterion],
                 nonzero=int(np.count_nonzero(classifier.coef.any(axis=0))),
                 converged=all(fit.converged for fit in fits),
             )

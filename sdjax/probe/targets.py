@@ -105,30 +105,45 @@ class Targets:
         chosen = [c for c, on in zip(self.classes, position, strict=True) if on]
         return ", ".join(chosen) or "none"
 
+    def choice_scores(self, true: np.ndarray, predicted: np.ndarray) -> dict:
+        """Score predicted class indices by what choices are made by.
+
+        A probe asks for these thousands of times, so they leave out the rest.
+
+        Returns:
+            accuracy (for `multilabel`, the share of texts with every label right) and
+            f1_macro.
+        """
+        accuracy = float(metrics.accuracy_score(true, predicted))
+        f1 = metrics.f1_score(true, predicted, **self._by_class())
+        return {"accuracy": accuracy, "f1_macro": float(np.mean(f1))}
+
     def scores(self, true: np.ndarray, predicted: np.ndarray) -> dict:
         """Score predicted class indices against the true ones.
 
         Returns:
-            accuracy (for `multilabel`, the share of texts with every label right),
-            f1_macro, f1 (by class), jaccard (mean over classes) and matthews (for
-            `multilabel`, the mean over classes).
+            As `choice_scores`; f1 (by class), jaccard (mean over classes) and matthews
+            (for `multilabel`, the mean over classes).
         """
-        average = {"average": None, "zero_division": 0.0}
-        if self.task != "multilabel":
-            average["labels"] = np.arange(len(self.classes))
-        f1 = metrics.f1_score(true, predicted, **average)
-        jaccard = metrics.jaccard_score(true, predicted, **average)
+        f1 = metrics.f1_score(true, predicted, **self._by_class())
+        jaccard = metrics.jaccard_score(true, predicted, **self._by_class())
         pairs = [(true, predicted)]
         if self.task == "multilabel":
             pairs = list(zip(true.T, predicted.T, strict=True))
         matthews = [metrics.matthews_corrcoef(*pair) for pair in pairs]
         return {
-            "accuracy": float(metrics.accuracy_score(true, predicted)),
-            "f1_macro": float(np.mean(f1)),
+            **self.choice_scores(true, predicted),
             "jaccard": float(np.mean(jaccard)),
             "matthews": float(np.mean(matthews)),
             "f1": dict(zip(self.classes, map(float, f1), strict=True)),
         }
+
+    def _by_class(self) -> dict:
+        """Return scikit-learn's arguments for a score of each class."""
+        average = {"average": None, "zero_division": 0.0}
+        if self.task != "multilabel":
+            average["labels"] = np.arange(len(self.classes))
+        return average
 
     def counts(self, positions: np.ndarray) -> dict[str, int]:
         """Count the texts of each class."""

@@ -100,6 +100,7 @@ def test_bench_featurize(command, tmp_path, without_torch):
     (row,) = json.loads((tmp_path / "rows.json").read_text())["rows"]
     assert row["texts"] == 5
     assert row["characters"] == 5 * len("\n text number 0 ")
+    assert row["chars_per_core_second"] > 0
 
 
 def test_bench_data(command, tmp_path):

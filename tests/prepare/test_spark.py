@@ -8,7 +8,8 @@ import pytest
 from fixtures_corpus import files
 from fixtures_run import assert_refused
 
-from sdjax.prepare import spark, synthetic
+from sdjax.data import pieces
+from sdjax.prepare import synthetic
 
 pytestmark = [
     pytest.mark.slow,
@@ -41,7 +42,7 @@ def inputs(tmp_path_factory):
 def test_both_engines_write_the_same_corpus(
     inputs, tmp_path, command, monkeypatch, split, dedup
 ):
-    monkeypatch.setattr(spark, "_PIECE_BYTES", 40_000)
+    monkeypatch.setattr(pieces, "PIECE_BYTES", 40_000)
     arguments = ["prepare", f"{inputs}/*", "--shards", "5/2/1", "--label-key", "stars"]
     arguments += ["--split", split, "--dedup", dedup, "--seed", 0]
     here = command.sdjax(*arguments, "--out", tmp_path / "here")

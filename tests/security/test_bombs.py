@@ -70,7 +70,7 @@ def zstd_open(path, mode):
     ("opener", "size"),
     [
         (gzip.open, 200),
-        (zstd_open, 200),
+        pytest.param(zstd_open, 200, marks=pytest.mark.slow),
         *(
             pytest.param(opener, 1000, marks=pytest.mark.slow)
             for opener in (open, gzip.open, zstd_open, bz2.open, lzma.open)

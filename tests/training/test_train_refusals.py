@@ -1,17 +1,12 @@
 """What no training run can use is refused in one line, before anything is written."""
 
-import signal
-import subprocess
-import sys
-from pathlib import Path
-
 import pytest
 import tiny
+from fixtures_run import ROOT, in_a_process
 
+from sdjax import cli
 from sdjax.errors import InputError
 from sdjax.training import loop
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +50,7 @@ def test_settings_that_cannot_work_are_refused_in_one_line(
     assert not (tmp_path / "run" / "checkpoints").exists()
 
 
-# In processes of their own, as a user meets them.
+# As a user meets them.
 QUICKSTART = "configs/quickstart.py"
 MISTAKES = {
     "unknown key": ((QUICKSTART, "{}", "--config.hiden_size=3"), "hiden_size"),
@@ -74,21 +69,31 @@ MISTAKES = {
 }
 
 
-@pytest.mark.parametrize("kind", MISTAKES)
-def test_a_mistake_on_the_command_line_is_one_line_and_a_status(kind, corpus, tmp_path):
+def command_line(kind, corpus, folder):
     arguments, words = MISTAKES[kind]
     fill = {"corpus": corpus.folder}
     config_file, workdir, *changes = (
-        a.replace("{}", str(tmp_path)).format(**fill) for a in arguments
+        a.replace("{}", str(folder)).format(**fill) for a in arguments
     )
-    done = subprocess.run(
-        [
-            *(sys.executable, "train.py"),
-            *(f"--config={config_file}", f"--workdir={workdir}", *changes),
-        ],
-        **{"cwd": ROOT, "capture_output": True, "text": True, "timeout": 300},
-    )
-    assert done.returncode not in (0, -signal.SIGKILL)
-    (line,) = done.stderr.strip().splitlines()
+    return [f"--config={config_file}", f"--workdir={workdir}", *changes], words
+
+
+@pytest.mark.parametrize("kind", MISTAKES)
+def test_a_mistake_on_the_command_line_is_one_line_and_a_status(
+    kind, corpus, tmp_path, command, monkeypatch
+):
+    monkeypatch.chdir(ROOT)
+    arguments, words = command_line(kind, corpus, tmp_path)
+    done = command(lambda: cli.run("train"), *arguments)
+    assert done.status in (1, 2)
+    (line,) = done.err.strip().splitlines()
     assert words in line
     assert "Traceback" not in line
+
+
+def test_a_mistake_in_a_process_of_its_own(corpus, tmp_path):
+    arguments, words = command_line("no such precision", corpus, tmp_path)
+    done = in_a_process("train.py", *arguments)
+    assert done.status == 2
+    (line,) = done.err.strip().splitlines()
+    assert words in line

@@ -14,19 +14,24 @@ from sdjax.data.read_report import ReadReport
 
 
 def file_records(
-    layout: Layout, report: ReadReport, columns: list[str] | None = None
+    layout: Layout,
+    report: ReadReport,
+    columns: list[str] | None = None,
+    span: tuple[int, int] | None = None,
 ) -> Iterator[Record]:
-    """Read all of a file or folder.
+    """Read all of a file or folder, or the lines that begin in a span of it.
 
     Args:
         layout: how.
         report: counts what is read.
         columns: read only these where the format allows it.
+        span: (start, end) in bytes of a plain file of lines; rows and lines are
+            numbered from its first one.
     """
     if layout.columnar:
         return columnar.columnar_records(layout, report, columns)
     if layout.by_lines:
-        blocks = line_blocks(layout.stored, layout.form, report)
+        blocks = line_blocks(layout.stored, layout.form, report, span)
         return line_records(layout, lines_of(blocks), report)
     if layout.format == "csv":
         return table_rows.csv_records(layout, report, columns)

@@ -1,0 +1,98 @@
+"""A cluster with executors of its own, one of which is killed in the middle."""
+
+import json
+import shutil
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+
+import psutil
+import pyarrow.parquet as pq
+import pytest
+import tiny
+from foreign import random_params
+
+from sdjax.checkpoints import published
+from sdjax.data.read_report import ReadReport
+from sdjax.data.sources import open_input
+from sdjax.data.spark import session
+from sdjax.data.text import Normalisation
+from sdjax.features import spark_table, tables
+from sdjax.features.featurizer import TextFeaturizer
+from sdjax.inference import spark
+
+pytest.importorskip("pyspark", reason="needs pyspark")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(not shutil.which("java"), reason="needs Java"),
+    pytest.mark.filterwarnings("ignore::FutureWarning:pyspark"),
+]
+ROWS = 400
+
+
+def slow_note(folder, labels, columns):
+    """Note an attempt that has written its file, and take a while to say so."""
+    from pyspark import TaskContext
+
+    task = TaskContext.get()
+    (folder / f"{task.partitionId()}-{task.taskAttemptId()}").touch()
+    time.sleep(2)
+
+
+def executors(jvm: psutil.Process) -> list[psutil.Process]:
+    names = "CoarseGrainedExecutorBackend"
+    return [p for p in jvm.children(recursive=True) if names in " ".join(p.cmdline())]
+
+
+def kill_one(jvm: psutil.Process, attempts: Path, killed: list) -> None:
+    """Kill an executor as soon as both have written something."""
+    while len(list(attempts.iterdir())) < 4:
+        time.sleep(0.05)
+    victim = executors(jvm)[0]
+    victim.kill()
+    victim.wait()
+    killed.append(victim.pid)
+
+
+def test_a_killed_executor_costs_no_row_and_doubles_none(tmp_path, monkeypatch):
+    from pyspark import SparkContext, cloudpickle
+
+    monkeypatch.setattr(spark_table, "TASK_BYTES", 400)
+    monkeypatch.setattr(tables, "CHUNK_ROWS", 16)
+    monkeypatch.setenv("PYSPARK_PYTHON", sys.executable)
+    cloudpickle.register_pickle_by_value(sys.modules[__name__])
+    folder, small = tmp_path / "model", tiny.model()
+    published.write(small, random_params(small), Normalisation(), folder)
+    texts = [f"text {n} of {n % 13}" * (1 + n % 3) for n in range(ROWS)]
+    source, attempts, killed = tmp_path / "a.jsonl", tmp_path / "attempts", []
+    rows = (json.dumps({"id": n, "text": text}) for n, text in enumerate(texts))
+    source.write_text("\n".join(rows))
+    attempts.mkdir()
+    with session("local-cluster[2,1,2048]", "tests", progress=False) as cluster:
+        jvm = psutil.Process(SparkContext._gateway.proc.pid)
+        before = {p.pid for p in executors(jvm)}
+        killer = threading.Thread(target=kill_one, args=(jvm, attempts, killed))
+        killer.start()
+        done = spark_table.write(
+            cluster,
+            open_input(str(source)),
+            spark.scorer(folder, unit="3"),
+            tmp_path / "out",
+            ReadReport(),
+            note=partial(slow_note, attempts),
+        )
+        killer.join()
+    written = [path.name.partition("-")[0] for path in attempts.iterdir()]
+    print(
+        f"executors {sorted(before)}, killed {killed}; {done.files} tasks,"
+        f" {len(written)} attempts that wrote a file; {done.rows} rows"
+    )
+    assert len(before) == 2 and killed
+    assert len(set(written)) == done.files < len(written)  # one wrote for nothing
+    table = pq.read_table(tmp_path / "out")
+    assert table["id"].to_pylist() == list(range(ROWS))
+    wanted = TextFeaturizer(folder).transform(texts)[:, 3]
+    assert abs(table["cell_last_3"].to_numpy() - wanted).max() <= 1e-6
+    assert not (tmp_path / ".out.spark").exists()
