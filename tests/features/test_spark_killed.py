@@ -3,10 +3,8 @@
 import json
 import shutil
 import sys
-import threading
 import time
 from functools import partial
-from pathlib import Path
 
 import psutil
 import pyarrow.parquet as pq
@@ -32,28 +30,30 @@ pytestmark = [
 ROWS = 400
 
 
-def slow_note(folder, labels, columns):
-    """Note an attempt that has written its file, and take a while to say so."""
+def kill_my_executor(folder, labels, columns):
+    """Note an attempt that has written its file; the sixth kills its executor."""
     from pyspark import TaskContext
 
     task = TaskContext.get()
     (folder / f"{task.partitionId()}-{task.taskAttemptId()}").touch()
-    time.sleep(2)
-
-
-def executors(jvm: psutil.Process) -> list[psutil.Process]:
-    names = "CoarseGrainedExecutorBackend"
-    return [p for p in jvm.children(recursive=True) if names in " ".join(p.cmdline())]
-
-
-def kill_one(jvm: psutil.Process, attempts: Path, killed: list) -> None:
-    """Kill an executor as soon as both have written something."""
-    while len(list(attempts.iterdir())) < 4:
-        time.sleep(0.05)
-    victim = executors(jvm)[0]
+    if len(list(folder.iterdir())) < 6:
+        return
+    try:
+        (folder.parent / "killed").touch(exist_ok=False)
+    except FileExistsError:
+        return
+    java = "CoarseGrainedExecutorBackend"
+    parents = psutil.Process().parents()
+    victim = next(p for p in parents if java in " ".join(p.cmdline()))
+    (folder.parent / "killed").write_text(str(victim.pid))
     victim.kill()
-    victim.wait()
-    killed.append(victim.pid)
+    time.sleep(600)  # the end of the executor is that of its workers
+
+
+def executors(jvm: psutil.Process) -> set[int]:
+    java = "CoarseGrainedExecutorBackend"
+    children = jvm.children(recursive=True)
+    return {p.pid for p in children if java in " ".join(p.cmdline())}
 
 
 def test_a_killed_executor_costs_no_row_and_doubles_none(tmp_path, monkeypatch):
@@ -66,30 +66,27 @@ def test_a_killed_executor_costs_no_row_and_doubles_none(tmp_path, monkeypatch):
     folder, small = tmp_path / "model", tiny.model()
     published.write(small, random_params(small), Normalisation(), folder)
     texts = [f"text {n} of {n % 13}" * (1 + n % 3) for n in range(ROWS)]
-    source, attempts, killed = tmp_path / "a.jsonl", tmp_path / "attempts", []
+    source, attempts = tmp_path / "a.jsonl", tmp_path / "attempts"
     rows = (json.dumps({"id": n, "text": text}) for n, text in enumerate(texts))
     source.write_text("\n".join(rows))
     attempts.mkdir()
     with session("local-cluster[2,1,2048]", "tests", progress=False) as cluster:
-        jvm = psutil.Process(SparkContext._gateway.proc.pid)
-        before = {p.pid for p in executors(jvm)}
-        killer = threading.Thread(target=kill_one, args=(jvm, attempts, killed))
-        killer.start()
+        before = executors(psutil.Process(SparkContext._gateway.proc.pid))
         done = spark_table.write(
             cluster,
             open_input(str(source)),
             spark.scorer(folder, unit="3"),
             tmp_path / "out",
             ReadReport(),
-            note=partial(slow_note, attempts),
+            note=partial(kill_my_executor, attempts),
         )
-        killer.join()
+    killed = int((tmp_path / "killed").read_text())
     written = [path.name.partition("-")[0] for path in attempts.iterdir()]
     print(
         f"executors {sorted(before)}, killed {killed}; {done.files} tasks,"
         f" {len(written)} attempts that wrote a file; {done.rows} rows"
     )
-    assert len(before) == 2 and killed
+    assert len(before) == 2 and killed in before
     assert len(set(written)) == done.files < len(written)  # one wrote for nothing
     table = pq.read_table(tmp_path / "out")
     assert table["id"].to_pylist() == list(range(ROWS))
