@@ -20,7 +20,7 @@ from sdjax.training.optimizer import optimizer, schedule
 from sdjax.training.parallel import split_batch
 from sdjax.training.step import create_train_state, train_step
 
-STEPS, REPLICAS, ROWS, SIZE = 400, 2, 4, 16
+STEPS, REPLICAS, ROWS, SIZE = 200, 2, 4, 16
 WITHIN = 0.005  # bits per character
 
 
@@ -111,7 +111,7 @@ def test_after_an_overflow_training_ends_where_it_would_have_ended(corpus, preci
     broken[at, 1 + np.arange(len(KINDS))] = np.arange(len(KINDS))
     (expected, *bits), skipped, zeroed = train_all(corpus, precision, broken)
     print(precision, expected, *zip(KINDS, at, bits, strict=True))
-    assert expected < 3.5  # it has learnt something
+    assert expected < 4  # it has learnt something: it began at 8
     np.testing.assert_array_equal(skipped, broken >= 0)
     np.testing.assert_array_equal(zeroed, broken == KINDS.index("state"))
     assert max(abs(b - expected) for b in bits) < WITHIN
