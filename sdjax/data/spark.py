@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sdjax.errors import InputError
+from sdjax.terminal import show
 
 if TYPE_CHECKING:
     from pyspark.sql import SparkSession
@@ -88,6 +89,10 @@ def session(master: str, name: str, progress: bool) -> "Iterator[SparkSession]":
     try:
         with clear_errors():
             yield made
+    except InputError:
+        if progress and there is None:
+            show("", file=sys.stderr)  # the bar has not ended its line
+        raise
     finally:
         if there is None:
             made.stop()
