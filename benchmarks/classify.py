@@ -6,10 +6,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
-
 from benchmarks.interleave import interleave, ratio, spread
-from benchmarks.train import EMBEDDING, VOCABULARY
+from benchmarks.train import untrained
 from sdjax.checkpoints import published
 from sdjax.checkpoints.load import load_model
 from sdjax.data.read_report import ReadReport
@@ -22,7 +20,6 @@ from sdjax.features.featurizer import TextFeaturizer
 from sdjax.features.partial import FeatureWork
 from sdjax.features.table_work import TableWork
 from sdjax.inference.unit_scoring import UnitScorer
-from sdjax.model.language_model import LanguageModel, init_params
 
 BARE = "bare encoder"
 
@@ -97,10 +94,7 @@ def _variants(
     batch_size: int,
     precision: str,
 ) -> dict[str, Callable[[], object]]:
-    model = LanguageModel(
-        "mlstm", hidden_size, EMBEDDING, VOCABULARY, precision=precision
-    )
-    params = init_params(model, jax.random.key(0))
+    model, params = untrained(hidden_size, precision)
     published.write(model, params, Normalisation(), folder / "model")
     loaded = load_model(folder / "model", precision)
     source = folder / "in.csv"

@@ -4,14 +4,12 @@ import time
 from collections.abc import Callable
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from benchmarks.interleave import interleave, ratio, spread
-from benchmarks.train import EMBEDDING, VOCABULARY
+from benchmarks.train import EMBEDDING, VOCABULARY, untrained
 from sdjax.data.text import Normalisation
 from sdjax.features.encoder import Encoder
-from sdjax.model.language_model import LanguageModel, init_params
 
 
 class Row(NamedTuple):
@@ -53,10 +51,7 @@ def measure(
         rounds: timed passes over all texts.
         with_torch: also the PyTorch baseline; PyTorch must be installed.
     """
-    model = LanguageModel(
-        "mlstm", hidden_size, EMBEDDING, VOCABULARY, precision=precision
-    )
-    params = init_params(model, jax.random.key(0))
+    model, params = untrained(hidden_size, precision)
     normalisation = Normalisation()
     ours = Encoder(model, params, batch_size=batch_size)
     encode = normalisation.encode

@@ -2,13 +2,10 @@
 
 from typing import NamedTuple
 
-import jax
-
 from benchmarks.interleave import interleave, ratio, spread
-from benchmarks.train import EMBEDDING, VOCABULARY
+from benchmarks.train import untrained
 from sdjax.data.text import Normalisation
 from sdjax.inference.sampling import Sampling, generate
-from sdjax.model.language_model import LanguageModel, init_params
 
 
 class Row(NamedTuple):
@@ -35,8 +32,7 @@ def measure(
         rounds: timed passes.
         singles: how many are drawn one by one; their time is scaled to all samples.
     """
-    model = LanguageModel("mlstm", hidden_size, EMBEDDING, VOCABULARY)
-    params = init_params(model, jax.random.key(0))
+    model, params = untrained(hidden_size)
     sampling = Sampling(length=length, whole_length=True)
 
     def draw(samples: int, batch_size: int) -> None:

@@ -7,17 +7,15 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
-import jax
 import numpy as np
 
 from benchmarks.interleave import interleave, ratio, spread
-from benchmarks.train import EMBEDDING, VOCABULARY
+from benchmarks.train import untrained
 from sdjax.checkpoints.load import Loaded
 from sdjax.checkpoints.meta import Meta
 from sdjax.data.text import Normalisation
 from sdjax.inference.score_queue import ScoreQueue
 from sdjax.inference.unit_scoring import UnitScorer
-from sdjax.model.language_model import LanguageModel, init_params
 
 ONE, QUEUE = "one request at a time", "the queue"
 
@@ -114,9 +112,6 @@ def _clients(
 
 
 def _scorer(hidden_size: int, precision: str) -> UnitScorer:
-    model = LanguageModel(
-        "mlstm", hidden_size, EMBEDDING, VOCABULARY, precision=precision
-    )
-    params = init_params(model, jax.random.key(0))
+    model, params = untrained(hidden_size, precision)
     meta = Meta(0, {}, Normalisation())
     return UnitScorer(Loaded(model, params, meta, Path("bench")), "0")

@@ -153,20 +153,22 @@ def _batch(shape: Shape) -> Batch:
     )
 
 
+def untrained(
+    hidden_size: int, precision: str = "fp32", layout: str = BY_PLATFORM
+) -> tuple[LanguageModel, dict]:
+    """Return an mLSTM with random weights; speed does not depend on them."""
+    model = LanguageModel(
+        "mlstm", hidden_size, EMBEDDING, VOCABULARY, precision=precision, layout=layout
+    )
+    return model, init_params(model, jax.random.key(0))
+
+
 def sdjax_step(shape: Shape, precision: str, layout: str = BY_PLATFORM) -> Step:
     """Return the step of train.py on one device, its state donated and kept."""
-    model = LanguageModel(
-        "mlstm",
-        shape.hidden_size,
-        EMBEDDING,
-        VOCABULARY,
-        precision=precision,
-        layout=layout,
-    )
+    model, params = untrained(shape.hidden_size, precision, layout)
     tx = optimizer(lambda count: 5e-4, clip_norm=1.0, b1=0.9, b2=0.999, eps=1e-8)
     scale = loss_scale(precision)
     devices = jax.local_devices()[:1]
-    params = init_params(model, jax.random.key(0))
     state = replicate(create_train_state(model, tx, scale, params), devices)
     carry = spread_rows(zero_carry(model, shape.batch_size, 1), devices)
     batch = split_batch(_batch(shape), 1)

@@ -1,12 +1,12 @@
 """Measure speed against baselines, interleaved in one run."""
 
 import argparse
-import importlib.util
 import json
 import os
 import sys
 from pathlib import Path
 
+from sdjax.commands import bench_measures as measures
 from sdjax.errors import InputError, naming
 from sdjax.ranges import COUNT, POSITIVE, number
 from sdjax.terminal import show, show_lines
@@ -19,7 +19,7 @@ _LAYOUT_HELP = "feature-major, batch-major, or platform for what suits it"
 def add_arguments(parser) -> None:
     what = parser.add_subparsers(required=True, metavar="WHAT")
 
-    sub = _subcommand(what, "train", _train, "the training step")
+    sub = _subcommand(what, "train", measures.train, "the training step")
     sub.add_argument(
         "--shapes",
         type=_shape,
@@ -40,7 +40,11 @@ def add_arguments(parser) -> None:
     )
 
     sub = _subcommand(
-        what, "program", _program, "the step as compiled for a GPU", ("precision",)
+        what,
+        "program",
+        measures.program,
+        "the step as compiled for a GPU",
+        ("precision",),
     )
     sub.description = "Read the step that is compiled for a GPU; none is needed."
     sub.add_argument("--chip", default="h200", help="h100 or h200")
@@ -54,51 +58,55 @@ def add_arguments(parser) -> None:
     sub.add_argument("--layout", default="platform", help=_LAYOUT_HELP)
     sub.add_argument("--average", default="fp32", help="gradients in fp32 or compute")
 
-    sub = _subcommand(what, "featurize", _featurize, "texts to features")
+    sub = _subcommand(what, "featurize", measures.featurize, "texts to features")
     sub.add_argument("--input", type=Path, metavar="FILE", help="texts; else built in")
     sub.add_argument("--text-key", help="key or column of the text")
     sub.add_argument("--hidden", type=_COUNT, default=1024, help="units")
     sub.add_argument("--batch-size", type=_COUNT, default=64)
 
-    sub = _subcommand(what, "classify", _classify, "a table in, a table out")
+    sub = _subcommand(what, "classify", measures.classify, "a table in, a table out")
     sub.add_argument("--hidden", type=_COUNT, default=1024, help="units")
     sub.add_argument("--batch-size", type=_COUNT, default=64)
     sub.add_argument(
         "--texts", type=_COUNT, default=2000, help="rows, from a generator"
     )
 
-    sub = _subcommand(what, "service", _service, "requests that come at once")
+    sub = _subcommand(what, "service", measures.service, "requests that come at once")
     sub.add_argument("--hidden", type=_COUNT, default=512, help="units")
     sub.add_argument("--clients", type=_COUNT, default=200, help="that ask at once")
     sub.add_argument("--input", type=Path, metavar="FILE", help="texts; else built in")
     sub.add_argument("--text-key", help="key or column of the text")
     sub.add_argument("--texts", type=_COUNT, default=400, help="one a request")
 
-    sub = _subcommand(what, "data", _data, "windows from a corpus", ())
+    sub = _subcommand(what, "data", measures.data, "windows from a corpus", ())
     sub.add_argument("--corpus", type=Path, required=True, metavar="DIR")
     sub.add_argument("--batch-size", type=_COUNT, default=128)
     sub.add_argument("--window", type=_COUNT, default=256)
     sub.add_argument("--devices", type=_COUNT, default=1)
     sub.add_argument("--seconds", type=number(float, POSITIVE), default=600)
 
-    sub = _subcommand(what, "loop", _loop, "train.py against its bare step")
+    sub = _subcommand(what, "loop", measures.loop, "train.py against its bare step")
     sub.add_argument("--corpus", type=Path, required=True, metavar="DIR")
     sub.add_argument("--shape", type=_shape, default=(1024, 64), metavar="HxB")
     sub.add_argument("--window", type=_COUNT, default=128)
     sub.add_argument("--steps", type=_COUNT, default=60)
 
-    sub = _subcommand(what, "prepare", _prepare, "making a corpus", ("repeats",))
+    sub = _subcommand(
+        what, "prepare", measures.prepare, "making a corpus", ("repeats",)
+    )
     sub.add_argument(
         "--reviews", type=_COUNT, default=10**6, help="and four times these"
     )
     sub.add_argument("--folder", type=Path, help="with room: 9 GB a million reviews")
 
-    sub = _subcommand(what, "generate", _generate, "samples at once", ("rounds",))
+    sub = _subcommand(
+        what, "generate", measures.generate, "samples at once", ("rounds",)
+    )
     sub.add_argument("--hidden", type=_COUNT, default=1024, help="units")
     sub.add_argument("--samples", type=_COUNT, default=64)
     sub.add_argument("--length", type=_COUNT, default=500, help="bytes of a sample")
 
-    sub = _subcommand(what, "sweep", _sweep, "the probe's fits", ("repeats",))
+    sub = _subcommand(what, "sweep", measures.sweep, "the probe's fits", ("repeats",))
     sub.add_argument("--texts", type=_COUNT, default=6920)
     sub.add_argument("--units", type=_COUNT, default=4096)
     sub.add_argument("--workers", type=_COUNT, default=2)
@@ -153,189 +161,6 @@ def run(arguments) -> None:
         record["rows"] = [row._asdict() for row in rows]
         with naming(arguments.json):
             arguments.json.write_text(json.dumps(record, indent=1) + "\n")
-
-
-def _torch_is_here() -> bool:
-    if importlib.util.find_spec("torch"):
-        return True
-    show("PyTorch is not installed: its rows are left out (pip install torch)")
-    return False
-
-
-def _device() -> str:
-    import jax
-
-    return f"{jax.devices()[0].device_kind}, jax {jax.__version__}"
-
-
-def _train(arguments):
-    from benchmarks import roofline, train
-    from sdjax.model.precision import policy
-
-    policy(arguments.precision)
-    if arguments.figure and arguments.figure.suffix != ".png":
-        raise InputError(f"--figure {arguments.figure}: give a name that ends in .png")
-    shapes = [train.Shape(h, b, arguments.window) for h, b in arguments.shapes]
-    baselines = not arguments.ours_only
-    rows = train.measure(
-        shapes,
-        arguments.precision,
-        arguments.rounds,
-        with_baselines=baselines,
-        with_torch=baselines and _torch_is_here(),
-        layout=arguments.layout,
-    )
-    if arguments.figure:
-        bandwidth = train.memory_bandwidth()
-        roofline.draw(rows, bandwidth, _device(), arguments.figure)
-    return rows, _device()
-
-
-def _program(arguments):
-    # A GPU of this machine, if there is one, is not asked.
-    os.environ["JAX_PLATFORMS"] = "cpu"
-    from benchmarks import gpu_program
-    from sdjax.model.precision import policy
-
-    policy(arguments.precision)
-    gpu_program.check_installed()
-    request = gpu_program.Request(
-        chip=arguments.chip,
-        precision=arguments.precision,
-        hidden_size=arguments.shape[0],
-        batch_size=arguments.shape[1],
-        window_size=arguments.window,
-        cell=arguments.cell,
-        num_layers=arguments.layers,
-        devices=arguments.devices,
-        layout=arguments.layout,
-        average=arguments.average,
-    )
-    rows, plan = gpu_program.examine(request)
-    show_lines(gpu_program.in_words(request, plan))
-    about = {"request": request._asdict(), "plan": plan._asdict()}
-    return rows, gpu_program.where(request), about
-
-
-def _featurize(arguments):
-    from benchmarks import featurize
-
-    rows = featurize.measure(
-        _texts(arguments, 2000),
-        arguments.hidden,
-        arguments.batch_size,
-        arguments.precision,
-        arguments.rounds,
-        with_torch=_torch_is_here(),
-    )
-    return rows, _device()
-
-
-def _service(arguments):
-    from benchmarks import service
-
-    rows = service.measure(
-        _texts(arguments, arguments.texts)[: arguments.texts],
-        arguments.hidden,
-        arguments.clients,
-        arguments.precision,
-        arguments.rounds,
-    )
-    return rows, _device()
-
-
-def _texts(arguments, count: int) -> list[str]:
-    """The texts of --input, or so many from a generator."""
-    from sdjax.data import sources
-    from sdjax.data.read_report import ReadReport
-    from sdjax.prepare import synthetic
-
-    if arguments.input is None:
-        return [example.text for example in synthetic.reviews(count, 0)]
-    examples = sources.read_examples(
-        str(arguments.input), report=ReadReport(), text_key=arguments.text_key
-    )
-    return [example.text for example in examples]
-
-
-def _classify(arguments):
-    from benchmarks import classify
-    from sdjax.prepare import synthetic
-
-    rows = classify.measure(
-        [example.text for example in synthetic.reviews(arguments.texts, 0)],
-        arguments.hidden,
-        arguments.batch_size,
-        arguments.precision,
-        arguments.rounds,
-    )
-    return rows, _device()
-
-
-def _data(arguments):
-    from benchmarks import data
-    from sdjax.data.corpus import Corpus
-
-    if arguments.devices < 1 or arguments.batch_size % arguments.devices:
-        raise InputError(
-            f"--batch-size {arguments.batch_size} cannot be split over --devices"
-            f" {arguments.devices}"
-        )
-    rows = data.measure(
-        Corpus.open(arguments.corpus),
-        arguments.batch_size,
-        arguments.window,
-        arguments.devices,
-        arguments.seconds,
-    )
-    return rows, "one process of this host"
-
-
-def _loop(arguments):
-    from benchmarks import end_to_end
-    from benchmarks.train import Shape
-
-    rows = end_to_end.measure(
-        arguments.corpus,
-        Shape(*arguments.shape, arguments.window),
-        arguments.precision,
-        arguments.steps,
-        arguments.rounds,
-    )
-    return rows, _device()
-
-
-def _prepare(arguments):
-    from benchmarks import prepare
-
-    if arguments.folder and not arguments.folder.is_dir():
-        raise InputError(f"--folder {arguments.folder}: no such folder; make it first")
-    rows = prepare.measure(arguments.reviews, arguments.repeats, arguments.folder)
-    return rows, _cores()
-
-
-def _generate(arguments):
-    from benchmarks import generate
-
-    rows = generate.measure(
-        arguments.hidden, arguments.samples, arguments.length, arguments.rounds
-    )
-    return rows, _device()
-
-
-def _sweep(arguments):
-    from benchmarks import probe
-
-    rows = probe.measure(
-        arguments.texts, arguments.units, arguments.workers, arguments.repeats
-    )
-    return rows, _cores()
-
-
-def _cores() -> str:
-    from sdjax.prepare.workers import cores
-
-    return f"{cores()} cores of this host"
 
 
 def _print(rows) -> None:
