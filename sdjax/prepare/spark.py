@@ -21,7 +21,7 @@ from sdjax.data.pieces import Piece
 from sdjax.data.read_report import ReadReport
 from sdjax.data.spark import session
 from sdjax.prepare.blocks import Block, blocks, line_format_blocks
-from sdjax.prepare.pipeline import (
+from sdjax.prepare.manifest import (
     already_prepared,
     as_manifest,
     check_enough,
