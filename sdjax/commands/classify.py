@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from sdjax.commands.reading import (
     add_reading,
-    open_texts,
+    open_labelled,
     readable,
     refuse_reading,
 )
@@ -126,7 +126,7 @@ def run(arguments) -> None:
         # What comes through a pipe is kept in a file, so that it can be read again.
         source, arguments.format = "-", "text"
     writes = (arguments.output, arguments.html)
-    opened = _open(arguments, source, writes) if source else None
+    opened = open_labelled(arguments, source, writes=writes) if source else None
     scorer = open_scorer(
         arguments.classifier,
         unit=arguments.unit,
@@ -156,7 +156,7 @@ def _on_spark(arguments) -> None:
     from sdjax.data.read_report import ReadReport
     from sdjax.portable import relative_path
 
-    opened, report = _open(arguments, arguments.input), ReadReport()
+    opened, report = open_labelled(arguments, arguments.input), ReadReport()
     with on_spark(arguments) as session:
         from sdjax.inference import spark
         from sdjax.inference.measured import Measured
@@ -189,13 +189,6 @@ def _on_spark(arguments) -> None:
     _say_measured(opened, measured, report)
 
 
-def _open(arguments, source, writes=()):
-    opened = open_texts(arguments, source, writes=writes)
-    if opened.several:
-        raise InputError(f"--label-key {arguments.label_key}: name one label")
-    return opened
-
-
 def _say_measured(opened, measured, report) -> None:
     if opened and opened.label_keys and report.kept > measured.labelled:
         without = report.kept - measured.labelled
@@ -208,13 +201,8 @@ def _write(arguments, opened, scorer, measured, report) -> None:
     """Write the rows of the input with what the scorer says of each."""
     from sdjax.commands.tables import Source, write_table
     from sdjax.data.tables import of_texts, table_chunks
-    from sdjax.features.unit_columns import unit_values
+    from sdjax.inference.unit_scoring import scored_columns
     from sdjax.portable import relative_path
-
-    units = unit_values(arguments.units or (), scorer.featurizer)
-
-    def added(features) -> dict:
-        return {**scorer.columns(features), **units(features)}
 
     def chunks(most: int, skip: int):
         if opened:
@@ -237,7 +225,7 @@ def _write(arguments, opened, scorer, measured, report) -> None:
         arguments,
         source,
         scorer.featurizer,
-        added,
+        scored_columns(scorer, arguments.units or ()),
         report,
         identity={**scorer.identity, "label_key": arguments.label_key},
         metadata={

@@ -10,7 +10,6 @@ from sdjax.terminal import show
 
 # For converted models, which have no training config; the values of the default config.
 _CONVERTED = {"eval_batch_size": 64, "window_size": 256}
-_OLDER_CARRY = "carried"  # of checkpoints whose config has no such key
 
 
 def add_arguments(parser) -> None:
@@ -31,6 +30,7 @@ def add_arguments(parser) -> None:
 
 def run(arguments) -> None:
     from sdjax.checkpoints.load import load_model
+    from sdjax.checkpoints.meta import OLDER_STREAM
     from sdjax.data.corpus import Corpus
     from sdjax.data.windows import Windows
     from sdjax.training.evaluate import bits_by_compressor, evaluator
@@ -59,7 +59,7 @@ def run(arguments) -> None:
         batch_size=rows,
         window_size=trained["window_size"],
         shuffle=False,
-        carry=loaded.meta.config.get("carry", _OLDER_CARRY),
+        carry=(OLDER_STREAM | loaded.meta.config)["carry"],
     )
     bpc = evaluator(loaded.model, windows, rows)(loaded.params)
     if not math.isfinite(bpc):

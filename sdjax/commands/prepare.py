@@ -5,7 +5,7 @@ from pathlib import Path
 
 from sdjax.arguments import three
 from sdjax.commands.reading import add_reading, open_texts, refuse_reading
-from sdjax.commands.spark_table import add_engine
+from sdjax.commands.spark_table import add_engine, master_of, refuse_master
 from sdjax.data.text import CLEANINGS, CODECS
 from sdjax.errors import InputError
 from sdjax.ranges import COUNT, FRACTION, MOST_WORKERS, SEED, SIGNED_SEED, add_number
@@ -102,7 +102,7 @@ def run(arguments) -> None:
         if arguments.engine == "spark":
             from sdjax.prepare import spark
 
-            master = _or(arguments.spark_master, "local[*]")
+            master = master_of(arguments)
             made = spark.prepare(opened.parts, arguments.out, master=master, **options)
         else:
             made = pipeline.prepare_blocks(
@@ -126,12 +126,12 @@ def _refuse_unread(arguments) -> None:
     Raises:
         InputError: names the first one that is given.
     """
+    refuse_master(arguments)
     synthetic, spark = arguments.source == ["synthetic"], arguments.engine == "spark"
     no_files = "synthetic reviews are not read from a file"
     for name, unread, why in (
         ("reviews", not synthetic, "is of the source 'synthetic'"),
         ("max_bad_fraction", synthetic, no_files),
-        ("spark_master", not spark, "is of --engine spark"),
         ("workers", spark, "is of --engine embedded; --spark-master local[N] has N"),
     ):
         value = getattr(arguments, name)

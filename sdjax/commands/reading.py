@@ -144,6 +144,18 @@ def open_texts(
     return opened
 
 
+def open_labelled(arguments: argparse.Namespace, sources, **options) -> "Input":
+    """Open texts that have one label or none; all else is as of `open_texts`.
+
+    Raises:
+        InputError: several labels are asked for.
+    """
+    opened = open_texts(arguments, sources, **options)
+    if opened.several:
+        raise InputError(f"--label-key {arguments.label_key}: name one label")
+    return opened
+
+
 def readable(
     examples: "Iterable[Example]", normalisation, report
 ) -> "Iterator[Example]":

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from sdjax.data.sources import Input
     from sdjax.features.spark import SparkColumns
 
+_MASTER = "local[*]"
+
 
 def add_engine(parser: argparse.ArgumentParser, spark: str) -> None:
     """Add the flags that name a cluster; `spark` says what is done there."""
@@ -28,9 +30,27 @@ def add_engine(parser: argparse.ArgumentParser, spark: str) -> None:
     )
     parser.add_argument(
         "--spark-master",
-        help="cluster for --engine spark; default: local[*]",
+        help=f"cluster for --engine spark; default: {_MASTER}",
         metavar="URL",
     )
+
+
+def master_of(arguments: argparse.Namespace) -> str:
+    """Return the URL of the cluster of `--engine spark`."""
+    return arguments.spark_master or _MASTER
+
+
+def refuse_master(arguments: argparse.Namespace) -> None:
+    """Refuse `--spark-master` where no cluster is used.
+
+    Raises:
+        InputError: it is given.
+    """
+    if arguments.engine != "spark" and arguments.spark_master is not None:
+        raise InputError(
+            f"--spark-master {arguments.spark_master}: is of --engine spark; leave it"
+            " out"
+        )
 
 
 def refuse_unread(arguments: argparse.Namespace, names: Sequence[str]) -> None:
@@ -42,12 +62,8 @@ def refuse_unread(arguments: argparse.Namespace, names: Sequence[str]) -> None:
     Raises:
         InputError: one of these flags is given; or no file, or no folder to write.
     """
+    refuse_master(arguments)
     if arguments.engine != "spark":
-        if arguments.spark_master:
-            raise InputError(
-                f"--spark-master {arguments.spark_master}: is of --engine spark; leave"
-                " it out"
-            )
         return
     for name in names:
         if getattr(arguments, name):
@@ -80,9 +96,8 @@ def on_spark(arguments: argparse.Namespace) -> "Iterator[SparkSession]":
 
     with lock_output(arguments.output):
         refuse_filled(arguments.output)
-        master = arguments.spark_master or "local[*]"
         # Before jax is there: its threads do not like it when Java is started.
-        with session(master, "sdjax table", progress=True) as spark:
+        with session(master_of(arguments), "sdjax table", progress=True) as spark:
             yield spark
 
 

@@ -17,7 +17,12 @@ import tempfile
 from pathlib import Path
 
 from sdjax.arguments import three
-from sdjax.commands.reading import add_reading, open_texts, refuse_reading
+from sdjax.commands.reading import (
+    add_reading,
+    open_labelled,
+    open_texts,
+    refuse_reading,
+)
 from sdjax.errors import InputError
 from sdjax.ranges import COUNT, SEED, add_number, number
 from sdjax.terminal import show
@@ -208,9 +213,7 @@ def _from_files(arguments, paths: dict):
     texts, described = {}, {}
     for split, path in paths.items():
         report = ReadReport()
-        opened = open_texts(arguments, str(path))
-        if opened.several:
-            raise InputError(f"--label-key {arguments.label_key}: name one label")
+        opened = open_labelled(arguments, str(path))
         examples = list(opened.examples(report))
         _check(report)
         described[split] = opened.describe()

@@ -185,9 +185,10 @@ def _read_piece(
         last = chunk.rows[-1]
         sizes.append(sum(len(text) for text in chunk.texts if text is not None))
         yield (number, len(sizes) - 1), chunk._replace(kept=as_stream(kept))
-    rows, lines = max(report.read, last + 1), 0
-    if span is not None and isinstance(opened.parts[0], File):
-        layout = opened.parts[0].layout
+    rows, lines, source = max(report.read, last + 1), 0, opened.parts[0]
+    # Lines are counted, for the numbers of those of the next piece of the same file.
+    if span is not None and isinstance(source, File) and span[1] < source.size:
+        layout = source.layout
         blocks = line_blocks(layout.stored, layout.form, ReadReport(), span)
         lines = sum(data.count(b"\n") for _, data in blocks)
     yield None, _Counts(number, rows, lines, sizes, schema, report)

@@ -1,6 +1,6 @@
 """Scoring the rows of a Spark data frame with a classifier or one unit.
 
-score = scorer("runs/quickstart", unit="178", text="review")
+score = scorer("runs/quickstart", unit="35", text="review")
 scored = reviews.mapInArrow(score, score.schema(reviews.schema))
 """
 
@@ -13,9 +13,8 @@ import pyarrow as pa
 
 from sdjax.features.recipe import Opened, place_of, seen_from_anywhere
 from sdjax.features.spark import SparkColumns
-from sdjax.features.unit_columns import unit_values
 from sdjax.inference.measured import Measured
-from sdjax.inference.unit_scoring import open_scorer
+from sdjax.inference.unit_scoring import open_scorer, scored_columns
 
 
 class ScorerRecipe(NamedTuple):
@@ -30,7 +29,7 @@ class ScorerRecipe(NamedTuple):
     batch_size: int
 
     def open(self) -> Opened:
-        """Load it; raises as `open_scorer` and `unit_values`."""
+        """Load it; raises as `open_scorer` and `scored_columns`."""
         scorer = open_scorer(
             place_of(self.path),
             unit=self.unit,
@@ -39,10 +38,9 @@ class ScorerRecipe(NamedTuple):
             precision=self.precision,
             batch_size=self.batch_size,
         )
-        units = unit_values(self.units, scorer.featurizer)
         return Opened(
             scorer.featurizer,
-            lambda features: {**scorer.columns(features), **units(features)},
+            scored_columns(scorer, self.units),
             scorer.identity,
             scorer.classes,
         )

@@ -16,7 +16,9 @@ from sdjax.data.text import Normalisation
 from sdjax.errors import InputError
 from sdjax.features.columns import named_unit
 from sdjax.features.featurizer import TextFeaturizer, check_texts
+from sdjax.features.tables import Added
 from sdjax.features.trace import TracedText
+from sdjax.features.unit_columns import unit_values
 from sdjax.inference import scoring
 from sdjax.inference.scoring import Score, Scorer
 from sdjax.model.classifier import DATA, Classifier
@@ -150,6 +152,17 @@ class UnitScorer:
 def is_classifier(path: Path) -> bool:
     """Tell a classifier's folder from a checkpoint, by the classifier's JSON."""
     return (path / DATA).is_file()
+
+
+def scored_columns(scorer: Scorer | UnitScorer, units: Sequence[str]) -> Added:
+    """Return what makes the columns of a scorer and of more units.
+
+    Args:
+        scorer: as `open_scorer` gives it.
+        units: as `unit_values` takes them, which raises where there is no such unit.
+    """
+    of_units = unit_values(units, scorer.featurizer)
+    return lambda features: {**scorer.columns(features), **of_units(features)}
 
 
 def open_scorer(
