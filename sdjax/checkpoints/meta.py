@@ -11,8 +11,8 @@ from sdjax.errors import Damaged, InputError, differences
 FORMAT_VERSION = 1
 # Older checkpoints do not say how many layers there are: one.
 _OLDER_MODEL = {"num_layers": 1}
-# Nor that the state is carried from window to window.
-_OLDER_STREAM = {"carry": "carried"}
+# Nor, among what decides what is read, that the state is carried between windows.
+OLDER_STREAM = {"carry": "carried"}
 
 
 @dataclass(frozen=True)
@@ -162,7 +162,7 @@ def check_same_run(saved: Meta, wanted: Meta, place: Path) -> None:
         there, here = (m.config.get("corpus", "unknown") for m in (saved, wanted))
         other_corpus[0] += f" (config.corpus is {there} there and {here} here)"
     found += other_corpus
-    found += differences(_OLDER_STREAM | saved.stream, wanted.stream, "stream.")
+    found += differences(OLDER_STREAM | saved.stream, wanted.stream, "stream.")
     if found:
         raise InputError(
             f"{place} holds a run of something else: {'; '.join(found)};"

@@ -60,5 +60,7 @@ def separations(features: np.ndarray, columns: np.ndarray) -> np.ndarray:
         some = np.asarray(features[:, start : start + step], np.float64)
         ranks = rankdata(some, axis=0)
         above = sides.T @ ranks - positives * (positives + 1) / 2
-        found.append(np.abs(above / pairs - 0.5) + 0.5)
+        area = np.full_like(above, 0.5)  # where a column has one side alone
+        np.divide(above, pairs, out=area, where=pairs > 0)
+        found.append(np.abs(area - 0.5) + 0.5)
     return np.concatenate(found, axis=1)

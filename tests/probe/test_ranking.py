@@ -43,3 +43,10 @@ def test_separations_are_those_of_scikit_learn(monkeypatch):
         for y in columns.T
     ]
     np.testing.assert_allclose(separations(features, columns), expected, rtol=1e-12)
+
+
+def test_a_column_with_one_side_alone_is_not_separated():
+    features = np.arange(8, dtype=np.float32).reshape(4, 2)
+    columns = np.array([[0, 1], [0, 0], [0, 1], [0, 1]])
+    assert separations(features, columns)[0].tolist() == [0.5, 0.5]
+    assert np.isfinite(separations(features, columns)).all()
