@@ -51,6 +51,22 @@ def tolerances():
     return TOLERANCES
 
 
+@pytest.fixture(scope="module")
+def model():
+    """The tiny model, for tests that ask nothing special of it."""
+    import tiny
+
+    return tiny.model()
+
+
+@pytest.fixture(scope="module")
+def params(model):
+    """Its parameters at the start of training."""
+    from sdjax.model.language_model import init_params
+
+    return init_params(model, jax.random.key(0))
+
+
 @pytest.fixture(scope="session")
 def tiny_run(tmp_path_factory):
     """A corpus, a model trained on it and labelled texts; to read, not to change."""

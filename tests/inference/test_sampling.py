@@ -14,16 +14,6 @@ from sdjax.inference.sampling import Sampling, generate
 from sdjax.model.language_model import init_params
 
 
-@pytest.fixture(scope="module")
-def model():
-    return tiny.model()
-
-
-@pytest.fixture(scope="module")
-def params(model):
-    return init_params(model, jax.random.key(0))
-
-
 def write(model, params, **options):
     sampling = options.pop("sampling", None) or Sampling(length=24, whole_length=True)
     return generate(model, params, Normalisation(), sampling=sampling, **options)

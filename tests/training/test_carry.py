@@ -10,7 +10,7 @@ from sdjax.checkpoints.stored import checkpoint_steps, read_meta
 from sdjax.data.windows import Windows
 from sdjax.errors import InputError
 from sdjax.model.devices import AXIS
-from sdjax.model.language_model import fold_weight_norm, init_params
+from sdjax.model.language_model import fold_weight_norm
 from sdjax.training import loop
 from sdjax.training.config.checks import check
 from sdjax.training.evaluate import window_sums
@@ -32,16 +32,6 @@ def windows(carry: str, split: str = "train") -> Windows:
         shuffle=False,
         carry=carry,
     )
-
-
-@pytest.fixture(scope="module")
-def model():
-    return tiny.model()
-
-
-@pytest.fixture(scope="module")
-def params(model):
-    return init_params(model, jax.random.key(0))
 
 
 def nats_from_zero(params: dict, batch) -> float:

@@ -7,7 +7,6 @@ import pytest
 import tiny
 
 from sdjax.data.windows import Windows
-from sdjax.model.language_model import init_params
 from sdjax.training.evaluate import evaluator
 from sdjax.training.parallel import split_batch
 
@@ -23,16 +22,6 @@ def windows_of(batch_size, window_size, *shards):
         window_size=window_size,
         shuffle=False,
     )
-
-
-@pytest.fixture(scope="module")
-def model():
-    return tiny.model()
-
-
-@pytest.fixture(scope="module")
-def params(model):
-    return init_params(model, jax.random.key(0))
 
 
 def test_bits_per_character_are_those_of_one_pass_over_the_shard(model, params):
