@@ -42,9 +42,8 @@ from sdjax.prepare.synthetic_words import (
 NEGATIVE, POSITIVE = 0, 1
 
 _BLOCK = 1024  # reviews drawn at a time
-_MAX_DRAWS = (
-    12  # groups of random numbers per review: 2 and one for each of 10 sentences
-)
+# Groups of random numbers per review: 2 and one for each of 10 sentences.
+_MAX_DRAWS = 12
 _TABLE = 256  # entries of a sampling table
 _NEUTRAL = 20  # per cent of the sentences of a review, openings and closings apart
 _ZIPF = 0.8  # a word of rank r from 1 has weight r ** -_ZIPF

@@ -7,10 +7,11 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
+from sdjax.data.windows import CARRIES
 from sdjax.report.numbers import typeset
 from sdjax.report.style import ACCENT, GREY, INK, NEGATIVE, PALE, POSITIVE
 from sdjax.study.effects import Effect
-from sdjax.study.gap import COPIED, SPLITS, Arm
+from sdjax.study.gap import COPIED, DUPLICATES, SPLITS, Arm
 from sdjax.study.gap_findings import FACTORS, PARTS, Findings, find, shown, verdict
 from sdjax.study.page import Drawing, Page, Table
 
@@ -39,8 +40,9 @@ def page(
     about += " characters each"
     return Page(
         title="Why does the validation loss lie below the training loss?",
-        subtitle=f"{corpus}; {about}; one epoch; {len(SPLITS)} split rules x 3"
-        " treatments of duplicates x 2 of the state x the seeds.",
+        subtitle=f"{corpus}; {about}; one epoch; {len(SPLITS)} split rules x"
+        f" {len(DUPLICATES)} treatments of duplicates x {len(CARRIES)} of the state x"
+        " the seeds.",
         verdict=verdict(found, corpus, about),
         figures=[Drawing("gap", 6.8, lambda figure: draw(figure, found), _CAPTION)],
         tables=[_parts(found), _factors(found), _runs(found, results)],
