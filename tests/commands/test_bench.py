@@ -10,7 +10,7 @@ from fixtures_run import ROOT, assert_refused
 import benchmarks.prepare
 from benchmarks.interleave import interleave, ratio, spread
 from sdjax import cli
-from sdjax.commands import bench_measures
+from sdjax.commands import bench, bench_measures
 
 TINY = ("--precision", "fp32", "--rounds", 2)
 
@@ -180,5 +180,5 @@ def test_bad_input_in_one_line(command, arguments, words):
 
 def test_outside_a_checkout_it_says_so(command, monkeypatch, tmp_path):
     assert (ROOT / "benchmarks").is_dir()
-    monkeypatch.setattr(bench_measures, "ROOT", tmp_path)
+    monkeypatch.setattr(bench, "ROOT", tmp_path)
     assert_refused(command(cli.main, "bench", "train"), "benchmarks", "pip install -e")
